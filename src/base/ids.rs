@@ -1,0 +1,183 @@
+//! Identifiers as newtypes, so that a node id is never taken for a device id.
+//!
+//! Each is a cheap clone (`Arc<str>`). Parsing checks length and alphabet once, at the boundary:
+//! `[A-Za-z0-9_-]`, 1 to the type's `MAX_LEN` characters (the limits of the v5 API).
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Why text is not an identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    #[error("is empty, takes 1 to {max} characters")]
+    Empty { max: usize },
+    #[error("has {len} characters, takes at most {max}")]
+    TooLong { len: usize, max: usize },
+    #[error("has the character {found:?}, takes letters, digits, '_' and '-'")]
+    Character { found: char },
+}
+
+impl IdError {
+    /// Stable word for logs, metrics and fixtures; never reworded.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Empty { .. } => "empty",
+            Self::TooLong { .. } => "too_long",
+            Self::Character { .. } => "character",
+        }
+    }
+}
+
+fn check(text: &str, max: usize) -> Result<(), IdError> {
+    if text.is_empty() {
+        return Err(IdError::Empty { max });
+    }
+    let len = text.chars().count();
+    if len > max {
+        return Err(IdError::TooLong { len, max });
+    }
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    match text.chars().find(|c| !legal(*c)) {
+        Some(found) => Err(IdError::Character { found }),
+        None => Ok(()),
+    }
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $max:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The longest text this id takes, in characters.
+            pub const MAX_LEN: usize = $max;
+
+            /// Checks length and alphabet.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                check(text, Self::MAX_LEN)?;
+                Ok(Self(text.into()))
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Self::parse(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+id!(
+    /// The platform's name of a device, by default `<product_id>_<node_id>`.
+    DeviceId,
+    128
+);
+id!(
+    /// What the device calls itself: the LwM2M endpoint name, an IMEI as a rule. Globally unique.
+    NodeId,
+    64
+);
+id!(
+    /// A product: one model, one codec, many devices.
+    ProductId,
+    36
+);
+id!(
+    /// A resource space of the v5 API.
+    AppId,
+    36
+);
+
+impl NodeId {
+    /// Reads an LwM2M endpoint name as a node id: an IMEI as is, or `urn:imei:…`,
+    /// `urn:imei-imsi:IMEI-IMSI` (the IMEI counts), `urn:dev:…` with or without its scheme
+    /// (RFC 9039), as modules in the field write them.
+    pub fn from_endpoint(endpoint: &str) -> Result<Self, IdError> {
+        let lower = endpoint.to_ascii_lowercase();
+        let strip = |prefix: &str| {
+            lower
+                .starts_with(prefix)
+                .then(|| endpoint.get(prefix.len()..).unwrap_or_default())
+        };
+        let node = if let Some(rest) = strip("urn:imei:") {
+            rest
+        } else if let Some(rest) = strip("urn:imei-imsi:") {
+            rest.split('-').next().unwrap_or(rest)
+        } else if let Some(rest) = strip("urn:dev:") {
+            rest.rsplit(':').next().unwrap_or(rest)
+        } else {
+            endpoint
+        };
+        Self::parse(node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoint_names_become_node_ids() {
+        let cases = [
+            ("867725038317248", "867725038317248"),
+            ("urn:imei:867725038317248", "867725038317248"),
+            ("URN:IMEI:867725038317248", "867725038317248"),
+            (
+                "urn:imei-imsi:867725038317248-460012345678901",
+                "867725038317248",
+            ),
+            ("urn:dev:os:32473-123456", "32473-123456"),
+            ("urn:dev:ops:32473-Meter-5067", "32473-Meter-5067"),
+            ("meter_7", "meter_7"),
+        ];
+        for (endpoint, node) in cases {
+            assert_eq!(
+                NodeId::from_endpoint(endpoint).unwrap().as_str(),
+                node,
+                "{endpoint}"
+            );
+        }
+        for endpoint in ["", "urn:imei:", "a b", "näh", &"9".repeat(65)] {
+            assert!(NodeId::from_endpoint(endpoint).is_err(), "{endpoint}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Every bound of the system, each with its reason. What an operator may change is a setting
+//! whose default stands here.
+
+/// Longest datagram taken from a device: an Ethernet MTU holds 1472 bytes; NB-IoT carries less.
+pub const DATAGRAM_MAX: usize = 1536;
+
+/// Largest reassembled block1 body: a link list of a hundred objects needs under 4 KB, a history
+/// upload under 64 KB.
+pub const BODY_MAX: usize = 64 * 1024;
+
+/// Rows are at most this long; longer values are split. sled writes entries beyond about 128 KB
+/// to files that it never syncs.
+pub const ROW_MAX: usize = 8 * 1024;
+
+/// Uplinks in one durable batch: more would raise the wait of the first beyond its gain.
+pub const BATCH_MAX: usize = 256;
+
+/// HTTP bodies, packages apart.
+pub const HTTP_BODY_MAX: usize = 1024 * 1024;
+
+/// Source of a codec bundle.
+pub const CODEC_SOURCE_MAX: usize = 256 * 1024;
+
+/// Decoded output of one uplink, as JSON.
+pub const CODEC_OUTPUT_MAX: usize = 64 * 1024;

@@ -1,0 +1,57 @@
+//! The command line: one file per subcommand. Each prints through `writeln!`, so that a closed
+//! pipe is no panic. Exit codes: 0 fine, 1 what was asked for failed, 2 usage or configuration;
+//! `codec` has its own.
+
+pub mod codec;
+pub mod config;
+pub mod demo;
+pub mod load;
+pub mod serve;
+pub mod sim;
+pub mod store;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Platform server for NB-IoT devices.
+#[derive(Debug, Parser)]
+#[command(name = "strait", version, about, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(serve::Args),
+    /// See it work: a server in a temporary directory with simulated devices
+    Demo(demo::Args),
+    /// Write, check and test codecs
+    Codec(codec::Args),
+    /// Simulated devices against any server
+    Sim(sim::Args),
+    /// Load generator against any CoAP or LwM2M server
+    Load(load::Args),
+    /// Verify, back up and restore a data directory
+    Store(store::Args),
+    /// Validate a configuration file
+    CheckConfig(config::CheckArgs),
+    /// Print a commented configuration template
+    Config(config::PrintArgs),
+}
+
+/// Runs the subcommand and says how it went.
+pub fn run(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Codec(args) => codec::run(args),
+        Command::Sim(args) => sim::run(args),
+        Command::Load(args) => load::run(args),
+        Command::Store(args) => store::run(args),
+        Command::CheckConfig(args) => config::check(args),
+        Command::Config(args) => config::print(args),
+    }
+}

@@ -1,0 +1,1 @@
+//! State machines: no async, no clock or randomness of their own, no I/O.

@@ -1,0 +1,1 @@
+//! Sockets: moves bytes, decides nothing.

@@ -1,0 +1,1 @@
+//! Table codecs: a declaration of messages and fields (`codec.toml`).

@@ -1,0 +1,7 @@
+//! What a product is: its model, its settings, its codec, and the check of values against the
+//! model.
+
+pub mod check;
+pub mod codec;
+pub mod profile;
+pub mod settings;

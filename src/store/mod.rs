@@ -1,0 +1,248 @@
+//! Durable state. [`Store`] is the contract: typed reads, and [`Store::commit`], one atomic durable
+//! step. A completed commit survives `kill -9` and power cuts.
+//!
+//! A commit names what it read ([`Guard`]) and what it changes ([`Change`]): both are plain data,
+//! so that an implementation may live on another machine. The contract assumes nothing about how
+//! many processes use the store.
+
+pub mod keys;
+pub mod kv;
+pub mod memory;
+pub mod migrate;
+pub mod records;
+pub mod sled;
+
+use std::ops::ControlFlow;
+
+use crate::base::ids::{DeviceId, NodeId, ProductId};
+use crate::base::time::Timestamp;
+use records::{
+    CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord,
+    SettingsRecord, StateRecord,
+};
+
+/// Durable state, shared by all layers above.
+pub trait Store: Send + Sync + 'static {
+    /// Checks every guard, applies every change, all or nothing, and makes it durable. Enqueues
+    /// and returns at once; the completion resolves when the change is on disk.
+    fn commit(&self, commit: Commit) -> Completion;
+
+    /// A number for a new device or product: ascending, never given twice, also over restarts.
+    fn allocate_seq(&self) -> Result<u64, StoreError>;
+
+    fn device(&self, id: &DeviceId) -> Result<Option<DeviceRecord>, StoreError>;
+    fn device_by_node(&self, node: &NodeId) -> Result<Option<DeviceId>, StoreError>;
+    /// Devices by descending `seq`.
+    fn devices(&self, page: &Page<'_>) -> Result<Vec<DeviceRecord>, StoreError>;
+    fn state(&self, id: &DeviceId) -> Result<Option<StateRecord>, StoreError>;
+    /// Visits every device with its state, in no order, until the visitor breaks.
+    fn each_device(
+        &self,
+        visit: &mut dyn FnMut(DeviceRecord, Option<StateRecord>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError>;
+
+    fn product(&self, id: &ProductId) -> Result<Option<ProductRecord>, StoreError>;
+    /// Every product, by descending `seq`.
+    fn products(&self) -> Result<Vec<ProductRecord>, StoreError>;
+    fn codec(&self, id: &ProductId) -> Result<Option<CodecRecord>, StoreError>;
+    fn settings(&self, id: &ProductId) -> Result<Option<SettingsRecord>, StoreError>;
+
+    /// Reported data of one device, newest first.
+    fn history(&self, query: &HistoryQuery) -> Result<Vec<HistoryRow>, StoreError>;
+    /// Uplinks that no codec could decode, newest first.
+    fn raw_uplinks(&self, device_seq: u64, limit: usize) -> Result<Vec<RawRecord>, StoreError>;
+
+    /// Events with a position above `after`, ascending.
+    fn events(&self, after: u64, limit: usize) -> Result<Vec<(u64, EventRecord)>, StoreError>;
+    /// Position of the newest event ever written, 0 when there is none.
+    fn last_event(&self) -> u64;
+
+    /// Deletes history, raw uplinks and events older than these times, at most `limit` rows in one
+    /// call; returns how many. Durable in its own time: what is expired may come back after a crash.
+    fn expire(&self, expiry: &Expiry, limit: usize) -> Result<usize, StoreError>;
+
+    /// Whether commits can succeed now.
+    fn health(&self) -> Health;
+}
+
+/// One atomic durable step.
+#[derive(Debug, Clone, Default)]
+pub struct Commit {
+    pub guards: Vec<Guard>,
+    pub changes: Vec<Change>,
+}
+
+/// What must hold when the commit is applied; else it conflicts and changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guard {
+    /// No device has this id.
+    DeviceAbsent(DeviceId),
+    /// The device exists and its record has this `version`.
+    DeviceVersion(DeviceId, u64),
+    /// The device exists and its `seq` is this one: it was not deleted and created anew.
+    DeviceSeq(DeviceId, u64),
+    /// No device has this node id.
+    NodeFree(NodeId),
+    /// The state record has this `version`; 0 when there is none yet.
+    StateVersion(DeviceId, u64),
+    ProductAbsent(ProductId),
+    ProductExists(ProductId),
+    /// The product exists and its record has this `version`.
+    ProductVersion(ProductId, u64),
+    /// No device belongs to the product.
+    ProductUnused(ProductId),
+    /// The codec bundle has this ETag; `None`: there is no codec.
+    CodecTag(ProductId, Option<String>),
+}
+
+/// One change of durable state. Puts replace.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Writes the record and its indexes (node id, product, order).
+    PutDevice(Box<DeviceRecord>),
+    /// Removes record, indexes and state. History and raw uplinks are keyed by `seq`: they can't
+    /// be reached any more and go by age.
+    DeleteDevice(DeviceId),
+    PutState(DeviceId, Box<StateRecord>),
+    PutProduct(Box<ProductRecord>),
+    /// Removes record, codec and settings.
+    DeleteProduct(ProductId),
+    PutCodec(ProductId, Box<CodecRecord>),
+    DeleteCodec(ProductId),
+    PutSettings(ProductId, Box<SettingsRecord>),
+    AppendHistory {
+        device_seq: u64,
+        record: Box<HistoryRecord>,
+    },
+    KeepRaw {
+        device_seq: u64,
+        record: Box<RawRecord>,
+    },
+    /// Takes the next position, in commit order.
+    Emit(Box<EventRecord>),
+}
+
+/// Resolves when the commit is durable, or has failed and changed nothing.
+#[derive(Debug)]
+pub struct Completion(tokio::sync::oneshot::Receiver<Result<(), CommitError>>);
+
+impl Completion {
+    /// A completion and the sender that resolves it. A dropped sender counts as unavailable.
+    pub fn new() -> (tokio::sync::oneshot::Sender<Result<(), CommitError>>, Self) {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        (sender, Self(receiver))
+    }
+
+    /// Waits on a thread that may block.
+    pub fn wait(self) -> Result<(), CommitError> {
+        self.0.blocking_recv().unwrap_or_else(|_| Err(closed()))
+    }
+}
+
+impl Future for Completion {
+    type Output = Result<(), CommitError>;
+
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
+        std::pin::Pin::new(&mut self.0)
+            .poll(context)
+            .map(|sent| sent.unwrap_or_else(|_| Err(closed())))
+    }
+}
+
+fn closed() -> CommitError {
+    CommitError::Store(StoreError::Closed)
+}
+
+/// Why a commit changed nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CommitError {
+    /// A guard did not hold: somebody else was faster.
+    #[error("conflict: {0:?} does not hold")]
+    Conflict(Guard),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why the store can't serve. All but `Corrupt` may pass by themselves.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    #[error("the disk is full: {free} bytes free, {need} needed")]
+    Full { free: u64, need: u64 },
+    #[error("the store failed: {0}")]
+    Io(String),
+    /// More waits than the committer may hold.
+    #[error("the store has too much to do")]
+    Busy,
+    #[error("the store is closed")]
+    Closed,
+    /// The data directory is used by another process.
+    #[error("{path} is in use by another process")]
+    InUse { path: String },
+    #[error(
+        "{path} is damaged: {reason}; `strait store check` tells more, a backup helps: `strait store import`"
+    )]
+    Corrupt { path: String, reason: String },
+    #[error("{path} has format {found}, this version reads up to {newest}")]
+    Format {
+        path: String,
+        found: u32,
+        newest: u32,
+    },
+}
+
+/// A page of devices.
+#[derive(Debug, Clone, Copy)]
+pub struct Page<'a> {
+    /// Only this product's.
+    pub product_id: Option<&'a ProductId>,
+    /// Only those with a smaller `seq`.
+    pub before: Option<u64>,
+    pub limit: usize,
+}
+
+/// Which part of a device's history.
+#[derive(Debug, Clone)]
+pub struct HistoryQuery {
+    pub device_seq: u64,
+    /// By time of receipt: `from` inclusive, `to` exclusive.
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+    /// Continues below the row with this key.
+    pub before: Option<HistoryKey>,
+    pub limit: usize,
+}
+
+/// Place of a row in a device's history: ascending with time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HistoryKey {
+    pub received_at: Timestamp,
+    /// Tells rows of the same millisecond apart.
+    pub serial: u32,
+}
+
+/// One history row with its place.
+#[derive(Debug, Clone)]
+pub struct HistoryRow {
+    pub key: HistoryKey,
+    pub record: HistoryRecord,
+}
+
+/// Rows received or emitted before these times may go.
+#[derive(Debug, Clone, Copy)]
+pub struct Expiry {
+    pub history_before: Timestamp,
+    pub raw_before: Timestamp,
+    pub events_before: Timestamp,
+}
+
+/// Whether commits can succeed now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    Ready,
+    /// With the reason, for `/readyz` and the log.
+    Unavailable(String),
+}

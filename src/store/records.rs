@@ -1,0 +1,225 @@
+//! On-disk forms, apart from the engine types, so that either can change alone.
+//!
+//! Written as packed CBOR (`base::cbor`) behind one byte of row format. A new field is appended
+//! last, with a default. Anything else is a new row format: a step in `migrate.rs` and an
+//! old-format fixture.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
+use crate::base::secret::Secret;
+use crate::base::time::Timestamp;
+use crate::product::profile::Profile;
+use crate::product::settings::Settings;
+
+/// A device as the API created it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeviceRecord {
+    pub device_id: DeviceId,
+    /// Ascending order of creation; shown as the paging marker.
+    pub seq: u64,
+    /// Counts the writes of this record, from 1.
+    pub version: u64,
+    pub node_id: NodeId,
+    pub product_id: ProductId,
+    pub app_id: AppId,
+    pub device_name: Option<String>,
+    pub description: Option<String>,
+    pub gateway_id: DeviceId,
+    pub auth: AuthRecord,
+    pub extension_info: Option<Value>,
+    pub frozen: bool,
+    pub created_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AuthRecord {
+    pub auth_type: AuthType,
+    pub secret: Secret<String>,
+    /// The caller gave the secret: then the device is secured unless `secure_access` says no.
+    pub secret_given: bool,
+    pub secondary_secret: Option<Secret<String>>,
+    pub secure_access: Option<bool>,
+    pub fingerprint: Option<String>,
+    /// Deleted when not activated within this many seconds of its creation; 0 = never.
+    pub timeout_s: u32,
+}
+
+impl AuthRecord {
+    /// Whether the device must come over DTLS.
+    pub fn is_secured(&self) -> bool {
+        self.secure_access.unwrap_or(self.secret_given)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AuthType {
+    #[serde(rename = "SECRET")]
+    Secret,
+    #[serde(rename = "CERTIFICATES")]
+    Certificates,
+}
+
+/// What the device does: written by its shard alone.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StateRecord {
+    /// Counts the writes of this record, from 1.
+    pub version: u64,
+    pub activated_at: Option<Timestamp>,
+    /// Newest registration, update or report.
+    pub last_seen_at: Option<Timestamp>,
+    pub presence: PresenceRecord,
+    pub presence_since: Option<Timestamp>,
+    pub registration: Option<RegistrationRecord>,
+    /// Random, given at the first registration, kept as long as the device: `/rd/<location>`.
+    pub location: Option<u64>,
+    pub observations: Vec<ObservationRecord>,
+    /// Newest confirmable and non-confirmable messages with a durable effect.
+    pub recent: Vec<RecentRecord>,
+    /// Message ids from here on were never used towards this device.
+    pub msg_ids_reserved_to: u16,
+    pub shadow: Vec<ShadowRecord>,
+    pub fw_version: Option<String>,
+    pub sw_version: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum PresenceRecord {
+    #[default]
+    Inactive,
+    Online,
+    Abnormal,
+    Offline,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RegistrationRecord {
+    pub kind: RegistrationKind,
+    pub peer: SocketAddr,
+    pub registered_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub lifetime_s: u32,
+    /// LwM2M version as the device wrote it; empty for raw CoAP devices.
+    pub lwm2m: String,
+    pub binding: String,
+    pub queue_mode: bool,
+    /// The link list as the device sent it (RFC 6690).
+    pub links: String,
+    /// How the device itself spells its endpoint name.
+    pub endpoint: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RegistrationKind {
+    Lwm2m,
+    /// `POST /t/r`.
+    Raw,
+}
+
+/// An observation of ours at the device. The token stays the same for the device's life, so a
+/// notification with it is known whenever it comes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservationRecord {
+    pub token: u64,
+    /// `/19/0/0`, `/t/d`.
+    pub path: String,
+    pub observed_at: Timestamp,
+}
+
+/// A message whose effect is durable: recognised when the device repeats it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecentRecord {
+    /// Hash of the peer's address (or session), message id, token, options and payload.
+    pub key: u64,
+    pub at: Timestamp,
+}
+
+/// One service of the device shadow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShadowRecord {
+    pub service_id: String,
+    pub version: u64,
+    pub reported: Map<String, Value>,
+    pub reported_at: Option<Timestamp>,
+    pub desired: Map<String, Value>,
+    pub desired_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProductRecord {
+    pub product_id: ProductId,
+    pub seq: u64,
+    /// Counts the writes of this record, from 1.
+    pub version: u64,
+    pub app_id: AppId,
+    pub name: String,
+    pub device_type: String,
+    pub protocol_type: String,
+    pub data_format: String,
+    pub manufacturer_name: Option<String>,
+    pub industry: Option<String>,
+    pub description: Option<String>,
+    pub profile: Profile,
+    pub created_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CodecRecord {
+    pub kind: CodecKind,
+    #[serde(with = "serde_bytes")]
+    pub source: Vec<u8>,
+    /// Strong ETag: SHA-256 of the source, hex.
+    pub etag: String,
+    pub uploaded_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CodecKind {
+    Table,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SettingsRecord {
+    pub settings: Settings,
+    pub updated_at: Timestamp,
+}
+
+/// What one uplink reported: `services` is JSON as it was pushed,
+/// `[{"service_id", "properties", "event_time"}]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HistoryRecord {
+    pub received_at: Timestamp,
+    pub services: String,
+}
+
+/// An uplink that could not be decoded, with the reason.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RawRecord {
+    pub received_at: Timestamp,
+    #[serde(with = "serde_bytes")]
+    pub payload: Vec<u8>,
+    /// Stable word of the error.
+    pub kind: String,
+    pub reason: String,
+}
+
+/// What one commit tells subscribers: one or more envelopes, in order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventRecord {
+    pub at: Timestamp,
+    pub envelopes: Vec<EnvelopeRecord>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnvelopeRecord {
+    /// `device.property`
+    pub resource: String,
+    /// `report`
+    pub event: String,
+    pub device_id: Option<DeviceId>,
+    /// The envelope as it is pushed.
+    pub json: String,
+}

@@ -1,0 +1,1 @@
+//! CoAP messages (RFC 7252, 7641, 7959).

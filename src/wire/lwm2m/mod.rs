@@ -1,0 +1,1 @@
+//! LwM2M payload formats and paths.
