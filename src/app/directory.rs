@@ -36,8 +36,8 @@ struct Entry {
     location: Option<u64>,
     tokens: Box<[u64]>,
     peer: Option<SocketAddr>,
-    /// When the earliest timer in the shard's wheel is due.
-    timer_at: Option<Timestamp>,
+    /// When the earliest timer in the shard's wheel is due, in its ticks.
+    timer_at: Option<u64>,
 }
 
 /// By what a device is recognised.
@@ -177,7 +177,7 @@ impl Directory {
 
     /// Notes that a timer will fire at `at`. False when an earlier one is there already: then none
     /// must be added.
-    pub fn arm(&self, device_id: &DeviceId, at: Timestamp) -> bool {
+    pub fn arm(&self, device_id: &DeviceId, at: u64) -> bool {
         let mut tables = self.write();
         let slot = tables.slot_or_insert(device_id);
         let Some(Some(entry)) = tables.entries.get_mut(slot as usize) else {
@@ -191,7 +191,7 @@ impl Directory {
     }
 
     /// A timer fired: true when it was the device's current one.
-    pub fn disarm(&self, device_id: &DeviceId, at: Timestamp) -> bool {
+    pub fn disarm(&self, device_id: &DeviceId, at: u64) -> bool {
         let mut tables = self.write();
         let Some(slot) = tables.slot(device_id) else {
             return false;
@@ -304,11 +304,10 @@ mod tests {
     #[test]
     fn only_the_earliest_timer_counts() {
         let directory = Directory::default();
-        let at = Timestamp::from_ms;
-        assert!(directory.arm(&id("a"), at(100)));
-        assert!(!directory.arm(&id("a"), at(200)));
-        assert!(directory.arm(&id("a"), at(50)));
-        assert!(!directory.disarm(&id("a"), at(100)));
-        assert!(directory.disarm(&id("a"), at(50)));
+        assert!(directory.arm(&id("a"), 100));
+        assert!(!directory.arm(&id("a"), 200));
+        assert!(directory.arm(&id("a"), 50));
+        assert!(!directory.disarm(&id("a"), 100));
+        assert!(directory.disarm(&id("a"), 50));
     }
 }

@@ -12,7 +12,7 @@ use crate::engine::observe::{RAW_PATH, UPLINK_PATH};
 use crate::engine::registration::{LINKS_MAX, Register, Update, location_text};
 use crate::store::records::{ObservationStatus, RegistrationKind, RegistrationRecord};
 use crate::wire::coap::{Code, option};
-use crate::wire::lwm2m::link;
+use crate::wire::lwm2m::ObjectList;
 
 /// Object of the data container.
 const CONTAINER_OBJECT: u16 = 19;
@@ -212,11 +212,10 @@ fn location_options(draft: &Draft<'_>, kind: RegistrationKind) -> Vec<(u16, Vec<
 
 /// Whether the device has a data container. One that lists nothing readable may have it.
 fn has_container(links: &str) -> bool {
-    let Ok(listed) = link::parse(links.as_bytes()) else {
-        return true;
-    };
-    let mut objects = listed.objects().peekable();
-    objects.peek().is_none() || objects.any(|object| object == CONTAINER_OBJECT)
+    match ObjectList::parse(links.as_bytes()) {
+        Ok(list) => list.objects.is_empty() || list.object(CONTAINER_OBJECT).is_some(),
+        Err(_) => true,
+    }
 }
 
 /// The list, cut at a character when it is longer than is kept.

@@ -128,7 +128,8 @@ pub struct Step {
     /// After the commit:
     pub placement: Option<Placement>,
     pub deadline: Option<Timestamp>,
-    pub is_deleted: bool,
+    /// The device was not activated in time: to be deleted.
+    pub is_overdue: bool,
     pub effects: Vec<Outgoing>,
     /// One word for metrics.
     pub outcome: Outcome,

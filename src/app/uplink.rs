@@ -54,7 +54,7 @@ pub fn report(
     let first = matches!(via, Via::Notification { first: true, .. });
     let (outcome, note) = match observe::data(first, content_format, payload) {
         None => (Outcome::Empty, Note::new("sent no data")),
-        Some(data) => decode(&mut draft, &data),
+        Some(data) => decode(&mut draft, data),
     };
     draft.reply(from.reply, Code::CHANGED, Vec::new());
     if matches!(via, Via::Post) {

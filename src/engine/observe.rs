@@ -6,8 +6,6 @@
 //! messages, not states: each counts, in whatever order they arrive, so the freshness rule of
 //! RFC 7641 §3.4 is not applied to them; duplicates are told by their message id.
 
-use std::borrow::Cow;
-
 use crate::wire::lwm2m::tlv;
 
 /// Object 19, instance 0, resource 0: uplink data (BinaryAppDataContainer).
@@ -22,13 +20,13 @@ const TLV_FORMATS: [u16; 2] = [11542, 1542];
 ///
 /// The answer to the observe request is often empty, or one zero byte: not data. A wrapped value
 /// that can't be unwrapped is passed on whole, so that it is kept and seen.
-pub fn data(first: bool, content_format: Option<u16>, payload: &[u8]) -> Option<Cow<'_, [u8]>> {
+pub fn data(first: bool, content_format: Option<u16>, payload: &[u8]) -> Option<&[u8]> {
     let wrapped = content_format.is_some_and(|format| TLV_FORMATS.contains(&format));
     let value = match wrapped.then(|| tlv::unwrap_opaque(payload)) {
-        Some(Some(value)) => value,
-        Some(None) | None => Cow::Borrowed(payload),
+        Some(Ok(value)) => value,
+        Some(Err(_)) | None => payload,
     };
-    let is_filler = first && matches!(*value, [0]);
+    let is_filler = first && matches!(value, [0]);
     (!value.is_empty() && !is_filler).then_some(value)
 }
 
@@ -49,7 +47,7 @@ mod tests {
             (false, Some(1542), &[0xff], Some(&[0xff])),
         ];
         for (first, format, payload, want) in cases {
-            assert_eq!(data(first, format, payload).as_deref(), want, "{format:?} {payload:?}");
+            assert_eq!(data(first, format, payload), want, "{format:?} {payload:?}");
         }
     }
 }
