@@ -1,0 +1,143 @@
+//! What a row looks like: one byte of row format, then packed CBOR.
+//!
+//! ```text
+//! 01  CBOR                                      a whole row, at most ROW_WHOLE_MAX bytes
+//! ff  split id u64  parts u16  length u32       a longer one: its bytes lie in the parts table
+//! ```
+//!
+//! Parts joined in order are the whole row again, with its format byte. A replaced value gets a
+//! new split id, so that a reader never joins parts of two versions. Numbers are big-endian.
+//! Errors: [`RowError`].
+
+use serde::Serialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use crate::base::cbor;
+use crate::base::limits::ROW_MAX;
+
+/// Row format that this version writes and reads.
+pub const ROW_FORMAT: u8 = 1;
+
+const SPLIT: u8 = 0xff;
+
+/// Longest row that is not split. Half of what the engine may get: sled joins up to 26 rows in
+/// one log entry before it splits a page, and an entry over 128 KB would leave its log.
+pub const ROW_WHOLE_MAX: usize = ROW_MAX / 2;
+
+/// Why bytes are not the expected row.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RowError {
+    #[error("the row is empty")]
+    Empty,
+    #[error("row format is {found}, this version reads {ROW_FORMAT}")]
+    Format { found: u8 },
+    #[error("{len} bytes are no split header")]
+    Split { len: usize },
+    #[error("the row has {got} bytes in parts, its header says {want}")]
+    Length { got: usize, want: usize },
+    #[error("the row would be {len} bytes long, it takes 65535 parts of {ROW_WHOLE_MAX} at most")]
+    TooLong { len: usize },
+    #[error(transparent)]
+    Cbor(#[from] cbor::CborError),
+}
+
+impl RowError {
+    /// Stable word for logs and messages; never reworded.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Format { .. } => "format",
+            Self::Split { .. } => "split",
+            Self::Length { .. } => "length",
+            Self::TooLong { .. } => "too_long",
+            Self::Cbor(_) => "cbor",
+        }
+    }
+}
+
+/// Where the bytes of a split row lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Split {
+    pub id: u64,
+    pub parts: u16,
+    pub len: u32,
+}
+
+impl Split {
+    /// The plan to split `row`.
+    pub fn plan(id: u64, row: &[u8]) -> Result<Self, RowError> {
+        let parts = row.len().div_ceil(ROW_WHOLE_MAX);
+        match (u16::try_from(parts), u32::try_from(row.len())) {
+            (Ok(parts), Ok(len)) => Ok(Self { id, parts, len }),
+            _ => Err(RowError::TooLong { len: row.len() }),
+        }
+    }
+
+    /// The row that stands in for the split one.
+    pub fn encode(self) -> Vec<u8> {
+        let mut row = Vec::with_capacity(15);
+        row.push(SPLIT);
+        row.extend_from_slice(&self.id.to_be_bytes());
+        row.extend_from_slice(&self.parts.to_be_bytes());
+        row.extend_from_slice(&self.len.to_be_bytes());
+        row
+    }
+
+    /// `None` when the row is a whole one.
+    pub fn decode(row: &[u8]) -> Result<Option<Self>, RowError> {
+        let Some((&SPLIT, rest)) = row.split_first() else {
+            return Ok(None);
+        };
+        let fields = || {
+            let (id, rest) = rest.split_first_chunk::<8>()?;
+            let (parts, rest) = rest.split_first_chunk::<2>()?;
+            let len: [u8; 4] = rest.try_into().ok()?;
+            Some(Self {
+                id: u64::from_be_bytes(*id),
+                parts: u16::from_be_bytes(*parts),
+                len: u32::from_be_bytes(len),
+            })
+        };
+        fields().map(Some).ok_or(RowError::Split { len: row.len() })
+    }
+}
+
+/// A value as a whole row, however long.
+pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, RowError> {
+    let mut row = Vec::with_capacity(512);
+    row.push(ROW_FORMAT);
+    cbor::encode_into(value, &mut row)?;
+    Split::plan(0, &row)?;
+    Ok(row)
+}
+
+/// The value of a whole row.
+pub fn decode<T: DeserializeOwned>(row: &[u8]) -> Result<T, RowError> {
+    match row.split_first() {
+        None => Err(RowError::Empty),
+        Some((&ROW_FORMAT, body)) => Ok(cbor::decode(body)?),
+        Some((&found, _)) => Err(RowError::Format { found }),
+    }
+}
+
+/// The first fields of a device row: what guards ask for.
+#[derive(Debug, serde::Deserialize)]
+pub struct DeviceHead {
+    #[expect(dead_code, reason = "holds the place of the first field")]
+    device_id: IgnoredAny,
+    pub seq: u64,
+    pub version: u64,
+}
+
+/// The first field of a state row.
+#[derive(Debug, serde::Deserialize)]
+pub struct StateHead {
+    pub version: u64,
+}
+
+/// The first field of an event row.
+#[derive(Debug, serde::Deserialize)]
+pub struct EventHead {
+    pub at: crate::base::time::Timestamp,
+}
