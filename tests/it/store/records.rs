@@ -12,25 +12,25 @@ use strait::store::records::{
     AuthRecord, AuthType, CodecKind, CodecRecord, DeviceRecord, EnvelopeRecord, EventRecord,
     HistoryRecord, ProductRecord, RawRecord, SettingsRecord, ShadowRecord, StateRecord,
 };
-use strait::store::{Change, Commit, CommitError, Guard, Store};
+use strait::store::{Change, Commit, CommitError, Guard, HistoryQuery, Store};
 
-pub fn device_id(text: &str) -> DeviceId {
+pub(crate) fn device_id(text: &str) -> DeviceId {
     DeviceId::parse(text).unwrap()
 }
 
-pub fn node_id(text: &str) -> NodeId {
+pub(crate) fn node_id(text: &str) -> NodeId {
     NodeId::parse(text).unwrap()
 }
 
-pub fn product_id(text: &str) -> ProductId {
+pub(crate) fn product_id(text: &str) -> ProductId {
     ProductId::parse(text).unwrap()
 }
 
-pub fn at(ms: u64) -> Timestamp {
+pub(crate) fn at(ms: u64) -> Timestamp {
     Timestamp::from_ms(ms)
 }
 
-pub fn device(id: &str, seq: u64, product: &str) -> DeviceRecord {
+pub(crate) fn device(id: &str, seq: u64, product: &str) -> DeviceRecord {
     DeviceRecord {
         device_id: device_id(id),
         seq,
@@ -56,7 +56,7 @@ pub fn device(id: &str, seq: u64, product: &str) -> DeviceRecord {
     }
 }
 
-pub fn state(version: u64) -> StateRecord {
+pub(crate) fn state(version: u64) -> StateRecord {
     let reported = json!({"level": version, "text": "x".repeat(100)});
     StateRecord {
         version,
@@ -75,7 +75,7 @@ pub fn state(version: u64) -> StateRecord {
 }
 
 /// A state whose row is about `len` bytes long, filled with `letter`.
-pub fn long_state(version: u64, len: usize, letter: char) -> StateRecord {
+pub(crate) fn long_state(version: u64, len: usize, letter: char) -> StateRecord {
     let mut record = state(version);
     let text = letter.to_string().repeat(len);
     record.shadow[0]
@@ -84,7 +84,7 @@ pub fn long_state(version: u64, len: usize, letter: char) -> StateRecord {
     record
 }
 
-pub fn product(id: &str, seq: u64) -> ProductRecord {
+pub(crate) fn product(id: &str, seq: u64) -> ProductRecord {
     ProductRecord {
         product_id: product_id(id),
         seq,
@@ -112,7 +112,7 @@ pub fn product(id: &str, seq: u64) -> ProductRecord {
     }
 }
 
-pub fn codec(etag: &str, len: usize) -> CodecRecord {
+pub(crate) fn codec(etag: &str, len: usize) -> CodecRecord {
     CodecRecord {
         kind: CodecKind::Table,
         source: (0..len).map(|n| u8::try_from(n % 251).unwrap()).collect(),
@@ -121,14 +121,14 @@ pub fn codec(etag: &str, len: usize) -> CodecRecord {
     }
 }
 
-pub fn settings() -> SettingsRecord {
+pub(crate) fn settings() -> SettingsRecord {
     SettingsRecord {
         settings: Settings::default(),
         updated_at: at(7),
     }
 }
 
-pub fn append(device_seq: u64, received_ms: u64, services: &str) -> Change {
+pub(crate) fn append(device_seq: u64, received_ms: u64, services: &str) -> Change {
     Change::AppendHistory {
         device_seq,
         record: Box::new(HistoryRecord {
@@ -138,7 +138,7 @@ pub fn append(device_seq: u64, received_ms: u64, services: &str) -> Change {
     }
 }
 
-pub fn keep_raw(device_seq: u64, received_ms: u64, payload: &[u8]) -> Change {
+pub(crate) fn keep_raw(device_seq: u64, received_ms: u64, payload: &[u8]) -> Change {
     Change::KeepRaw {
         device_seq,
         record: Box::new(RawRecord {
@@ -150,11 +150,11 @@ pub fn keep_raw(device_seq: u64, received_ms: u64, payload: &[u8]) -> Change {
     }
 }
 
-pub fn emit(ms: u64, json: &str) -> Change {
+pub(crate) fn emit(ms: u64, json: &str) -> Change {
     Change::Emit(Box::new(event(ms, json)))
 }
 
-pub fn event(ms: u64, json: &str) -> EventRecord {
+pub(crate) fn event(ms: u64, json: &str) -> EventRecord {
     EventRecord {
         at: at(ms),
         envelopes: vec![EnvelopeRecord {
@@ -166,19 +166,19 @@ pub fn event(ms: u64, json: &str) -> EventRecord {
     }
 }
 
-pub fn put_device(record: DeviceRecord) -> Change {
+pub(crate) fn put_device(record: DeviceRecord) -> Change {
     Change::PutDevice(Box::new(record))
 }
 
-pub fn put_state(id: &str, record: StateRecord) -> Change {
+pub(crate) fn put_state(id: &str, record: StateRecord) -> Change {
     Change::PutState(device_id(id), Box::new(record))
 }
 
-pub fn put_product(record: ProductRecord) -> Change {
+pub(crate) fn put_product(record: ProductRecord) -> Change {
     Change::PutProduct(Box::new(record))
 }
 
-pub fn commit(
+pub(crate) fn commit(
     store: &impl Store,
     guards: Vec<Guard>,
     changes: Vec<Change>,
@@ -187,16 +187,31 @@ pub fn commit(
 }
 
 /// A commit that must succeed.
-pub fn write(store: &impl Store, changes: Vec<Change>) {
+pub(crate) fn write(store: &impl Store, changes: Vec<Change>) {
     commit(store, Vec::new(), changes).unwrap();
 }
 
 /// Commits from many threads at once.
-pub fn in_parallel<S: Store>(store: &Arc<S>, threads: usize, work: impl Fn(&S, usize) + Sync) {
+pub(crate) fn in_parallel<S: Store>(
+    store: &Arc<S>,
+    threads: usize,
+    work: impl Fn(&S, usize) + Sync,
+) {
     std::thread::scope(|scope| {
         for n in 0..threads {
             let (store, work) = (Arc::clone(store), &work);
             scope.spawn(move || work(&store, n));
         }
     });
+}
+
+/// A query for everything of one device.
+pub(crate) fn all_history(device_seq: u64) -> HistoryQuery {
+    HistoryQuery {
+        device_seq,
+        from: None,
+        to: None,
+        before: None,
+        limit: 1000,
+    }
 }

@@ -1,0 +1,104 @@
+//! What is old goes: history, raw uplinks and events are swept by age, in small steps, so that
+//! a sweep never holds the store for long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::tasks::Stop;
+use crate::base::time::{Clock, Timestamp};
+use crate::store::{Expiry, Store, StoreError};
+
+/// How long rows stay, and how often they are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    pub history: Duration,
+    pub raw: Duration,
+    pub events: Duration,
+    pub sweep_every: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        const DAY_S: u64 = 86_400;
+        Self {
+            history: Duration::from_secs(30 * DAY_S),
+            raw: Duration::from_secs(7 * DAY_S),
+            events: Duration::from_secs(3 * DAY_S),
+            sweep_every: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Retention {
+    /// The times before which rows may go.
+    pub fn expiry(&self, now: Timestamp) -> Expiry {
+        let before = |keep: Duration| {
+            let keep_ms = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+            Timestamp::from_ms(now.as_ms().saturating_sub(keep_ms))
+        };
+        Expiry {
+            history_before: before(self.history),
+            raw_before: before(self.raw),
+            events_before: before(self.events),
+        }
+    }
+}
+
+/// Rows deleted in one call to the store.
+const STEP: usize = 1000;
+
+/// Steps of one sweep: what is left waits for the next, so a sweep ends.
+const STEPS: usize = 1000;
+
+/// Sweeps until `stop`.
+pub async fn run(store: Arc<dyn Store>, clock: Clock, retention: Retention, mut stop: Stop) {
+    loop {
+        tokio::select! {
+            () = stop.requested() => return,
+            () = tokio::time::sleep(retention.sweep_every) => {}
+        }
+        match sweep(&store, &retention.expiry(clock.now()), &stop).await {
+            Ok(0) => {}
+            Ok(rows) => {
+                metrics::counter!("strait_expired_rows_total").increment(rows as u64);
+                tracing::debug!(rows, "old rows swept");
+            }
+            Err(error) => tracing::warn!(%error, "old rows could not be swept, trying again"),
+        }
+    }
+}
+
+/// One sweep: returns how many rows went.
+pub async fn sweep(
+    store: &Arc<dyn Store>,
+    expiry: &Expiry,
+    stop: &Stop,
+) -> Result<usize, StoreError> {
+    let mut total = 0;
+    for _ in 0..STEPS {
+        let (store, expiry) = (Arc::clone(store), *expiry);
+        let step = tokio::task::spawn_blocking(move || store.expire(&expiry, STEP)).await;
+        let gone = step.map_err(|_| StoreError::Closed)??;
+        total += gone;
+        if gone < STEP || stop.is_requested() {
+            break;
+        }
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_row_has_its_own_age() {
+        let day = 86_400_000;
+        let expiry = Retention::default().expiry(Timestamp::from_ms(40 * day));
+        assert_eq!(expiry.history_before, Timestamp::from_ms(10 * day));
+        assert_eq!(expiry.raw_before, Timestamp::from_ms(33 * day));
+        assert_eq!(expiry.events_before, Timestamp::from_ms(37 * day));
+        let early = Retention::default().expiry(Timestamp::from_ms(day));
+        assert_eq!(early.history_before, Timestamp::from_ms(0));
+    }
+}
