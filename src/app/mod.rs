@@ -2,12 +2,22 @@
 //! shards call.
 
 pub mod device;
+pub mod directory;
+pub mod downlink;
 pub mod envelope;
+pub mod figures;
+pub mod ingress;
 pub mod outbox;
+pub mod platform;
 pub mod product;
+pub mod registration;
 pub mod retention;
+pub mod shard;
+pub mod step;
 pub mod tasks;
+pub mod timers;
 pub mod trace;
+pub mod uplink;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -43,6 +53,7 @@ impl App {
         clock: Clock,
         metrics: PrometheusHandle,
         changes: mpsc::Sender<DeviceChange>,
+        traced_devices_max: usize,
     ) -> Result<Self, StoreError> {
         let tasks = Tasks::new();
         let outbox = Arc::new(Outbox::new(Arc::clone(&store)));
@@ -70,7 +81,7 @@ impl App {
             products,
             devices,
             outbox,
-            tracer: Arc::new(Tracer::default()),
+            tracer: Arc::new(Tracer::new(traced_devices_max)),
             tasks,
             metrics,
         })

@@ -5,44 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::tasks::Stop;
-use crate::base::time::{Clock, Timestamp};
-use crate::store::{Expiry, Store, StoreError};
+use crate::base::time::Clock;
+use crate::store::{Expiry, Store, StoreError, StoreSettings};
 
-/// How long rows stay, and how often they are looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
-    pub history: Duration,
-    pub raw: Duration,
-    pub events: Duration,
-    pub sweep_every: Duration,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        const DAY_S: u64 = 86_400;
-        Self {
-            history: Duration::from_secs(30 * DAY_S),
-            raw: Duration::from_secs(7 * DAY_S),
-            events: Duration::from_secs(3 * DAY_S),
-            sweep_every: Duration::from_secs(60),
-        }
-    }
-}
-
-impl Retention {
-    /// The times before which rows may go.
-    pub fn expiry(&self, now: Timestamp) -> Expiry {
-        let before = |keep: Duration| {
-            let keep_ms = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
-            Timestamp::from_ms(now.as_ms().saturating_sub(keep_ms))
-        };
-        Expiry {
-            history_before: before(self.history),
-            raw_before: before(self.raw),
-            events_before: before(self.events),
-        }
-    }
-}
+/// How often old rows are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Rows deleted in one call to the store.
 const STEP: usize = 1000;
@@ -51,13 +18,13 @@ const STEP: usize = 1000;
 const STEPS: usize = 1000;
 
 /// Sweeps until `stop`.
-pub async fn run(store: Arc<dyn Store>, clock: Clock, retention: Retention, mut stop: Stop) {
+pub async fn run(store: Arc<dyn Store>, clock: Clock, settings: StoreSettings, mut stop: Stop) {
     loop {
         tokio::select! {
             () = stop.requested() => return,
-            () = tokio::time::sleep(retention.sweep_every) => {}
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
         }
-        match sweep(&store, &retention.expiry(clock.now()), &stop).await {
+        match sweep(&store, &settings.expiry(clock.now()), &stop).await {
             Ok(0) => {}
             Ok(rows) => {
                 metrics::counter!("strait_expired_rows_total").increment(rows as u64);
@@ -85,20 +52,4 @@ pub async fn sweep(
         }
     }
     Ok(total)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_kind_of_row_has_its_own_age() {
-        let day = 86_400_000;
-        let expiry = Retention::default().expiry(Timestamp::from_ms(40 * day));
-        assert_eq!(expiry.history_before, Timestamp::from_ms(10 * day));
-        assert_eq!(expiry.raw_before, Timestamp::from_ms(33 * day));
-        assert_eq!(expiry.events_before, Timestamp::from_ms(37 * day));
-        let early = Retention::default().expiry(Timestamp::from_ms(day));
-        assert_eq!(early.history_before, Timestamp::from_ms(0));
-    }
 }

@@ -402,7 +402,7 @@ const fn kind_of(input: &Input) -> &'static str {
 
 fn hex_of(input: &Input) -> Option<String> {
     match input {
-        Input::Report { payload, .. } => Some(super::trace::hex(payload)),
+        Input::Report { payload, .. } => Some(super::trace::hex_of(payload)),
         Input::Register { .. }
         | Input::Update { .. }
         | Input::Deregister { .. }

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::app::timers::activation_deadline;
 use crate::app::envelope::{self, DeviceHeader};
 use crate::app::outbox::Outbox;
 use crate::app::product::{ProductRuntime, Products, random_hex};
@@ -272,13 +273,39 @@ impl Devices {
 
     /// Deletes the device and emits `device:delete`.
     pub async fn delete(self: &Arc<Self>, id: DeviceId) -> Result<(), DeviceError> {
+        self.delete_if(id, |_| true).await
+    }
+
+    /// Deletes a device that was not activated within its `timeout`. One that has been, is, or
+    /// never has to be, stays.
+    pub async fn delete_inactive(self: &Arc<Self>, id: DeviceId) -> Result<(), DeviceError> {
+        let now = self.parts.clock.now();
+        self.delete_if(id, move |detail| {
+            let state = detail.state.clone().unwrap_or_default();
+            activation_deadline(&detail.device, &state).is_some_and(|at| at <= now)
+        })
+        .await
+    }
+
+    async fn delete_if(
+        self: &Arc<Self>,
+        id: DeviceId,
+        applies: impl Fn(&DeviceDetail) -> bool + Send + 'static,
+    ) -> Result<(), DeviceError> {
         let this = Arc::clone(self);
         self.finish("device delete", async move {
             for _ in 0..TRIES {
                 let detail = this.show(&id)?;
+                if !applies(&detail) {
+                    return Ok(());
+                }
                 let version = detail.device.version;
+                let state_version = detail.state.as_ref().map_or(0, |s| s.version);
                 let commit = Commit {
-                    guards: vec![Guard::DeviceVersion(id.clone(), version)],
+                    guards: vec![
+                        Guard::DeviceVersion(id.clone(), version),
+                        Guard::StateVersion(id.clone(), state_version),
+                    ],
                     changes: vec![
                         Change::DeleteDevice(id.clone()),
                         this.event("delete", &detail),

@@ -347,3 +347,12 @@ fn check_command(
         problem,
     })
 }
+
+fn compile(kind: CodecKind, source: &[u8], profile: &Profile) -> Result<Arc<dyn Codec>, Vec<Mistake>> {
+    let kind = match kind {
+        CodecKind::Table => crate::product::codec::Kind::Table,
+    };
+    crate::product::codec::compile(kind, source, Some(profile)).map_err(|errors| {
+        errors.into_iter().map(|e| Mistake { line: e.line as usize, column: e.column as usize, message: e.message }).collect()
+    })
+}
