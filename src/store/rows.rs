@@ -20,8 +20,8 @@ pub const ROW_FORMAT: u8 = 1;
 
 const SPLIT: u8 = 0xff;
 
-/// Longest row that is not split. Half of what the engine may get: sled joins up to 26 rows in
-/// one log entry before it splits a page, and an entry over 128 KB would leave its log.
+/// Longest row that is not split. Half of the limit: sled writes a page of 17 rows, 21 after a
+/// merge, as one log entry, and an entry over 128 KB leaves its log for `blobs/`.
 pub const ROW_WHOLE_MAX: usize = ROW_MAX / 2;
 
 /// Why bytes are not the expected row.
