@@ -105,30 +105,6 @@ pub async fn keep_up(handle: PrometheusHandle, mut stop: Stop) {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bad_filter_is_named() {
-        assert!(parse_filter("info,strait::net=debug").is_ok());
-        let error = parse_filter("strait=loud").unwrap_err().to_string();
-        assert!(error.contains("strait=loud"), "{error}");
-    }
-
-    #[test]
-    fn seconds_come_in_buckets() {
-        let recorder = builder().unwrap().build_recorder();
-        let handle = recorder.handle();
-        metrics::with_local_recorder(&recorder, || {
-            metrics::histogram!("strait_test_seconds").record(0.003);
-        });
-        let text = handle.render();
-        assert!(text.contains(r#"strait_test_seconds_bucket{le="0.005"} 1"#), "{text}");
-        assert!(text.contains(r#"strait_test_seconds_bucket{le="0.0025"} 0"#), "{text}");
-    }
-}
-
 /// How often the figures of the network are carried over to the recorder.
 const NETWORK_EVERY: Duration = Duration::from_secs(1);
 
@@ -164,5 +140,29 @@ pub async fn watch_network(endpoint: endpoint::Figures, socket: Arc<udp::Counter
             () = stop.requested() => return,
             () = tokio::time::sleep(NETWORK_EVERY) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_filter_is_named() {
+        assert!(parse_filter("info,strait::net=debug").is_ok());
+        let error = parse_filter("strait=loud").unwrap_err().to_string();
+        assert!(error.contains("strait=loud"), "{error}");
+    }
+
+    #[test]
+    fn seconds_come_in_buckets() {
+        let recorder = builder().unwrap().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            metrics::histogram!("strait_test_seconds").record(0.003);
+        });
+        let text = handle.render();
+        assert!(text.contains(r#"strait_test_seconds_bucket{le="0.005"} 1"#), "{text}");
+        assert!(text.contains(r#"strait_test_seconds_bucket{le="0.0025"} 0"#), "{text}");
     }
 }

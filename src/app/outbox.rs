@@ -5,21 +5,29 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::store::records::EventRecord;
 use crate::store::{Store, StoreError};
+
+/// Callers that may follow events over HTTP at the same time.
+pub const READERS_MAX: usize = 64;
 
 /// Wakes those who follow events.
 pub struct Outbox {
     store: Arc<dyn Store>,
     newest: watch::Sender<u64>,
+    readers: Arc<Semaphore>,
 }
 
 impl Outbox {
     pub fn new(store: Arc<dyn Store>) -> Self {
         let newest = watch::Sender::new(store.last_event());
-        Self { store, newest }
+        Self {
+            store,
+            newest,
+            readers: Arc::new(Semaphore::new(READERS_MAX)),
+        }
     }
 
     /// Call after a commit that emitted. Cheap when nobody follows.
@@ -35,6 +43,11 @@ impl Outbox {
     /// Position of the newest event.
     pub fn position(&self) -> u64 {
         self.store.last_event()
+    }
+
+    /// Admits one caller from outside, until the permit is dropped; `None` when there are too many.
+    pub fn admit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.readers).try_acquire_owned().ok()
     }
 
     /// Follows events above position `after`.

@@ -173,12 +173,8 @@ impl Tracer {
 
 /// Lower-case hex of a payload for an entry, cut when it is long.
 pub fn hex_of(payload: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut hex = String::with_capacity(payload.len().min(HEX_BYTES_MAX) * 2 + 3);
-    for byte in payload.iter().take(HEX_BYTES_MAX) {
-        // Writing to a String can't fail.
-        drop(write!(hex, "{byte:02x}"));
-    }
+    let shown = payload.iter().take(HEX_BYTES_MAX);
+    let mut hex: String = shown.map(|byte| format!("{byte:02x}")).collect();
     if payload.len() > HEX_BYTES_MAX {
         hex.push('…');
     }

@@ -7,4 +7,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod api;
+mod api_devices;
+mod api_products;
 mod store;

@@ -44,6 +44,19 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The same object, with its problems told elsewhere.
+    pub fn within<'b>(&self, problems: &'b Problems) -> Fields<'b>
+    where
+        'a: 'b,
+    {
+        Fields {
+            problems,
+            path: self.path.clone(),
+            map: self.map,
+            known: RefCell::default(),
+        }
+    }
+
     /// The path of one of its fields.
     pub fn path(&self, name: &str) -> String {
         match self.path.as_str() {

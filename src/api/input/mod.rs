@@ -54,6 +54,21 @@ impl Problems {
         }
     }
 
+    /// Takes over the problems of another reading.
+    pub fn append(&self, other: Self) {
+        let other = other.found.into_inner();
+        let mut found = self.found.borrow_mut();
+        found.first_code = found.first_code.or(other.first_code);
+        found.untold += other.untold;
+        for told in other.told {
+            if found.told.len() < TOLD_MAX {
+                found.told.push(told);
+            } else {
+                found.untold += 1;
+            }
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.found.borrow().first_code.is_none()
     }

@@ -18,6 +18,9 @@ use crate::store::{Change, Commit, CommitError, Guard};
 
 use super::{ProductError, ProductRuntime, Products, TRIES, error};
 
+/// A codec ready to run, with the ETag of its source.
+pub(super) type Compiled = (String, Arc<dyn Codec>);
+
 /// One mistake of a codec's source, with its place (from 1; 0 when it has none).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("line {line}, column {column}: {message}")]
@@ -268,7 +271,7 @@ fn etag_of(source: &[u8]) -> String {
 pub(super) fn known(
     stored: Option<&CodecRecord>,
     running: Option<&ProductRuntime>,
-    compiled: Option<(String, Arc<dyn Codec>)>,
+    compiled: Option<Compiled>,
     product: &ProductRecord,
 ) -> Option<Arc<dyn Codec>> {
     let etag = &stored?.etag;
@@ -305,7 +308,7 @@ pub(super) fn still_fits(
     stored: Option<&CodecRecord>,
     old: &Profile,
     new: &Profile,
-) -> Result<Option<(String, Arc<dyn Codec>)>, ProductError> {
+) -> Result<Option<Compiled>, ProductError> {
     let Some(stored) = stored else {
         return Ok(None);
     };

@@ -355,7 +355,7 @@ impl Products {
     fn reload(
         &self,
         id: &ProductId,
-        compiled: Option<(String, Arc<dyn Codec>)>,
+        compiled: Option<codec::Compiled>,
     ) -> Result<(), StoreError> {
         let one = self
             .reloading
