@@ -10,9 +10,9 @@
 //! - [`load`] the load generator: byte templates, closed and open loop
 
 pub mod device;
-//F pub mod fleet;
+pub mod fleet;
 pub mod link;
 //F pub mod load;
 pub mod message;
-//F pub mod payload;
-//F pub mod rest;
+pub mod payload;
+pub mod rest;

@@ -162,7 +162,7 @@ struct Observation {
 }
 
 /// Turns a downlink's bytes into the bytes of an answering report.
-type Responder = Box<dyn FnMut(&[u8]) -> Option<Vec<u8>> + Send>;
+type Responder = Box<dyn FnMut(&[u8]) -> Option<Vec<u8>> + Send + Sync>;
 
 /// The device. See the module's documentation for how to drive it.
 pub struct Device {
@@ -210,7 +210,7 @@ impl Device {
     #[must_use]
     pub fn with_responder(
         mut self,
-        responder: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'static,
+        responder: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + Sync + 'static,
     ) -> Self {
         self.responder = Some(Box::new(responder));
         self
