@@ -12,7 +12,7 @@
 pub mod device;
 pub mod fleet;
 pub mod link;
-//F pub mod load;
+pub mod load;
 pub mod message;
 pub mod payload;
 pub mod rest;

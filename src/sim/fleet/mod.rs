@@ -150,7 +150,7 @@ async fn bind(server: SocketAddr) -> std::io::Result<UdpSocket> {
 
 /// Raises the soft limit of open files as far as `devices` sockets need it, and the hard one too
 /// where the process may.
-pub(super) fn raise_file_limit(devices: u64) -> Result<(), FleetError> {
+pub fn raise_file_limit(devices: u64) -> Result<(), FleetError> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let need = devices + OTHER_FILES;
     let now = getrlimit(Resource::Nofile);
