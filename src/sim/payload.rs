@@ -50,7 +50,7 @@ impl Readings {
     }
 
     /// The bytes of the next report.
-    pub fn next(&mut self) -> Vec<u8> {
+    pub fn payload(&mut self) -> Vec<u8> {
         self.count += 1;
         vec![self.product as u8, self.rng.u8(..), 0]
     }

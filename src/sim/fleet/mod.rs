@@ -277,7 +277,8 @@ impl Runner {
             self.tell(moved).await.ok();
         }
         self.last_datagram = now;
-        self.device.report(now, self.readings.next(), confirmable);
+        self.device
+            .report(now, self.readings.payload(), confirmable);
         Ok(())
     }
 

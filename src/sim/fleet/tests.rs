@@ -6,8 +6,11 @@ use super::*;
 use crate::sim::device::{Kind, Timing};
 use crate::sim::message::{self, Draft};
 
+/// Payloads and message ids of reports.
+type Got = std::sync::Mutex<BTreeSet<(Vec<u8>, u16)>>;
+
 /// A small server: registers everybody, observes, acknowledges, and keeps what it got once.
-async fn serve(socket: UdpSocket, got: Arc<std::sync::Mutex<BTreeSet<(Vec<u8>, u16)>>>) {
+async fn serve(socket: UdpSocket, got: Arc<Got>) {
     let mut buffer = [0; 1500];
     let mut seen = BTreeMap::new();
     let mut next = 1000u16;
@@ -26,12 +29,7 @@ async fn serve(socket: UdpSocket, got: Arc<std::sync::Mutex<BTreeSet<(Vec<u8>, u
     }
 }
 
-fn answer(
-    packet: &Packet,
-    path: &str,
-    next: u16,
-    got: &std::sync::Mutex<BTreeSet<(Vec<u8>, u16)>>,
-) -> Vec<Vec<u8>> {
+fn answer(packet: &Packet, path: &str, next: u16, got: &Got) -> Vec<Vec<u8>> {
     let id = packet.header.message_id;
     let ack = |code| Draft::new(MessageType::Acknowledgement, code, id).token(packet.get_token());
     let observe = |path: &str| {
@@ -41,7 +39,7 @@ fn answer(
             .uint(CoapOption::Observe, 0)
     };
     let drafts = match (path, message::code(packet)) {
-        ("rd", _) => vec![
+        ("rd", _) => [
             &[ack(message::CREATED).location("rd").location("1")][..],
             // Instead of a timer: repeated at once, so that one gets through.
             &vec![observe("19/0/0"); 8],

@@ -496,7 +496,7 @@ fn write(slot: &mut Slot, job: &Job, device: u32, step: &Step, readings: Option<
     let out = &mut slot.datagram;
     let payload = |readings: Option<&mut Readings>| match (&job.body, readings) {
         (Body::Fixed(bytes), _) => bytes.clone(),
-        (Body::Product(_), Some(readings)) => readings.next(),
+        (Body::Product(_), Some(readings)) => readings.payload(),
         (Body::Product(_), None) => Vec::new(),
     };
     match step {
@@ -526,7 +526,7 @@ enum Heard {
     /// Another confirmable request of the server.
     Request { msg_id: u16, token: Box<[u8]> },
     /// A confirmable response, to be acknowledged by its own message id.
-    Separate(u16, Option<Box<Heard>>),
+    Separate(u16, Option<Box<Self>>),
 }
 
 /// Reads just enough: header and token; options only where they matter.

@@ -95,7 +95,7 @@ fn is_loss(error: &io::Error) -> bool {
 fn timespec(wait: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(wait.subsec_nanos()).into(),
+        tv_nsec: i64::from(wait.subsec_nanos()),
     }
 }
 
