@@ -14,7 +14,7 @@ use super::sim::provision_devices;
 use super::values;
 use crate::base::time::Clock;
 use crate::sim::load::{
-    self, Body, Hostile, Job, LoadError, Pace, Phase, Report, Workload, attack, baseline,
+    self, Body, Hostile, Job, LoadError, Pace, Phase, Report, Workload, attack,
 };
 use crate::sim::payload::Product;
 use crate::sim::rest::{Rest, RestError};
