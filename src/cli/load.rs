@@ -1,12 +1,277 @@
-//! `strait load`.
+//! `strait load`: the load generator's command line.
+//!
+//! Exit codes: 0 the run was measured, 1 nothing succeeded or it could not run, 2 usage.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::progress::{Progress, note, print};
+use super::samples;
+use super::sim::provision_devices;
+use super::values;
+use crate::base::time::Clock;
+use crate::sim::load::{
+    self, Body, Hostile, Job, LoadError, Pace, Phase, Report, Workload, attack,
+};
+use crate::sim::payload::Product;
+use crate::sim::rest::{Rest, RestError};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum WorkloadArg {
+    /// POST /rd, again and again
+    Register,
+    /// POST /rd/<id>, empty
+    Update,
+    /// Confirmable notifications of 19/0/0, or POST /t/d with --raw
+    Uplink,
+    /// CoAP pings, or GET with --path
+    Echo,
+    /// Broken datagrams
+    #[value(hide = true)]
+    Hostile,
+}
 
 /// Arguments of `strait load`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[arg(long, value_enum, default_value = "uplink")]
+    workload: WorkloadArg,
+    /// CoAP address of the server
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5683", value_parser = values::address)]
+    server: SocketAddr,
+    /// Devices, each with an address of its own
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
+    devices: u32,
+    /// Requests under way at a time (closed loop)
+    #[arg(long, default_value_t = 256, conflicts_with = "rate")]
+    in_flight: usize,
+    /// Requests started per second whatever the server does (open loop)
+    #[arg(long)]
+    rate: Option<f64>,
+    #[arg(long, default_value = "10s", value_parser = values::some_duration)]
+    duration: Duration,
+    /// Raw CoAP devices instead of LwM2M ones (uplink)
+    #[arg(long)]
+    raw: bool,
+    /// Path to GET (echo)
+    #[arg(long)]
+    path: Option<String>,
+    /// Sample product whose reports are sent
+    #[arg(long, default_value = "water-meter", value_parser = samples::by_name)]
+    product: Product,
+    /// Sends these bytes as every report
+    #[arg(long, value_name = "HEX", value_parser = values::hex_bytes)]
+    payload: Option<values::HexBytes>,
+    /// Node ids are this and the device's number in ten digits
+    #[arg(long, default_value = "load")]
+    prefix: String,
+    /// Lifetime of the registrations
+    #[arg(long, default_value = "1d", value_parser = values::some_duration)]
+    lifetime: Duration,
+    /// Wait for an answer before the first repetition
+    #[arg(long, default_value = "2s", value_parser = values::some_duration)]
+    ack_timeout: Duration,
+    /// Repetitions before a request counts as timed out
+    #[arg(long, default_value_t = 4)]
+    retransmits: u32,
+    /// Also measures a bare UDP echo of the same sizes
+    #[arg(long)]
+    baseline: bool,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Creates product, codec and devices there first
+    #[arg(long, value_name = "http://HOST:PORT")]
+    provision: Option<String>,
+    /// Token for --provision
+    #[arg(long, requires = "provision")]
+    token: Option<String>,
+    /// HTTP requests at a time while provisioning
+    #[arg(long, default_value_t = 64)]
+    concurrency: usize,
+    /// Number of broken datagrams (hostile)
+    #[arg(long, default_value_t = 1_000_000, hide = true)]
+    datagrams: u64,
+    /// Prints the outcome as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why a load run ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("provisioning: {0}")]
+    Rest(#[from] RestError),
+    #[error("no async runtime: {0}")]
+    Runtime(#[from] std::io::Error),
+}
+
+impl RunError {
+    /// Stable word for scripts; never reworded.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Load(e) => e.kind(),
+            Self::Rest(e) => e.kind(),
+            Self::Runtime(_) => "runtime",
+        }
+    }
+}
 
 /// Runs `strait load`.
-pub fn run(_args: Args) -> ExitCode {
-    ExitCode::FAILURE
+pub fn run(args: Args) -> ExitCode {
+    if args.rate.is_some_and(|rate| !(rate > 0.0 && rate <= 1e9)) {
+        note("strait load: --rate takes a number above 0 and up to 1e9 per second");
+        return ExitCode::from(2);
+    }
+    let outcome = if args.workload == WorkloadArg::Hostile {
+        run_hostile(&args)
+    } else {
+        run_load(&args)
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            note(&format!("strait load: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// True when anything succeeded.
+fn run_load(args: &Args) -> Result<bool, RunError> {
+    let job = args.job();
+    if let Some(base) = &args.provision {
+        provision(args, &job, base)?;
+    }
+    let bare = if args.baseline {
+        let job = Job {
+            duration: args.duration.min(Duration::from_secs(5)),
+            ..job.clone()
+        };
+        Some(measure(&job, args.json, load::baseline)?)
+    } else {
+        None
+    };
+    let report = measure(&job, args.json, load::run)?;
+    if args.json {
+        let mut json = serde_json::json!(report);
+        if let (Some(fields), Some(bare)) = (json.as_object_mut(), &bare) {
+            fields.insert("baseline".to_owned(), serde_json::json!(bare));
+        }
+        print(&json.to_string());
+    } else {
+        if let Some(bare) = &bare {
+            let share = report.rate / bare.rate.max(1e-9) * 100.0;
+            print(&format!("bare UDP echo\n{}", bare.text()));
+            print(&format!("{share:.0}% of the bare echo's rate"));
+        }
+        print(&report.text());
+    }
+    Ok(report.succeeded > 0)
+}
+
+fn measure(
+    job: &Job,
+    quiet: bool,
+    run: impl FnOnce(&Job, &mut dyn FnMut(load::Progress)) -> Result<Report, LoadError>,
+) -> Result<Report, RunError> {
+    let mut bar = Progress::new(None, quiet, &job.clock);
+    let report = run(job, &mut |p| {
+        bar.show(p.done, || {
+            let what = match p.phase {
+                Phase::Registering => "devices registered",
+                Phase::Observing => "devices observed",
+                Phase::Measuring => "answers",
+            };
+            let rate = p.done as f64 / p.elapsed.as_secs_f64().max(1e-9);
+            format!("{}: {} {what}, {rate:.0}/s", job.workload.name(), p.done)
+        });
+    });
+    bar.finish();
+    Ok(report?)
+}
+
+fn provision(args: &Args, job: &Job, base: &str) -> Result<(), RunError> {
+    let rest = Rest::new(base, args.token.clone())?;
+    let nodes: Vec<_> = (0..job.devices).map(|n| job.node(n)).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(provision_devices(
+        &rest,
+        args.product,
+        &nodes,
+        args.concurrency,
+        args.json,
+        &job.clock,
+    ))?;
+    Ok(())
+}
+
+fn run_hostile(args: &Args) -> Result<bool, RunError> {
+    let clock = Clock::System;
+    let hostile = Hostile {
+        server: args.server,
+        clock: clock.clone(),
+        datagrams: args.datagrams,
+        seed: args.seed,
+        prefix: args.prefix.clone(),
+    };
+    let mut bar = Progress::new(Some(args.datagrams), args.json, &clock);
+    let report = attack(&hostile, &mut |sent| {
+        bar.show(sent, || format!("{sent} datagrams"));
+    });
+    bar.finish();
+    let report = report?;
+    if args.json {
+        print(&serde_json::to_string(&report).unwrap_or_default());
+    } else {
+        print(&format!(
+            "{} broken datagrams in {:.1} s, {} answers, {} pongs, {} pings repeated: still serving",
+            report.datagrams, report.elapsed_s, report.answers, report.pongs, report.pings_lost
+        ));
+    }
+    Ok(true)
+}
+
+impl Args {
+    fn job(&self) -> Job {
+        let workload = match self.workload {
+            WorkloadArg::Register => Workload::Register,
+            WorkloadArg::Update => Workload::Update,
+            WorkloadArg::Uplink => Workload::Uplink { raw: self.raw },
+            WorkloadArg::Echo | WorkloadArg::Hostile => Workload::Echo {
+                path: self.path.clone(),
+            },
+        };
+        let pace = match self.rate {
+            Some(per_second) => Pace::Open { per_second },
+            None => Pace::Closed {
+                in_flight: self.in_flight.max(1),
+            },
+        };
+        let body = match &self.payload {
+            Some(bytes) => Body::Fixed(bytes.0.clone()),
+            None => Body::Product(self.product),
+        };
+        Job {
+            server: self.server,
+            clock: Clock::System,
+            workload,
+            pace,
+            devices: self.devices,
+            prefix: self.prefix.clone(),
+            lifetime_s: u32::try_from(self.lifetime.as_secs()).unwrap_or(u32::MAX),
+            duration: self.duration,
+            ack_timeout: self.ack_timeout,
+            max_retransmit: self.retransmits,
+            body,
+            seed: self.seed,
+        }
+    }
 }

@@ -6,9 +6,12 @@ pub mod codec;
 pub mod config;
 pub mod demo;
 pub mod load;
+pub mod progress;
+pub mod samples;
 pub mod serve;
 pub mod sim;
 pub mod store;
+pub mod values;
 
 use std::process::ExitCode;
 

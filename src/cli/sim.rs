@@ -1,12 +1,298 @@
-//! `strait sim`.
+//! `strait sim`: simulated devices against any server, with a tally at the end.
+//!
+//! Exit codes: 0 every report arrived, 1 any failed or the server could not be provisioned, 2 usage.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::progress::{Progress, note, print};
+use super::samples::{self, Sample};
+use super::values;
+use crate::base::time::Clock;
+use crate::sim::device::{Binding, Kind, Settings, Timing, Version};
+use crate::sim::fleet::{Fleet, FleetError, Member, Plan, Tally, What};
+use crate::sim::link::Quality;
+use crate::sim::payload::Product;
+use crate::sim::rest::{Rest, RestError};
+
+/// How the devices speak.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum KindArg {
+    Lwm2m,
+    Raw,
+    RawObserved,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum VersionArg {
+    #[value(name = "1.0")]
+    V1_0,
+    #[value(name = "1.1")]
+    V1_1,
+    #[value(name = "1.2")]
+    V1_2,
+}
 
 /// Arguments of `strait sim`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[expect(clippy::struct_excessive_bools, reason = "each is one flag")]
+pub struct Args {
+    /// CoAP address of the server
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5683", value_parser = values::address)]
+    server: SocketAddr,
+    /// Number of devices
+    #[arg(long, default_value_t = 5)]
+    count: u32,
+    /// Sample product of the devices; without it, all five in turn
+    #[arg(long, value_parser = samples::by_name)]
+    product: Option<Product>,
+    /// Node ids are this and the device's number
+    #[arg(long, default_value = "sim")]
+    prefix: String,
+    #[arg(long, value_enum, default_value = "lwm2m")]
+    kind: KindArg,
+    /// LwM2M version to register with
+    #[arg(long, value_enum, default_value = "1.0")]
+    lwm2m: VersionArg,
+    /// Register in queue mode
+    #[arg(long)]
+    queue: bool,
+    /// Wrap reports as TLV instead of plain opaque
+    #[arg(long)]
+    tlv: bool,
+    /// Lifetime of the registration
+    #[arg(long, default_value = "1d", value_parser = values::some_duration)]
+    lifetime: Duration,
+    /// Between two reports of a device
+    #[arg(long, default_value = "10s", value_parser = values::some_duration)]
+    interval: Duration,
+    /// Reports of each device; without it and without --duration, until Ctrl-C
+    #[arg(long)]
+    reports: Option<u64>,
+    /// Stops after this time
+    #[arg(long, value_parser = values::some_duration)]
+    duration: Option<Duration>,
+    /// Sends every n-th report unconfirmed; 0: none
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    unconfirmed_every: u64,
+    /// Probability that a datagram is lost, each way
+    #[arg(long, default_value = "0", value_parser = values::probability)]
+    loss: f64,
+    /// Probability that a datagram arrives twice, each way
+    #[arg(long, default_value = "0", value_parser = values::probability)]
+    duplicates: f64,
+    /// Longest delay of a datagram, each way
+    #[arg(long, default_value = "0s", value_parser = values::duration)]
+    delay: Duration,
+    /// Radio off between reports
+    #[arg(long)]
+    sleep: bool,
+    /// How long the radio listens after its last datagram, with --sleep
+    #[arg(long, default_value = "2s", value_parser = values::duration)]
+    awake: Duration,
+    /// New port before every n-th report, as after NAT rebinding; 0: never
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    rebind_every: u64,
+    /// Wait for an acknowledgement before the first repetition
+    #[arg(long, default_value = "2s", value_parser = values::some_duration)]
+    ack_timeout: Duration,
+    /// Deregister at the end (lwm2m)
+    #[arg(long)]
+    deregister: bool,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Creates products, codecs and devices there first
+    #[arg(long, value_name = "http://HOST:PORT")]
+    provision: Option<String>,
+    /// Token for --provision
+    #[arg(long, requires = "provision")]
+    token: Option<String>,
+    /// Prints the tally as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why the simulation ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum SimError {
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    #[error("provisioning: {0}")]
+    Rest(#[from] RestError),
+    #[error("no async runtime: {0}")]
+    Runtime(#[from] std::io::Error),
+}
+
+impl SimError {
+    /// Stable word for scripts; never reworded.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Fleet(e) => e.kind(),
+            Self::Rest(e) => e.kind(),
+            Self::Runtime(_) => "runtime",
+        }
+    }
+}
 
 /// Runs `strait sim`.
-pub fn run(_args: Args) -> ExitCode {
-    ExitCode::FAILURE
+pub fn run(args: Args) -> ExitCode {
+    let outcome = runtime().and_then(|runtime| runtime.block_on(simulate(&args)));
+    match outcome {
+        Ok(tally) if tally.failed == 0 => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            note(&format!("strait sim: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, SimError> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    Ok(builder.enable_all().build()?)
+}
+
+async fn simulate(args: &Args) -> Result<Tally, SimError> {
+    let clock = Clock::System;
+    let members: Vec<_> = (0..args.count).map(|n| args.member(n)).collect();
+    if let Some(base) = &args.provision {
+        let rest = Rest::new(base, args.token.clone())?;
+        provision(&rest, &members, args.json, &clock).await?;
+    }
+    let plan = args.plan(clock.clone());
+    let total = plan.reports.map(|n| n * u64::from(args.count));
+    let mut progress = Progress::new(total, args.json, &clock);
+    let mut fleet = Fleet::start(members, &plan).await?;
+    let mut tally = Tally::default();
+    let end = async {
+        match args.duration {
+            Some(duration) => tokio::time::sleep(duration).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            update = fleet.next() => {
+                let Some(update) = update else { break };
+                tally.count(&update.what);
+                if let What::Broken { reason } = &update.what {
+                    note(&format!("{}: {reason}", update.node_id));
+                }
+                progress.show(tally.acknowledged + tally.unconfirmed, || tally.line());
+            }
+            () = &mut end => break,
+            _ = tokio::signal::ctrl_c() => break,
+        }
+    }
+    progress.finish();
+    let text = if args.json {
+        serde_json::to_string(&tally).unwrap_or_default()
+    } else {
+        tally.line()
+    };
+    print(&text);
+    Ok(tally)
+}
+
+/// Creates what the members need.
+async fn provision(
+    rest: &Rest,
+    members: &[Member],
+    quiet: bool,
+    clock: &Clock,
+) -> Result<(), RestError> {
+    for product in Product::ALL {
+        let of_product = members.iter().filter(|m| m.product == product);
+        let nodes: Vec<_> = of_product.map(|m| m.settings.node_id.clone()).collect();
+        if nodes.is_empty() {
+            continue;
+        }
+        provision_devices(rest, product, &nodes, 32, quiet, clock).await?;
+    }
+    Ok(())
+}
+
+/// Creates a sample product with its codec and devices; gives the device ids.
+pub(super) async fn provision_devices(
+    rest: &Rest,
+    product: Product,
+    nodes: &[String],
+    concurrency: usize,
+    quiet: bool,
+    clock: &Clock,
+) -> Result<Vec<String>, RestError> {
+    let Some(sample) = Sample::of(product) else {
+        return Ok(Vec::new());
+    };
+    let product_id = sample.provision(rest).await?;
+    let mut progress = Progress::new(Some(nodes.len() as u64), quiet, clock);
+    let created = |count: usize| {
+        progress.show(count as u64, || format!("{count} devices created"));
+    };
+    let ids = rest
+        .create_devices(nodes, &product_id, concurrency, created)
+        .await;
+    progress.finish();
+    ids
+}
+
+impl Args {
+    fn member(&self, number: u32) -> Member {
+        let kind = match self.kind {
+            KindArg::Lwm2m => Kind::Lwm2m,
+            KindArg::Raw => Kind::Raw,
+            KindArg::RawObserved => Kind::RawObserved,
+        };
+        let version = match self.lwm2m {
+            VersionArg::V1_0 => Version::V1_0,
+            VersionArg::V1_1 => Version::V1_1,
+            VersionArg::V1_2 => Version::V1_2,
+        };
+        let in_turn = Product::ALL.iter().cycle().nth(number as usize % 5);
+        let seed = self.seed.wrapping_mul(0x9e37_79b9) ^ u64::from(number);
+        let settings = Settings {
+            version,
+            binding: if self.queue {
+                Binding::Queue
+            } else {
+                Binding::Udp
+            },
+            lifetime_s: u32::try_from(self.lifetime.as_secs()).unwrap_or(u32::MAX),
+            tlv: self.tlv,
+            timing: Timing {
+                ack_timeout: self.ack_timeout,
+                ..Timing::default()
+            },
+            ..Settings::new(format!("{}{number}", self.prefix), kind, seed)
+        };
+        Member {
+            settings,
+            product: self
+                .product
+                .or_else(|| in_turn.copied())
+                .unwrap_or(Product::WaterMeter),
+        }
+    }
+
+    fn plan(&self, clock: Clock) -> Plan {
+        Plan {
+            server: self.server,
+            clock,
+            quality: Quality {
+                loss: self.loss,
+                duplicates: self.duplicates,
+                delay_max: self.delay,
+            },
+            interval: self.interval,
+            reports: self.reports,
+            unconfirmed_every: self.unconfirmed_every,
+            awake: self.sleep.then_some(self.awake),
+            rebind_every: self.rebind_every,
+            deregister: self.deregister,
+        }
+    }
 }

@@ -1,1 +1,18 @@
-//! Simulated devices: an independent stack (coap-lite) that shares no protocol code with the server.
+//! Simulated devices and a load generator: an independent CoAP and LwM2M client stack (coap-lite
+//! for messages) that shares no protocol code with the server, so that each checks the other.
+//!
+//! - [`message`] CoAP messages as the device builds and reads them
+//! - [`device`] one device as a state machine without sockets or clock
+//! - [`link`] loss, duplicates and delay of its radio
+//! - [`payload`] plausible bytes of the sample products
+//! - [`fleet`] many devices over real sockets
+//! - [`rest`] the little HTTP client that creates products and devices
+//! - [`load`] the load generator: byte templates, closed and open loop
+
+pub mod device;
+pub mod fleet;
+pub mod link;
+pub mod load;
+pub mod message;
+pub mod payload;
+pub mod rest;

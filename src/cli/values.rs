@@ -1,0 +1,144 @@
+//! Values of flags: durations with a unit, probabilities, hex, server addresses. Each error says
+//! what it got and what it takes.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+/// Why a flag's value is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    #[error("{0:?} is no duration, takes a number and ms, s, m, h or d: 500ms, 10s, 1.5h")]
+    Duration(String),
+    #[error("{0:?} is no probability, takes 0 to 1")]
+    Probability(String),
+    #[error("{0:?} is no hex, takes an even number of the digits 0-9 and a-f")]
+    Hex(String),
+    #[error("{0:?} is no address, takes HOST:PORT")]
+    Address(String),
+}
+
+impl ValueError {
+    /// Stable word; never reworded.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Duration(_) => "duration",
+            Self::Probability(_) => "probability",
+            Self::Hex(_) => "hex",
+            Self::Address(_) => "address",
+        }
+    }
+}
+
+/// Longest duration a flag takes: ten years.
+const DURATION_MAX_S: f64 = 315_360_000.0;
+
+/// `500ms`, `10s`, `2m`, `1.5h`, `7d`.
+pub fn duration(text: &str) -> Result<Duration, ValueError> {
+    let wrong = || ValueError::Duration(text.to_owned());
+    let split = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(split);
+    let scale = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let seconds = number * scale;
+    if !(0.0..=DURATION_MAX_S).contains(&seconds) {
+        return Err(wrong());
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+}
+
+/// A duration that is not zero.
+pub fn some_duration(text: &str) -> Result<Duration, ValueError> {
+    duration(text).and_then(|d| {
+        if d.is_zero() {
+            Err(ValueError::Duration(text.to_owned()))
+        } else {
+            Ok(d)
+        }
+    })
+}
+
+pub fn probability(text: &str) -> Result<f64, ValueError> {
+    let value: Option<f64> = text.parse().ok();
+    let value = value.filter(|p| (0.0..=1.0).contains(p));
+    value.ok_or_else(|| ValueError::Probability(text.to_owned()))
+}
+
+/// Bytes as hex digits, and hex digits as bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HexBytes(pub Vec<u8>);
+
+pub fn hex_bytes(text: &str) -> Result<HexBytes, ValueError> {
+    let wrong = || ValueError::Hex(text.to_owned());
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok()))
+        .collect();
+    let digits = digits.filter(|d| d.len() % 2 == 0).ok_or_else(wrong)?;
+    let pairs = digits.chunks(2).map(|pair| match pair {
+        [high, low] => high << 4 | low,
+        _ => 0,
+    });
+    Ok(HexBytes(pairs.collect()))
+}
+
+/// Bytes as lower-case hex.
+pub fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The first address of a host name and port.
+pub fn address(text: &str) -> Result<SocketAddr, ValueError> {
+    let mut found = text.to_socket_addrs().ok();
+    let first = found.as_mut().and_then(Iterator::next);
+    first.ok_or_else(|| ValueError::Address(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        let cases = [
+            ("500ms", Some(500)),
+            ("10s", Some(10_000)),
+            ("1.5h", Some(5_400_000)),
+            ("2m", Some(120_000)),
+            ("7d", Some(604_800_000)),
+            ("0s", Some(0)),
+            ("10", None),
+            ("s", None),
+            ("-1s", None),
+            ("1e300d", None),
+            ("NaNs", None),
+            ("5 weeks", None),
+        ];
+        for (text, ms) in cases {
+            let got = duration(text).ok().map(|d| d.as_millis());
+            assert_eq!(got, ms, "{text}");
+        }
+        assert!(some_duration("0s").is_err());
+    }
+
+    #[test]
+    fn other_values_say_what_they_take() {
+        assert_eq!(probability("0.05"), Ok(0.05));
+        assert_eq!(probability("5%").unwrap_err().kind(), "probability");
+        assert_eq!(probability("1.01").unwrap_err().kind(), "probability");
+        assert_eq!(hex_bytes("00fF").unwrap().0, [0, 255]);
+        assert_eq!(hex_bytes("0g").unwrap_err().kind(), "hex");
+        assert_eq!(hex_bytes("123").unwrap_err().kind(), "hex");
+        assert_eq!(to_hex(&[0, 255]), "00ff");
+        assert_eq!(address("127.0.0.1:5683").unwrap().port(), 5683);
+        assert_eq!(address("127.0.0.1").unwrap_err().kind(), "address");
+    }
+}

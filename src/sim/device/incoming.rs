@@ -1,0 +1,214 @@
+//! What a device does with the datagrams it gets: answers to its own messages, resets, and the
+//! server's requests, each of which is answered once and its repetitions with the same bytes
+//! (RFC 7252 §4.2, §4.5, §5.2; RFC 7641 §3.6).
+
+use std::time::{Duration, Instant};
+
+use coap_lite::{CoapOption, MessageType, Packet};
+
+use super::{
+    Device, Event, Failure, Kind, Observation, PATIENCE, Pending, RECENT_MAX, Registration, Task,
+};
+use crate::sim::message::{self, Draft};
+
+impl Device {
+    /// Takes one datagram from the server.
+    pub fn receive(&mut self, now: Instant, datagram: &[u8]) {
+        let Ok(packet) = message::read(datagram) else {
+            self.events.push_back(Event::Malformed);
+            return;
+        };
+        let code = message::code(&packet);
+        match (packet.header.get_type(), code) {
+            (MessageType::Acknowledgement, _) => self.acknowledged(now, &packet, code),
+            (MessageType::Reset, _) => self.reset(now, packet.header.message_id),
+            (MessageType::Confirmable, 0) => self.send_empty(MessageType::Reset, &packet),
+            (MessageType::NonConfirmable, 0) => {}
+            (_, 1..=31) => self.requested(now, &packet, code),
+            (kind, _) => self.answered_separately(now, &packet, kind, code),
+        }
+        self.pump(now);
+    }
+
+    fn acknowledged(&mut self, now: Instant, packet: &Packet, code: u8) {
+        let msg_id = packet.header.message_id;
+        let Some(mut pending) = self.pending.take_if(|p| p.msg_id == msg_id) else {
+            return;
+        };
+        if code != 0 {
+            self.finish(now, pending, packet, code);
+            return;
+        }
+        match pending.task {
+            Task::Report(report) if self.settings.kind != Kind::Raw => {
+                self.events
+                    .push_back(Event::Acknowledged { report: report.id });
+            }
+            Task::Register | Task::Update | Task::Deregister | Task::Report(_) => {
+                if !pending.acknowledged {
+                    pending.acknowledged = true;
+                    pending.deadline = now + PATIENCE;
+                }
+                self.pending = Some(pending);
+            }
+        }
+    }
+
+    fn answered_separately(&mut self, now: Instant, packet: &Packet, kind: MessageType, code: u8) {
+        let own = |p: &mut Pending| {
+            let notification =
+                matches!(p.task, Task::Report(_)) && p.datagram.get(1) == Some(&0x45);
+            !notification && p.token == packet.get_token()
+        };
+        let pending = self.pending.take_if(own);
+        if kind == MessageType::Confirmable {
+            // A repeated answer is acknowledged again: its first acknowledgement was lost.
+            self.send_empty(MessageType::Acknowledgement, packet);
+        }
+        if let Some(pending) = pending {
+            self.finish(now, pending, packet, code);
+        }
+    }
+
+    /// A request of the device has its answer.
+    fn finish(&mut self, now: Instant, pending: Pending, packet: &Packet, code: u8) {
+        if code == message::UNAVAILABLE {
+            let wait_s = message::uint(packet, CoapOption::MaxAge).unwrap_or(60);
+            self.not_before = Some(now + Duration::from_secs(u64::from(wait_s.min(3600))));
+            self.queue.push_front(pending.task);
+            return;
+        }
+        match (pending.task, code) {
+            (Task::Register, message::CREATED) => {
+                let location = message::joined(packet, CoapOption::LocationPath);
+                let renew_at = now + Duration::from_secs(u64::from(self.settings.lifetime_s / 2));
+                self.register_failures = 0;
+                self.registration = Some(Registration {
+                    location: location.clone(),
+                    renew_at,
+                });
+                self.events.push_back(Event::Registered { location });
+            }
+            (Task::Update, message::CHANGED) => {
+                if let Some(registration) = &mut self.registration {
+                    let half_s = u64::from(self.settings.lifetime_s / 2);
+                    registration.renew_at = now + Duration::from_secs(half_s);
+                }
+                self.events.push_back(Event::Updated);
+            }
+            (Task::Deregister, message::DELETED) => {
+                self.registration = None;
+                self.observation = None;
+                self.events.push_back(Event::Deregistered { failure: None });
+            }
+            (Task::Report(report), code) if message::is_success(code) => {
+                self.events
+                    .push_back(Event::Acknowledged { report: report.id });
+            }
+            (task, code) => self.fail(now, task, Failure::Refused(code)),
+        }
+    }
+
+    /// The server does not know what it got: its observation is over (RFC 7641 §3.6).
+    fn reset(&mut self, now: Instant, msg_id: u16) {
+        if let Some(pending) = self.pending.take_if(|p| p.msg_id == msg_id) {
+            match pending.task {
+                Task::Report(report) if self.settings.kind != Kind::Raw => self.retry(now, report),
+                task @ (Task::Register | Task::Update | Task::Deregister | Task::Report(_)) => {
+                    self.fail(now, task, Failure::Reset);
+                }
+            }
+            return;
+        }
+        let at = self.unconfirmed.iter().position(|(id, _)| *id == msg_id);
+        if let Some((_, report)) = at.and_then(|at| self.unconfirmed.remove(at)) {
+            self.retry(now, report);
+        }
+    }
+
+    fn retry(&mut self, now: Instant, mut report: super::Report) {
+        self.observation = None;
+        self.events.push_back(Event::Reset { report: report.id });
+        report.resets += 1;
+        if report.resets > 1 {
+            self.fail(now, Task::Report(report), Failure::Reset);
+        } else {
+            report.waiting_since = Some(now);
+            self.queue.push_front(Task::Report(report));
+        }
+    }
+
+    fn requested(&mut self, now: Instant, packet: &Packet, code: u8) {
+        let msg_id = packet.header.message_id;
+        if let Some((_, answer)) = self.answered.iter().find(|(id, _)| *id == msg_id) {
+            self.outgoing.push_back(answer.clone());
+            return;
+        }
+        let path = message::joined(packet, CoapOption::UriPath);
+        let observed = path == self.settings.observed_path();
+        let downlink = path == self.settings.downlink_path();
+        let respond = |code| self.answer_to(packet, code);
+        let answer = match code {
+            message::GET if observed => self.answer_observe(packet),
+            message::PUT | message::POST if downlink => respond(message::CHANGED),
+            _ => respond(message::NOT_FOUND),
+        };
+        if let Ok(bytes) = answer.bytes() {
+            self.answered.push_back((msg_id, bytes.clone()));
+            if self.answered.len() > RECENT_MAX {
+                self.answered.pop_front();
+            }
+            self.outgoing.push_back(bytes);
+        }
+        if downlink && (code == message::PUT || code == message::POST) {
+            let payload = packet.payload.clone();
+            let reply = self.responder.as_mut().and_then(|f| f(&payload));
+            self.events.push_back(Event::Downlink { payload });
+            if let Some(reply) = reply {
+                self.report(now, reply, true);
+            }
+        }
+    }
+
+    /// Piggybacked on the acknowledgement, or unconfirmed when the request was.
+    fn answer_to(&self, packet: &Packet, code: u8) -> Draft {
+        let kind = match packet.header.get_type() {
+            MessageType::Confirmable => MessageType::Acknowledgement,
+            _ => MessageType::NonConfirmable,
+        };
+        Draft::new(kind, code, packet.header.message_id).token(packet.get_token())
+    }
+
+    fn answer_observe(&mut self, packet: &Packet) -> Draft {
+        let answer = self.answer_to(packet, message::CONTENT);
+        match message::uint(packet, CoapOption::Observe) {
+            Some(0) => {
+                let token = packet.get_token().to_vec();
+                self.events.push_back(Event::Observed {
+                    token: token.clone(),
+                });
+                self.observation = Some(Observation { token, sequence: 1 });
+                let first: &[u8] = if self.settings.first_answer_zero {
+                    &[0]
+                } else {
+                    &[]
+                };
+                answer
+                    .uint(CoapOption::Observe, 1)
+                    .uint(CoapOption::ContentFormat, u32::from(message::FORMAT_OPAQUE))
+                    .payload(first)
+            }
+            Some(_) => {
+                self.observation = None;
+                answer
+            }
+            None => answer,
+        }
+    }
+
+    fn send_empty(&mut self, kind: MessageType, packet: &Packet) {
+        if let Ok(bytes) = Draft::new(kind, 0, packet.header.message_id).bytes() {
+            self.outgoing.push_back(bytes);
+        }
+    }
+}

@@ -1,0 +1,584 @@
+//! The loop of the load generator: start what is due, hear answers, repeat what is unanswered.
+//!
+//! ```text
+//! idle -start-> busy -answer-> idle
+//!               busy -timer--> busy (repeated) or idle (timeout)
+//! ```
+//!
+//! A device has one request in flight (NSTART = 1); answers are told by device and message id.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use coap_lite::CoapOption;
+use hdrhistogram::Histogram;
+
+use super::pool::Pool;
+use super::report::{Latency, Report};
+use super::{Body, Job, LoadError, Pace, Phase, Progress, Workload, template};
+use crate::base::wheel::Wheel;
+use crate::sim::message;
+use crate::sim::payload::Readings;
+
+/// Datagrams sent between two looks at the sockets.
+const BURST: usize = 64;
+/// Longest sleep of the loop.
+const NAP: Duration = Duration::from_millis(10);
+/// Requests in flight while the devices register.
+const PREPARE_IN_FLIGHT: usize = 128;
+/// Registrations per device while preparing, on average, when the server is overloaded.
+const PREPARE_TRIES: u64 = 10;
+/// Longest wait for the server's observations, without a new one.
+const OBSERVE_PATIENCE: Duration = Duration::from_secs(15);
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+/// Latencies beyond ten minutes count as that.
+const LATENCY_MAX_US: u64 = 600_000_000;
+
+/// What a device does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    Register,
+    RegisterRaw,
+    Work(Workload),
+}
+
+/// One device.
+#[derive(Debug, Default)]
+struct Slot {
+    msg_id: u16,
+    busy: bool,
+    attempts: u32,
+    /// Start that was meant, in microseconds since the engine opened.
+    intended_us: u64,
+    /// Observe counter of the notifications.
+    sequence: u32,
+    token: Box<[u8]>,
+    location: Box<str>,
+    datagram: Vec<u8>,
+}
+
+pub(super) struct Engine<'a> {
+    job: &'a Job,
+    pool: Pool,
+    opened: Instant,
+    slots: Vec<Slot>,
+    idle: VecDeque<u32>,
+    busy: usize,
+    observed: u32,
+    timers: Wheel<(u32, u16)>,
+    readings: Option<Readings>,
+    /// Any datagram with the right message id is an answer (the bare echo).
+    blind: bool,
+    /// Each device starts one request only (the preparation).
+    once: bool,
+    heard: Vec<(u32, Heard)>,
+    answer: Vec<u8>,
+    told_at: Instant,
+    sums: Sums,
+}
+
+/// What one phase counts.
+struct Sums {
+    started: u64,
+    late: u64,
+    answered: u64,
+    succeeded: u64,
+    retransmitted: u64,
+    timeouts: u64,
+    codes: [u64; 256],
+    resets: u64,
+    histogram: Histogram<u64>,
+}
+
+impl Sums {
+    fn new() -> std::io::Result<Self> {
+        let histogram =
+            Histogram::new_with_max(LATENCY_MAX_US, 3).map_err(std::io::Error::other)?;
+        Ok(Self {
+            started: 0,
+            late: 0,
+            answered: 0,
+            succeeded: 0,
+            retransmitted: 0,
+            timeouts: 0,
+            codes: [0; 256],
+            resets: 0,
+            histogram,
+        })
+    }
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Code(u8),
+    Reset,
+}
+
+impl<'a> Engine<'a> {
+    pub(super) fn open(job: &'a Job) -> Result<Self, LoadError> {
+        let pool = Pool::open(job.server, job.devices as usize)?;
+        let mut rng = fastrand::Rng::with_seed(job.seed);
+        let slot = |_| Slot {
+            msg_id: rng.u16(..),
+            ..Slot::default()
+        };
+        let opened = job.clock.instant();
+        Ok(Self {
+            job,
+            pool,
+            opened,
+            slots: (0..job.devices).map(slot).collect(),
+            idle: (0..job.devices).collect(),
+            busy: 0,
+            observed: 0,
+            timers: Wheel::new(0),
+            readings: match &job.body {
+                Body::Product(product) => Some(Readings::new(*product, job.seed)),
+                Body::Fixed(_) => None,
+            },
+            blind: false,
+            once: false,
+            heard: Vec::new(),
+            answer: Vec::new(),
+            told_at: opened,
+            sums: Sums::new()?,
+        })
+    }
+
+    /// Takes any datagram with the right message id for an answer, and needs no registration.
+    pub(super) fn open_blind(job: &'a Job) -> Result<Self, LoadError> {
+        let mut engine = Self::open(job)?;
+        engine.blind = true;
+        for slot in &mut engine.slots {
+            slot.token = Box::from([0; 8]);
+            slot.location = "rd/00000000".into();
+        }
+        Ok(engine)
+    }
+
+    /// Brings the devices to where the workload begins.
+    pub(super) fn prepare(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), LoadError> {
+        let step = match self.job.workload {
+            Workload::Update | Workload::Uplink { raw: false } => Step::Register,
+            Workload::Uplink { raw: true } => Step::RegisterRaw,
+            Workload::Register | Workload::Echo { .. } => return Ok(()),
+        };
+        let begun = self.job.clock.instant();
+        self.once = true;
+        while self.busy > 0 || !self.idle.is_empty() {
+            for _ in 0..BURST {
+                if self.busy >= PREPARE_IN_FLIGHT || !self.start_next(&step, None)? {
+                    break;
+                }
+            }
+            self.hear(NAP)?;
+            self.repeat_overdue()?;
+            let done = self.sums.answered;
+            self.tell(progress, Phase::Registering, done, begun);
+        }
+        let devices = self.job.devices;
+        let ready = u32::try_from(self.sums.succeeded).unwrap_or(u32::MAX);
+        if ready < devices {
+            let answers = self.answers_text();
+            return Err(LoadError::NotRegistered {
+                ready,
+                devices,
+                answers,
+            });
+        }
+        if self.job.workload == (Workload::Uplink { raw: false }) {
+            self.await_observations(progress)?;
+        }
+        self.once = false;
+        self.idle = (0..devices).collect();
+        self.sums = Sums::new()?;
+        Ok(())
+    }
+
+    fn await_observations(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), LoadError> {
+        let begun = self.job.clock.instant();
+        let mut last = (self.observed, begun);
+        while self.observed < self.job.devices {
+            self.hear(NAP)?;
+            let now = self.job.clock.instant();
+            if self.observed > last.0 {
+                last = (self.observed, now);
+            }
+            if now > last.1 + OBSERVE_PATIENCE {
+                return Err(LoadError::NotObserved {
+                    ready: self.observed,
+                    devices: self.job.devices,
+                    waited_s: (now - begun).as_secs(),
+                });
+            }
+            self.tell(progress, Phase::Observing, u64::from(self.observed), begun);
+        }
+        Ok(())
+    }
+
+    /// The measured phase.
+    pub(super) fn measure(
+        mut self,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Report, LoadError> {
+        let step = Step::Work(self.job.workload.clone());
+        let begun = self.job.clock.instant();
+        let end = begun + self.job.duration;
+        loop {
+            let now = self.job.clock.instant();
+            if now >= end {
+                break;
+            }
+            let nap = match self.job.pace {
+                Pace::Closed { in_flight } => self.start_closed(&step, in_flight)?,
+                Pace::Open { per_second } => self.start_open(&step, begun, per_second, now)?,
+            };
+            self.hear(nap)?;
+            self.repeat_overdue()?;
+            let answered = self.sums.answered;
+            self.tell(progress, Phase::Measuring, answered, begun);
+        }
+        let elapsed = self.job.clock.instant() - begun;
+        let in_time = self.sums.succeeded;
+        // What is under way may still come to its end, but adds nothing to the rate.
+        while self.busy > 0 {
+            self.hear(NAP)?;
+            self.repeat_overdue()?;
+        }
+        Ok(self.report(elapsed, in_time))
+    }
+
+    fn start_closed(&mut self, step: &Step, in_flight: usize) -> Result<Duration, LoadError> {
+        for _ in 0..BURST {
+            if self.busy >= in_flight || !self.start_next(step, None)? {
+                return Ok(NAP);
+            }
+        }
+        Ok(Duration::ZERO)
+    }
+
+    fn start_open(
+        &mut self,
+        step: &Step,
+        begun: Instant,
+        per_second: f64,
+        now: Instant,
+    ) -> Result<Duration, LoadError> {
+        for _ in 0..BURST {
+            let due = begun + Duration::from_secs_f64(self.sums.started as f64 / per_second);
+            if due > now {
+                return Ok((due - now).min(NAP));
+            }
+            if !self.start_next(step, Some(due))? {
+                self.sums.late += 1;
+                return Ok(NAP.min(Duration::from_millis(1)));
+            }
+        }
+        Ok(Duration::ZERO)
+    }
+
+    /// Starts one request on the device that rested longest; false when none is idle.
+    fn start_next(&mut self, step: &Step, intended: Option<Instant>) -> Result<bool, LoadError> {
+        let Some(device) = self.idle.pop_front() else {
+            return Ok(false);
+        };
+        let now_us = self.us(self.job.clock.instant());
+        let intended_us = intended.map_or(now_us, |at| self.us(at));
+        let Some(slot) = self.slots.get_mut(device as usize) else {
+            return Ok(false);
+        };
+        slot.msg_id = slot.msg_id.wrapping_add(1);
+        slot.attempts = 1;
+        slot.busy = true;
+        slot.intended_us = intended_us;
+        write(slot, self.job, device, step, self.readings.as_mut());
+        self.busy += 1;
+        self.sums.started += 1;
+        self.pool.send(device, &slot.datagram)?;
+        let key = (device, slot.msg_id);
+        self.timers.add(repeat_at_ms(now_us, self.job, 1), key);
+        Ok(true)
+    }
+
+    fn hear(&mut self, wait: Duration) -> Result<(), LoadError> {
+        // The pool is apart from the rest while it hands datagrams over.
+        let mut heard = std::mem::take(&mut self.heard);
+        let (slots, blind) = (&self.slots, self.blind);
+        self.pool.receive(wait, &mut |device, datagram| {
+            let slot = slots.get(device as usize);
+            heard.extend(slot.and_then(|s| Some((device, read(s, datagram, blind)?))));
+        })?;
+        let now_us = self.us(self.job.clock.instant());
+        for (device, what) in heard.drain(..) {
+            self.take(device, what, now_us)?;
+        }
+        self.heard = heard;
+        Ok(())
+    }
+
+    fn take(&mut self, device: u32, what: Heard, now_us: u64) -> Result<(), LoadError> {
+        let Some(slot) = self.slots.get_mut(device as usize) else {
+            return Ok(());
+        };
+        match what {
+            Heard::Ended(msg_id, ending, location) => {
+                // The same answer may have come twice in one batch.
+                if !slot.busy || slot.msg_id != msg_id {
+                    return Ok(());
+                }
+                slot.busy = false;
+                if let Some(location) = location {
+                    slot.location = location;
+                }
+                let took = now_us.saturating_sub(slot.intended_us);
+                self.busy -= 1;
+                if !self.once || self.may_try_again(ending) {
+                    self.idle.push_back(device);
+                }
+                self.count(ending, took);
+                Ok(())
+            }
+            Heard::Observe { msg_id, token } => {
+                self.observed += u32::from(slot.token.is_empty());
+                template::observed(&mut self.answer, msg_id, &token);
+                slot.token = token;
+                Ok(self.pool.send(device, &self.answer)?)
+            }
+            Heard::Request { msg_id, token } => {
+                template::not_found(&mut self.answer, msg_id, &token);
+                Ok(self.pool.send(device, &self.answer)?)
+            }
+            Heard::Separate(msg_id, ended) => {
+                template::acknowledge(&mut self.answer, msg_id);
+                self.pool.send(device, &self.answer)?;
+                match ended {
+                    Some(ended) => self.take(device, *ended, now_us),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// While preparing: an overloaded server is asked again, within bounds.
+    fn may_try_again(&self, ending: Ending) -> bool {
+        let tries = u64::from(self.job.devices) * PREPARE_TRIES;
+        ending == Ending::Code(message::UNAVAILABLE) && self.sums.started < tries
+    }
+
+    fn count(&mut self, ending: Ending, took_us: u64) {
+        let sums = &mut self.sums;
+        sums.answered += 1;
+        let pong = matches!(self.job.workload, Workload::Echo { path: None });
+        let good = match ending {
+            Ending::Code(code) => self.blind || code == 0 || message::is_success(code),
+            Ending::Reset => self.blind || pong,
+        };
+        sums.succeeded += u64::from(good);
+        sums.histogram.saturating_record(took_us.max(1));
+        match ending {
+            Ending::Code(code) => {
+                if let Some(count) = sums.codes.get_mut(usize::from(code)) {
+                    *count += 1;
+                }
+            }
+            Ending::Reset => sums.resets += 1,
+        }
+    }
+
+    fn repeat_overdue(&mut self) -> Result<(), LoadError> {
+        let now_us = self.us(self.job.clock.instant());
+        let mut due = Vec::new();
+        self.timers.expire(now_us / 1000, &mut due);
+        for (_, (device, msg_id)) in due {
+            let Some(slot) = self.slots.get_mut(device as usize) else {
+                continue;
+            };
+            if !slot.busy || slot.msg_id != msg_id {
+                continue;
+            }
+            if slot.attempts > self.job.max_retransmit {
+                slot.busy = false;
+                self.busy -= 1;
+                self.sums.timeouts += 1;
+                if !self.once {
+                    self.idle.push_back(device);
+                }
+                continue;
+            }
+            slot.attempts += 1;
+            self.sums.retransmitted += 1;
+            self.pool.send(device, &slot.datagram)?;
+            let at = repeat_at_ms(now_us, self.job, slot.attempts);
+            self.timers.add(at, (device, msg_id));
+        }
+        Ok(())
+    }
+
+    fn us(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.opened);
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn tell(
+        &mut self,
+        progress: &mut dyn FnMut(Progress),
+        phase: Phase,
+        done: u64,
+        begun: Instant,
+    ) {
+        let now = self.job.clock.instant();
+        if now >= self.told_at + PROGRESS_EVERY {
+            self.told_at = now;
+            let elapsed = now - begun;
+            progress(Progress {
+                phase,
+                done,
+                elapsed,
+            });
+        }
+    }
+
+    fn answers(&self) -> std::collections::BTreeMap<String, u64> {
+        let named = (0u8..=255).zip(self.sums.codes).map(|(code, count)| {
+            let empty = if self.blind { "echo" } else { "ACK" };
+            let name = if code == 0 || self.blind {
+                empty.to_owned()
+            } else {
+                message::code_text(code)
+            };
+            (name, count)
+        });
+        let resets = [("RST".to_owned(), self.sums.resets)];
+        named
+            .chain(resets)
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+
+    fn answers_text(&self) -> String {
+        let each = self.answers().into_iter();
+        let mut parts: Vec<_> = each
+            .map(|(code, count)| format!("{code} {count}"))
+            .collect();
+        parts.push(format!("no answer {}", self.sums.timeouts));
+        parts.join(", ")
+    }
+
+    fn report(&self, elapsed: Duration, in_time: u64) -> Report {
+        let sums = &self.sums;
+        Report {
+            workload: self.job.workload.name(),
+            devices: self.job.devices,
+            elapsed_s: elapsed.as_secs_f64(),
+            started: sums.started,
+            answered: sums.answered,
+            succeeded: sums.succeeded,
+            rate: in_time as f64 / elapsed.as_secs_f64().max(1e-9),
+            latency: Latency::of(&sums.histogram),
+            answers: self.answers(),
+            retransmitted: sums.retransmitted,
+            timeouts: sums.timeouts,
+            late: sums.late,
+        }
+    }
+}
+
+/// When a request is repeated, in milliseconds since the engine opened: the wait doubles.
+fn repeat_at_ms(now_us: u64, job: &Job, attempts: u32) -> u64 {
+    let wait = job.ack_timeout * (1 << (attempts - 1).min(16));
+    now_us / 1000 + u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+/// Writes the device's next datagram.
+fn write(slot: &mut Slot, job: &Job, device: u32, step: &Step, readings: Option<&mut Readings>) {
+    let id = slot.msg_id;
+    let out = &mut slot.datagram;
+    let payload = |readings: Option<&mut Readings>| match (&job.body, readings) {
+        (Body::Fixed(bytes), _) => bytes.clone(),
+        (Body::Product(_), Some(readings)) => readings.payload(),
+        (Body::Product(_), None) => Vec::new(),
+    };
+    match step {
+        Step::Register | Step::Work(Workload::Register) => {
+            template::register(out, id, &job.node(device), job.lifetime_s);
+        }
+        Step::RegisterRaw => template::register_raw(out, id, &job.node(device), job.lifetime_s),
+        Step::Work(Workload::Update) => template::update(out, id, &slot.location),
+        Step::Work(Workload::Uplink { raw: true }) => {
+            template::post_data(out, id, &payload(readings));
+        }
+        Step::Work(Workload::Uplink { raw: false }) => {
+            slot.sequence = slot.sequence.wrapping_add(1);
+            template::notify(out, id, &slot.token, slot.sequence, &payload(readings));
+        }
+        Step::Work(Workload::Echo { path: None }) => template::ping(out, id),
+        Step::Work(Workload::Echo { path: Some(path) }) => template::read(out, id, path),
+    }
+}
+
+/// What a datagram means to a device.
+enum Heard {
+    /// The request with this message id is over; a registration's location comes along.
+    Ended(u16, Ending, Option<Box<str>>),
+    /// The server observes the device.
+    Observe { msg_id: u16, token: Box<[u8]> },
+    /// Another confirmable request of the server.
+    Request { msg_id: u16, token: Box<[u8]> },
+    /// A confirmable response, to be acknowledged by its own message id.
+    Separate(u16, Option<Box<Self>>),
+}
+
+/// Reads just enough: header and token; options only where they matter.
+fn read(slot: &Slot, datagram: &[u8], blind: bool) -> Option<Heard> {
+    let [first, code, id_high, id_low, rest @ ..] = datagram else {
+        return None;
+    };
+    let msg_id = u16::from_be_bytes([*id_high, *id_low]);
+    let own = slot.busy && slot.msg_id == msg_id;
+    if blind {
+        return own.then_some(Heard::Ended(msg_id, Ending::Code(0), None));
+    }
+    let token = rest.get(..usize::from(first & 0x0f))?;
+    let is_request = slot.datagram.get(1).is_some_and(|c| (1..32).contains(c));
+    let ended = |id| Heard::Ended(id, Ending::Code(*code), location(*code, datagram));
+    match (first >> 4 & 3, *code) {
+        (3, _) => own.then_some(Heard::Ended(msg_id, Ending::Reset, None)),
+        // The answer to a request follows separately.
+        (2, 0) if is_request => None,
+        (2, _) => own.then(|| ended(msg_id)),
+        (0, 1..=31) => {
+            let token = token.into();
+            if *code == message::GET && observes(datagram) {
+                Some(Heard::Observe { msg_id, token })
+            } else {
+                Some(Heard::Request { msg_id, token })
+            }
+        }
+        (kind, 64..) => {
+            let mine = slot.busy && is_request && token == slot.msg_id.to_be_bytes();
+            let ended = mine.then(|| ended(slot.msg_id));
+            if kind == 0 {
+                Some(Heard::Separate(msg_id, ended.map(Box::new)))
+            } else {
+                ended
+            }
+        }
+        _ => None,
+    }
+}
+
+fn observes(datagram: &[u8]) -> bool {
+    message::read(datagram)
+        .is_ok_and(|packet| message::uint(&packet, CoapOption::Observe) == Some(0))
+}
+
+/// Location-Path of a 2.01 answer to a registration.
+fn location(code: u8, datagram: &[u8]) -> Option<Box<str>> {
+    if code != message::CREATED {
+        return None;
+    }
+    let packet = message::read(datagram).ok()?;
+    let location = message::joined(&packet, CoapOption::LocationPath);
+    (!location.is_empty()).then(|| location.into())
+}

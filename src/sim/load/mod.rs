@@ -1,0 +1,168 @@
+//! The load generator: many devices, few system calls, honest latencies.
+//!
+//! Closed loop: a number of requests in flight, the next starts when one ends. Open loop: requests
+//! start at a fixed rate, and a late start counts as latency (measured from the intended start,
+//! so a stalled server can't hide its stall). Devices repeat unanswered requests as RFC 7252 §4.2
+//! has it. Latencies in microseconds, percentiles from an HDR histogram with three digits.
+
+mod baseline;
+mod engine;
+mod hostile;
+mod pool;
+mod report;
+mod template;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::fleet::FleetError;
+use super::payload::Product;
+use crate::base::time::Clock;
+pub use hostile::{Hostile, HostileReport, attack};
+pub use report::{Latency, Report};
+
+/// What the devices do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Workload {
+    /// `POST /rd`, again and again.
+    Register,
+    /// `POST /rd/<id>` without a payload.
+    Update,
+    /// A confirmable notification of 19/0/0, or `POST /t/d` when `raw`.
+    Uplink { raw: bool },
+    /// An empty confirmable, answered with a reset; with a path, a GET.
+    Echo { path: Option<String> },
+}
+
+impl Workload {
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Register => "register",
+            Self::Update => "update",
+            Self::Uplink { raw: false } => "uplink",
+            Self::Uplink { raw: true } => "uplink-raw",
+            Self::Echo { .. } => "echo",
+        }
+    }
+
+    /// Bytes of the usual answer, for the echo of the same sizes.
+    const fn answer_len(&self) -> usize {
+        match self {
+            Self::Register => 24,
+            Self::Update | Self::Uplink { raw: true } => 6,
+            Self::Uplink { raw: false } | Self::Echo { path: None } => 4,
+            Self::Echo { path: Some(_) } => 64,
+        }
+    }
+}
+
+/// How requests start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Pace {
+    Closed { in_flight: usize },
+    Open { per_second: f64 },
+}
+
+/// What is sent as a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    Product(Product),
+    Fixed(Vec<u8>),
+}
+
+/// One run.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub server: SocketAddr,
+    pub clock: Clock,
+    pub workload: Workload,
+    pub pace: Pace,
+    pub devices: u32,
+    /// Node ids are this and the device's number in ten digits.
+    pub prefix: String,
+    pub lifetime_s: u32,
+    pub duration: Duration,
+    pub ack_timeout: Duration,
+    pub max_retransmit: u32,
+    pub body: Body,
+    pub seed: u64,
+}
+
+impl Job {
+    /// Node id of a device.
+    pub fn node(&self, device: u32) -> String {
+        format!("{}{device:010}", self.prefix)
+    }
+}
+
+/// What a run does at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    Registering,
+    Observing,
+    Measuring,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    pub phase: Phase,
+    /// Devices ready, or requests answered.
+    pub done: u64,
+    pub elapsed: Duration,
+}
+
+/// Why a run came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error(transparent)]
+    Sockets(#[from] FleetError),
+    #[error("the socket failed: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("{ready} of {devices} devices registered; the others got: {answers}")]
+    NotRegistered {
+        ready: u32,
+        devices: u32,
+        answers: String,
+    },
+    #[error("the server observed {ready} of {devices} devices on 19/0/0 within {waited_s} s")]
+    NotObserved {
+        ready: u32,
+        devices: u32,
+        waited_s: u64,
+    },
+    #[error("the server answers no ping after {sent} datagrams")]
+    Silent { sent: u64 },
+}
+
+impl LoadError {
+    /// Stable word for scripts; never reworded.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Sockets(_) => "sockets",
+            Self::Io(_) => "io",
+            Self::NotRegistered { .. } => "not_registered",
+            Self::NotObserved { .. } => "not_observed",
+            Self::Silent { .. } => "silent",
+        }
+    }
+}
+
+/// Runs the workload against the server; `progress` is called a few times a second.
+pub fn run(job: &Job, progress: &mut dyn FnMut(Progress)) -> Result<Report, LoadError> {
+    let mut engine = engine::Engine::open(job)?;
+    engine.prepare(progress)?;
+    engine.measure(progress)
+}
+
+/// The same datagrams against a bare UDP echo in this process: what the machine can do at most.
+pub fn baseline(job: &Job, progress: &mut dyn FnMut(Progress)) -> Result<Report, LoadError> {
+    let echo = baseline::Echo::start(job.workload.answer_len())?;
+    let job = Job {
+        server: echo.address(),
+        ..job.clone()
+    };
+    engine::Engine::open_blind(&job)?.measure(progress)
+}
