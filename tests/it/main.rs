@@ -1,0 +1,10 @@
+//! Integration tests, one binary: fixture tables and whole parts against each other.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on has failed"
+)]
+
+mod wire;
