@@ -373,3 +373,6 @@ fn shortest_unsigned(number: u64) -> Vec<u8> {
         number.to_be_bytes().to_vec()
     }
 }
+
+#[cfg(test)]
+mod tests;
