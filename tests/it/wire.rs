@@ -20,7 +20,7 @@ fn hex(bytes: &[u8]) -> String {
 fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text
         .chars()
-        .map(|c| c.to_digit(16).unwrap() as u8)
+        .map(|c| u8::try_from(c.to_digit(16).unwrap()).unwrap())
         .collect();
     digits
         .chunks(2)

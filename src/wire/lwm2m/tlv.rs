@@ -27,7 +27,7 @@ pub enum Entry<'a> {
     /// Holds resources and multiple resources.
     Instance {
         id: u16,
-        resources: Vec<Entry<'a>>,
+        resources: Vec<Self>,
     },
     Resource {
         id: u16,
@@ -329,7 +329,7 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Tree {
-        Instance(u16, Vec<Tree>),
+        Instance(u16, Vec<Self>),
         Resource(u16, Vec<u8>),
         Multiple(u16, Values),
         ResourceInstance(u16, Vec<u8>),

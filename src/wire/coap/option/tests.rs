@@ -131,7 +131,8 @@ fn a_path_that_is_no_text_says_where() {
 fn unknown_critical_options() {
     let known = [URI_PATH, URI_QUERY, ACCEPT, BLOCK1, IF_NONE_MATCH, 2049];
     let long = [0; 256];
-    let cases: [(&[(u16, &[u8])], Option<u16>); 13] = [
+    type Row<'a> = (&'a [(u16, &'a [u8])], Option<u16>);
+    let cases: [Row<'_>; 13] = [
         (&[], None),
         (
             &[(URI_PATH, b"rd"), (URI_PATH, b"1"), (URI_QUERY, b"")],

@@ -15,7 +15,13 @@ fn values(format: ContentFormat, asked: &str, payload: &[u8]) -> Result<String, 
 
 #[test]
 fn payloads_are_put_into_place() {
-    let cases: [(u16, &str, &[u8], Result<&str, &str>); 22] = [
+    type Row = (
+        u16,
+        &'static str,
+        &'static [u8],
+        Result<&'static str, &'static str>,
+    );
+    let cases: [Row; 22] = [
         (0, "/3/0/3", b"1", Ok("/3/0/3=[31]")),
         (1541, "/3/0/3", b"1", Ok("/3/0/3=[31]")),
         (42, "/19/0/0", &[1, 2], Ok("/19/0/0=[01, 02]")),
