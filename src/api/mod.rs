@@ -17,6 +17,7 @@ pub mod product_body;
 pub mod products;
 pub mod request;
 pub mod respond;
+pub mod server;
 pub mod settings;
 pub mod trace;
 
@@ -28,6 +29,7 @@ use axum::response::Response;
 use axum::routing::{get, post, put};
 
 use crate::app::App;
+pub use server::Server;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

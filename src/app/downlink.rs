@@ -10,13 +10,15 @@
 use bytes::Bytes;
 
 use super::step::Draft;
-use crate::engine::exchange::{Outgoing, Request};
+use crate::engine::exchange::{Outgoing, Request, Resume};
 use crate::engine::observe::UPLINK_PATH;
 use crate::store::records::{ObservationRecord, ObservationStatus};
 use crate::wire::coap::{Code, ContentFormat, Token, option};
 
 /// Message ids reserved for an observe request: one, and those of an answer in blocks.
 const OBSERVE_MSG_IDS: u16 = 16;
+/// The same for a body of up to 64 KB in blocks of 64 bytes.
+const BODY_MSG_IDS: u16 = 1024;
 
 /// Asks again for an observation that is not established, when the device shows that it is awake.
 /// Not while an earlier request may still be answered.
@@ -58,12 +60,8 @@ pub fn observe(draft: &mut Draft<'_>, path: &str, new_token: u64) {
         }
     };
     let mut options: Vec<(u16, Vec<u8>)> = vec![(option::OBSERVE, Vec::new())];
-    let segments = path.split('/').filter(|s| !s.is_empty());
-    options.extend(segments.map(|s| (option::URI_PATH, s.as_bytes().to_vec())));
-    if path == UPLINK_PATH {
-        let opaque = option::Uint::new(u64::from(ContentFormat::OPAQUE.0));
-        options.push((option::ACCEPT, opaque.as_bytes().to_vec()));
-    }
+    options.extend(path_options(path));
+    let msg_ids = draft.msg_ids(OBSERVE_MSG_IDS);
     let token = Token::from_u64(token);
     let request = Request {
         peer,
@@ -71,11 +69,45 @@ pub fn observe(draft: &mut Draft<'_>, path: &str, new_token: u64) {
         code: Code::GET,
         options,
         payload: Bytes::new(),
-        msg_ids: draft.msg_ids(OBSERVE_MSG_IDS),
+        msg_ids,
         timing: draft.loaded.timing(),
         turn_within: None,
+        resume: None,
     };
     // A request of before the device's reboot must not compete with this one.
     draft.effect(Outgoing::Cancel { peer, token });
     draft.effect(Outgoing::Request(Box::new(request)));
+}
+
+/// Asks for the rest of a notification's body.
+pub fn resume_observed(draft: &mut Draft<'_>, path: &str, token: u64, resume: Resume) {
+    let peer = resume.settle.map(|id| id.peer);
+    let known = draft.state.registration.as_ref().map(|r| r.peer);
+    let Some(peer) = peer.or(known) else {
+        return;
+    };
+    let request = Request {
+        peer,
+        token: Token::from_u64(token),
+        code: Code::GET,
+        options: path_options(path),
+        payload: Bytes::new(),
+        msg_ids: draft.msg_ids(BODY_MSG_IDS),
+        timing: draft.loaded.timing(),
+        turn_within: None,
+        resume: Some(resume),
+    };
+    draft.effect(Outgoing::Request(Box::new(request)));
+}
+
+/// Uri-Path, and for the data container what it shall come as.
+fn path_options(path: &str) -> Vec<(u16, Vec<u8>)> {
+    let segments = path.split('/').filter(|s| !s.is_empty());
+    let mut options: Vec<(u16, Vec<u8>)> =
+        segments.map(|s| (option::URI_PATH, s.as_bytes().to_vec())).collect();
+    if path == UPLINK_PATH {
+        let opaque = option::Uint::new(u64::from(ContentFormat::OPAQUE.0));
+        options.push((option::ACCEPT, opaque.as_bytes().to_vec()));
+    }
+    options
 }

@@ -24,11 +24,11 @@ use super::figures::Figures;
 use super::shard::Addressed;
 use super::step::{From, Input, Reply, Via, refusal};
 use crate::base::ids::{DeviceId, NodeId};
-use crate::engine::exchange::{Event, Failure, Incoming, Outgoing, ReplyId, Response};
+use crate::engine::exchange::{Event, Failure, Incoming, Outgoing, ReplyId, Response, Resume};
 use crate::engine::registration::{Register, RegisterError, Update, parse_location};
 use crate::store::Store;
 use crate::store::records::RegistrationKind;
-use crate::wire::coap::{Code, ContentFormat, Message, Token, option};
+use crate::wire::coap::{Block, Code, ContentFormat, Message, Token, option};
 
 /// What `GET /.well-known/core` shows (RFC 6690; the directory's resource type of RFC 9176).
 const RESOURCES: &[u8] = b"</rd>;rt=\"core.rd\";ct=40,</t/r>,</t/d>";
@@ -250,12 +250,18 @@ impl Ingress {
             return;
         };
         let from = From { reply, peer, key: key_of(peer, incoming.datagram()) };
-        // An error ends the observation (RFC 7641 §4.2), and so does an answer that is none.
-        let refused = !message.code.is_success()
-            || (solicited && message.options.observe().is_none());
-        if refused && message.payload.is_empty() || !message.code.is_success() {
+        // An error ends the observation (RFC 7641 §4.2); so does an answer that establishes none.
+        let is_error = !message.code.is_success();
+        let is_unobserved = solicited && message.options.observe().is_none();
+        if is_error || (is_unobserved && message.payload.is_empty()) {
             self.acknowledge(reply).await;
-            self.hand(device_id, Input::ObserveFailed { token, refused }).await;
+            self.hand(device_id, Input::ObserveFailed { token, refused: true }).await;
+            return;
+        }
+        let goes_on = message.options.block2().and_then(Result::ok).is_some_and(Block::more);
+        if goes_on && !solicited && !incoming.is_whole() {
+            let resume = Box::new(Resume { first: incoming.clone(), settle });
+            self.hand(device_id, Input::Partial { token, resume }).await;
             return;
         }
         let input = Input::Report {

@@ -5,9 +5,10 @@
 //! An Update of a registration whose lifetime has passed revives it: some clients never register
 //! again once they were answered 4.04. After a Deregister the answer is 4.04.
 
-use super::downlink::{observe, observe_again};
-use super::step::{Draft, From, Input, Loaded, Note, Outcome, Step};
+use super::downlink::{observe, observe_again, resume_observed};
+use super::step::{Draft, From, Input, Loaded, Note, Outcome, Reply, Step};
 use crate::base::time::Timestamp;
+use crate::engine::exchange::Resume;
 use crate::engine::observe::{RAW_PATH, UPLINK_PATH};
 use crate::engine::registration::{LINKS_MAX, Register, Update, location_text};
 use crate::store::records::{ObservationStatus, RegistrationKind, RegistrationRecord};
@@ -183,6 +184,19 @@ pub fn strayed(loaded: &Loaded, now: Timestamp, fresh: &Fresh) -> Step {
     step
 }
 
+/// A notification's body goes on in further blocks: ask for them. It is acknowledged when the whole
+/// body has had its effect.
+pub fn fetch_rest(loaded: &Loaded, token: u64, resume: &Resume, now: Timestamp) -> Step {
+    let reply = resume.settle.map_or(Reply::None, Reply::Notification);
+    let path = loaded.state.observations.iter().find(|o| o.token == token).map(|o| &o.path);
+    let (Some(path), None) = (path, loaded.refusal()) else {
+        return Step::refuse(reply, Code::FORBIDDEN, "not observed, or refused");
+    };
+    let mut draft = Draft::new(loaded, now);
+    resume_observed(&mut draft, path, token, resume.clone());
+    draft.finish(Outcome::Done)
+}
+
 /// Dispatches the inputs of this page; `None` for others.
 pub fn step(loaded: &Loaded, input: &Input, now: Timestamp, fresh: &Fresh) -> Option<Step> {
     Some(match input {
@@ -195,6 +209,7 @@ pub fn step(loaded: &Loaded, input: &Input, now: Timestamp, fresh: &Fresh) -> Op
         Input::Deregister { from } => deregister(loaded, *from, now),
         Input::ObserveFailed { token, refused } => observe_failed(loaded, *token, *refused, now),
         Input::Strayed => strayed(loaded, now, fresh),
+        Input::Partial { token, resume } => fetch_rest(loaded, *token, resume, now),
         Input::Report { .. } | Input::Due | Input::Changed => return None,
     })
 }

@@ -222,6 +222,7 @@ impl Shard {
             | Input::Update { .. }
             | Input::Deregister { .. }
             | Input::ObserveFailed { .. }
+            | Input::Partial { .. }
             | Input::Strayed => {
                 registration::step(loaded, input, now, &self.fresh()).unwrap_or_default()
             }
@@ -383,6 +384,7 @@ fn reply_of(input: &Input) -> Option<Reply> {
         | Input::Update { from, .. }
         | Input::Deregister { from }
         | Input::Report { from, .. } => Some(from.reply),
+        Input::Partial { resume, .. } => resume.settle.map(Reply::Notification),
         Input::ObserveFailed { .. } | Input::Strayed | Input::Due | Input::Changed => None,
     }
 }
@@ -393,7 +395,7 @@ const fn kind_of(input: &Input) -> &'static str {
         Input::Register { .. } => "register",
         Input::Update { .. } => "update",
         Input::Deregister { .. } => "deregister",
-        Input::Report { .. } => "uplink",
+        Input::Report { .. } | Input::Partial { .. } => "uplink",
         Input::ObserveFailed { .. } | Input::Strayed => "observe",
         Input::Due => "timer",
         Input::Changed => "change",
@@ -406,6 +408,7 @@ fn hex_of(input: &Input) -> Option<String> {
         Input::Register { .. }
         | Input::Update { .. }
         | Input::Deregister { .. }
+        | Input::Partial { .. }
         | Input::ObserveFailed { .. }
         | Input::Strayed
         | Input::Due

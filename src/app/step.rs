@@ -15,7 +15,7 @@ use super::product::ProductRuntime;
 use super::timers;
 use crate::base::ids::DeviceId;
 use crate::base::time::Timestamp;
-use crate::engine::exchange::{MsgIds, Outgoing, ReplyId, Response, Settle, Timing};
+use crate::engine::exchange::{MsgIds, Outgoing, ReplyId, Response, Resume, Settle, Timing};
 use crate::engine::presence::Presence;
 use crate::engine::registration::{Register, Update};
 use crate::product::settings::CoapTiming;
@@ -37,6 +37,8 @@ pub enum Input {
     Update { from: From, update: Update, links: Option<String> },
     Deregister { from: From },
     Report { from: From, payload: Bytes, content_format: Option<u16>, via: Via },
+    /// A notification whose body goes on in further blocks.
+    Partial { token: u64, resume: Box<Resume> },
     /// A request of ours (an observation) came to nothing. `refused`: the device answered so.
     ObserveFailed { token: u64, refused: bool },
     /// A notification with a token that is not ours came from the device's address.

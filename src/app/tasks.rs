@@ -93,10 +93,15 @@ impl Tasks {
         receiver.await.ok()
     }
 
+    /// Asks every task to end.
+    pub fn request_stop(&self) {
+        self.shared.stop.send_replace(true);
+    }
+
     /// Asks every task to end, waits up to `patience`, then cancels what is left. Returns the names
     /// of the cancelled ones.
     pub async fn shut_down(&self, patience: Duration) -> Vec<&'static str> {
-        self.shared.stop.send_replace(true);
+        self.request_stop();
         let mut last = std::mem::take(&mut *self.running());
         let drained = async {
             while let Some(ended) = last.set.join_next_with_id().await {

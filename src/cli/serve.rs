@@ -168,6 +168,8 @@ impl Running {
 
     /// Takes nothing new, finishes what was begun, closes the store.
     pub async fn stop(self) {
+        // First of all, so that those who follow events let go of their connections.
+        self.platform.app.tasks.request_stop();
         self.http_server.stop().await;
         let cancelled = self.platform.stop().await;
         if !cancelled.is_empty() {

@@ -1,13 +1,14 @@
-//! Integration tests, one binary: fixture tables, contracts, journeys.
+//! Integration tests, one binary: fixture tables, contracts, and whole parts against each other.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "tests fail by panicking"
+    reason = "a test that can't go on has failed"
 )]
 
 mod api;
 mod api_devices;
 mod api_products;
 mod store;
+mod wire;

@@ -8,10 +8,9 @@ use bytes::Bytes;
 
 use super::peer::{Acknowledged, Peer, Pending, Seen, SeenState, Transfer};
 use super::types::{Event, Failure, Incoming, Outputs, ReplyId};
+use super::blocks::Upload;
 use super::{Exchange, What};
-use crate::wire::coap::code::Code;
-use crate::wire::coap::message::{Builder, Message, Token, Type};
-use crate::wire::coap::option;
+use crate::wire::coap::{Builder, Code, Message, Token, Type, option};
 
 /// Critical options that the server understands.
 const CRITICAL_OPTIONS: [u16; 9] = [
@@ -112,7 +111,7 @@ impl Exchange {
     }
 
     /// Room for one more message of this peer, and for the peer.
-    fn admit(&mut self, now: Instant, address: SocketAddr, len: usize) -> bool {
+    pub(super) fn admit(&mut self, now: Instant, address: SocketAddr, len: usize) -> bool {
         if let Some(peer) = self.peers.get_mut(&address) {
             return peer.make_room(self.settings.seen_max);
         }
@@ -166,12 +165,10 @@ impl Exchange {
         datagram: Bytes,
         out: &mut Outputs,
     ) {
-        let body = match pending.block1 {
-            None => None,
-            Some(block) => match self.upload_in(now, id, block, &datagram, out) {
-                Some(whole) => Some(whole),
-                None => return,
-            },
+        let body = match self.collect_upload(now, id, &datagram, out) {
+            Upload::Whole => None,
+            Upload::Complete(body) => Some(body),
+            Upload::Answered => return,
         };
         if pending.confirmable {
             let at = now + self.settings.separate_after;

@@ -38,10 +38,10 @@ use crate::wire::coap::{Builder, Code, Header, Message, Type};
 use peer::{Peer, SeenState};
 pub use types::{
     Counters, Event, Failure, Incoming, MsgIds, Outgoing, Outputs, ReplyId, Request, Response,
-    Settings, Settle, Timing,
+    Resume, Settings, Settle, Timing,
 };
 
-use super::blockwise::Uploads;
+use super::blockwise::{self, Uploads};
 
 /// The message layer towards every peer of one endpoint.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl Exchange {
         Self {
             settings,
             peers: HashMap::new(),
-            uploads: Uploads::default(),
+            uploads: Uploads::new(blockwise::Settings::default()),
             wheel: Wheel::new(0),
             due: Vec::new(),
             epoch: now,
@@ -171,7 +171,7 @@ impl Exchange {
             }
         }
         self.due = due;
-        self.uploads.expire(now);
+        self.uploads.sweep(now);
     }
 
     fn tick_of(&self, at: Instant) -> u64 {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::peer::{Open, Pending, Queued, SeenState, Transfer, Waiting};
 use super::types::{Event, Failure, Outgoing, Outputs, ReplyId, Request, Response, Settle, Timing};
-use super::{Exchange, What};
-use crate::wire::coap::{Builder, Token, Type, option};
+use super::{Exchange, What, blocks};
+use crate::wire::coap::{Block, Builder, Token, Type};
 
 /// The random factor of RFC 7252 §4.8: a timeout is up to half as long again.
 const RANDOM_FACTOR: f64 = 1.5;
@@ -58,12 +58,9 @@ impl Exchange {
             (true, true) => Type::Confirmable,
             (false, _) => Type::NonConfirmable,
         };
-        let mut builder = Builder::new(ty, response.code, msg_id, pending.token);
-        for (number, value) in &response.options {
-            builder = builder.option(*number, value);
-        }
         let timing = response.timing.unwrap_or(STRANGER_TIMING);
-        let datagram: Bytes = self.slice(builder, &pending, &response.payload).build().into();
+        let head = (ty, msg_id);
+        let datagram: Bytes = blocks::answer(head, &pending, &response).build().into();
         if ty == Type::Confirmable {
             self.finish(now, id, SeenState::Quiet, remember);
             let (token, serial) = (pending.token, self.next_serial());
@@ -134,7 +131,10 @@ impl Exchange {
         }
         self.adopt(address, Some(request.timing));
         let serial = self.next_serial();
-        let transfer = self.transfer(request);
+        let Some(transfer) = Transfer::new(request) else {
+            out.events.push(Event::Failed { peer: address, token, reason: Failure::Blockwise });
+            return;
+        };
         let waiting = Waiting { serial, what: Queued::Request(Box::new(transfer)) };
         self.enqueue(now, address, waiting, out);
         if let Some(within) = turn_within {
@@ -170,6 +170,14 @@ impl Exchange {
         match seen.state {
             SeenState::Pending(pending) => Some(pending),
             SeenState::Replied(_) | SeenState::Quiet => None,
+        }
+    }
+
+    /// The answer to this request confirms a block other than the one that it carries.
+    pub(super) fn confirm_block(&mut self, id: ReplyId, block: Option<Block>) {
+        let seen = self.peers.get_mut(&id.peer).and_then(|p| p.seen(id.msg_id, id.serial));
+        if let Some(SeenState::Pending(pending)) = seen.map(|s| &mut s.state) {
+            pending.block1 = block;
         }
     }
 
@@ -240,11 +248,12 @@ impl Exchange {
     ) {
         let request = &mut transfer.request;
         let (address, token, timing) = (request.peer, request.token, request.timing);
-        let Some(msg_id) = request.msg_ids.take() else {
+        let msg_id = request.msg_ids.take();
+        let next = msg_id.and_then(|msg_id| Some((msg_id, transfer.datagram(msg_id)?)));
+        let Some((msg_id, datagram)) = next else {
             out.events.push(Event::Failed { peer: address, token, reason: Failure::Blockwise });
             return;
         };
-        let datagram = transfer.datagram(msg_id);
         let open = Opening { serial, msg_id, token, datagram, timing };
         self.open(now, address, open, Some(transfer), out);
     }
@@ -340,20 +349,6 @@ impl Exchange {
             report_failure(address, waiting, Failure::Busy, out);
         }
     }
-
-    /// An answer of the exchange layer itself, for a request that is pending.
-    pub(super) fn answer(
-        &mut self,
-        now: Instant,
-        id: ReplyId,
-        code: crate::wire::coap::Code,
-        options: Vec<(u16, Vec<u8>)>,
-        out: &mut Outputs,
-    ) {
-        let response =
-            Response { options, remember: true, ..Response::refusal(code) };
-        self.respond(now, id, response, out);
-    }
 }
 
 /// A confirmable about to be sent for the first time.
@@ -373,21 +368,5 @@ fn report_failure(peer: SocketAddr, waiting: Waiting, reason: Failure, out: &mut
         }
         // The client asks again.
         Queued::Response { .. } => {}
-    }
-}
-
-impl Transfer {
-    /// The datagram for the present block, or the whole request.
-    pub(super) fn datagram(&self, msg_id: u16) -> Bytes {
-        let request = &self.request;
-        let mut builder =
-            Builder::new(Type::Confirmable, request.code, msg_id, request.token);
-        for (number, value) in &request.options {
-            // The rest of a body is asked for without observing again (RFC 7959 §3.4).
-            if *number != option::OBSERVE || self.download.is_none() {
-                builder = builder.option(*number, value);
-            }
-        }
-        self.add_blocks(builder).build().into()
     }
 }

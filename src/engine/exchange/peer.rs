@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::types::Request;
+use super::types::{Incoming, ReplyId, Request};
+use crate::engine::blockwise::{Collector, Sender};
 use crate::wire::coap::block::Block;
 use crate::wire::coap::message::Token;
 
@@ -58,7 +59,9 @@ pub(super) struct Pending {
     pub(super) token: Token,
     /// RFC 7967: classes of responses that the client does not want.
     pub(super) no_response: u8,
+    /// The block that ended its body, to be confirmed in the answer.
     pub(super) block1: Option<Block>,
+    /// The part of the answer's body that it asks for.
     pub(super) block2: Option<Block>,
     /// An empty acknowledgement went first.
     pub(super) acknowledged: bool,
@@ -93,8 +96,14 @@ const ACKNOWLEDGED_MAX: usize = 8;
 #[derive(Debug)]
 pub(super) struct Transfer {
     pub(super) request: Request,
-    pub(super) upload: Option<crate::engine::blockwise::BlockSender>,
-    pub(super) download: Option<crate::engine::blockwise::BlockCollector>,
+    pub(super) sender: Sender,
+    pub(super) collector: Collector,
+    /// The block of the response's body to ask for.
+    pub(super) asking: Option<Block>,
+    /// The response's first message, when more follow.
+    pub(super) first: Option<Incoming>,
+    /// A notification that waits for the whole body.
+    pub(super) settle: Option<ReplyId>,
 }
 
 #[derive(Debug)]

@@ -88,6 +88,11 @@ impl Incoming {
         self.datagram.slice_ref(message.payload)
     }
 
+    /// The body was put together from blocks.
+    pub fn is_whole(&self) -> bool {
+        self.body.is_some()
+    }
+
     /// The bytes as they arrived.
     pub fn datagram(&self) -> &Bytes {
         &self.datagram
@@ -189,6 +194,16 @@ pub struct Request {
     pub timing: Timing,
     /// Fails as busy when its turn has not come by then.
     pub turn_within: Option<Duration>,
+    /// Goes on with the body of a notification that came in part.
+    pub resume: Option<Resume>,
+}
+
+/// A notification whose body goes on in further blocks (RFC 7959 §3.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resume {
+    pub first: Incoming,
+    /// The notification itself, acknowledged when the whole body has had its effect.
+    pub settle: Option<ReplyId>,
 }
 
 /// A run of message ids, modulo 65536.

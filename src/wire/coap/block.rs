@@ -113,7 +113,8 @@ mod tests {
 
     #[test]
     fn option_values() {
-        let cases: [(&[u8], Result<(u32, bool, u8), &str>); 10] = [
+        type Row = (&'static [u8], Result<(u32, bool, u8), &'static str>);
+        let cases: [Row; 10] = [
             (&[], Ok((0, false, 0))),
             (&[0x06], Ok((0, false, 6))),
             (&[0x0e], Ok((0, true, 6))),

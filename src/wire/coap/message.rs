@@ -233,3 +233,102 @@ impl<'a> Message<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::coap::Builder;
+
+    #[test]
+    fn a_malformed_confirmable_still_has_its_header() {
+        // Option delta 15: no message, but enough to reset it.
+        let datagram = [0x40, 0x01, 0x12, 0x34, 0xf1];
+        assert_eq!(
+            Message::parse(&datagram).unwrap_err().kind(),
+            "option_delta"
+        );
+        let header = Header {
+            ty: Type::Confirmable,
+            code: Code::GET,
+            msg_id: 0x1234,
+        };
+        assert_eq!(Header::peek(&datagram), Some(header));
+        // Nothing is said to another version, nor to three bytes.
+        assert_eq!(Header::peek(&[0x80, 0x01, 0x12, 0x34]), None);
+        assert_eq!(Header::peek(&[0x40, 0x01, 0x12]), None);
+    }
+
+    #[test]
+    fn tokens_compare_by_length_and_bytes() {
+        let short = Token::from_bytes(&[0]).unwrap();
+        assert_ne!(short, Token::EMPTY);
+        assert_ne!(short, Token::from_bytes(&[0, 0]).unwrap());
+        assert_eq!(short.as_bytes(), [0]);
+        assert_eq!(short.to_u64(), None);
+        assert_eq!(Token::from_bytes(&[0; 9]), None);
+        let token = Token::from_u64(0x0102_0304_0506_0708);
+        assert_eq!(token.as_bytes(), [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(token.to_u64(), Some(0x0102_0304_0506_0708));
+        assert_eq!(token.to_string(), "0102030405060708");
+    }
+
+    #[test]
+    fn an_empty_message_is_its_header_alone() {
+        let token = Token::from_u64(7);
+        let built = Builder::new(Type::Acknowledgement, Code::EMPTY, 9, token)
+            .observe(1)
+            .payload(b"x")
+            .build();
+        assert_eq!(built, [0x60, 0, 0, 9]);
+        assert_eq!(built, Builder::empty(Type::Acknowledgement, 9).build());
+    }
+
+    #[test]
+    fn an_option_that_can_not_be_written_is_left_out() {
+        let builder = Builder::new(Type::Confirmable, Code::PUT, 1, Token::EMPTY);
+        let longest = builder.clone().option(35, &vec![b'a'; 65535 + 269]).build();
+        let value = Message::parse(&longest).unwrap().options.values(35).next();
+        assert_eq!(value.map(<[u8]>::len), Some(65535 + 269));
+        assert_eq!(
+            builder.option(35, &vec![b'a'; 65535 + 270]).build(),
+            [0x40, 3, 0, 1]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_never_panic(datagram in prop::collection::vec(any::<u8>(), 0..80)) {
+            if let Ok(message) = Message::parse(&datagram) {
+                let header = Header { ty: message.ty, code: message.code, msg_id: message.msg_id };
+                prop_assert_eq!(Header::peek(&datagram), Some(header));
+            }
+        }
+
+        #[test]
+        fn reads_what_it_wrote(
+            kind in 0..4u8,
+            msg_id: u16,
+            token in prop::collection::vec(any::<u8>(), 0..=8),
+            options in prop::collection::vec(
+                (any::<u16>(), prop::collection::vec(any::<u8>(), 0..300)), 0..6),
+            payload in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let ty = Type::from_bits(kind);
+            let token = Token::from_bytes(&token).unwrap();
+            let builder = Builder::new(ty, Code::CONTENT, msg_id, token).payload(&payload);
+            let builder = options.iter().fold(builder, |b, (number, value)| b.option(*number, value));
+            let datagram = builder.build();
+            let message = Message::parse(&datagram).unwrap();
+            prop_assert_eq!((message.ty, message.code), (ty, Code::CONTENT));
+            prop_assert_eq!((message.msg_id, message.token), (msg_id, token));
+            prop_assert_eq!(message.payload, &payload[..]);
+            let mut want = options;
+            want.sort_by_key(|(number, _)| *number);
+            let got: Vec<_> =
+                message.options.iter().map(|o| (o.number, o.value.to_vec())).collect();
+            prop_assert_eq!(got, want);
+        }
+    }
+}

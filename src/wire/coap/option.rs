@@ -404,3 +404,6 @@ fn extend(nibble: u8, bytes: &[u8], reserved: ParseError) -> Result<(u32, &[u8])
         _ => Err(reserved),
     }
 }
+
+#[cfg(test)]
+mod tests;

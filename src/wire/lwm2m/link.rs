@@ -177,3 +177,100 @@ fn unescape(text: &str) -> Cow<'_, str> {
     }
     Cow::Owned(out)
 }
+
+/// The list as a payload: every value quoted.
+pub fn write(links: &[Link<'_>]) -> String {
+    let mut out = String::new();
+    for link in links {
+        if !out.is_empty() {
+            out.push(',');
+        }
+        out.push('<');
+        out.push_str(link.target);
+        out.push('>');
+        for (name, value) in &link.params {
+            out.push(';');
+            out.push_str(name);
+            let Some(value) = value else {
+                continue;
+            };
+            out.push_str("=\"");
+            for c in value.chars() {
+                if matches!(c, '"' | '\\') {
+                    out.push('\\');
+                }
+                out.push(c);
+            }
+            out.push('"');
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn parameters_keep_their_order_and_case() {
+        let links = parse(br#"</a>;Title="x\"y";ct=40;ct=41;obs"#).unwrap();
+        let [link] = &links[..] else {
+            panic!("one link: {links:?}");
+        };
+        assert_eq!(link.param("title"), Some("x\"y"));
+        assert_eq!(link.param("ct"), Some("40"));
+        assert_eq!(link.param("obs"), None);
+        let names: Vec<_> = link.params.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["Title", "ct", "ct", "obs"]);
+    }
+
+    #[test]
+    fn an_error_names_the_place() {
+        let error = parse(b"</1/0>,oops").unwrap_err();
+        assert_eq!(
+            error,
+            LinkError::Syntax {
+                at: 7,
+                found: "oops".to_owned()
+            }
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            prop_assert!(parse(&bytes).is_err() || std::str::from_utf8(&bytes).is_ok());
+        }
+
+        #[test]
+        fn any_text_like_a_list_never_panics(text in r#"([<>;,="\\ /a0]|</1/0>|;ct=4){0,24}"#) {
+            if let Ok(links) = parse(text.as_bytes()) {
+                let text = write(&links);
+                prop_assert_eq!(parse(text.as_bytes()).unwrap(), links);
+            }
+        }
+
+        #[test]
+        fn reads_what_it_wrote(
+            parts in prop::collection::vec(
+                ("[^<>]{0,8}", prop::collection::vec(("[a-z*]{1,4}", prop::option::of(".{0,8}")), 0..4)),
+                0..6,
+            ),
+        ) {
+            let links: Vec<_> = parts
+                .iter()
+                .map(|(target, params)| Link {
+                    target,
+                    params: params
+                        .iter()
+                        .map(|(name, value)| (&name[..], value.as_deref().map(Cow::Borrowed)))
+                        .collect(),
+                })
+                .collect();
+            let text = write(&links);
+            prop_assert_eq!(parse(text.as_bytes()).unwrap(), links);
+        }
+    }
+}

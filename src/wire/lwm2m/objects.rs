@@ -199,3 +199,69 @@ impl fmt::Display for Version {
         write!(f, "{}.{}", self.major, self.minor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn asks_by_object_and_instance() {
+        let list = ObjectList::parse(b"</19/0>,</19/1>,</2>").unwrap();
+        assert!(list.has_instance(19, 1));
+        assert!(!list.has_instance(19, 2));
+        assert!(!list.has_instance(2, 0));
+        assert_eq!(list.object(2).map(|object| object.instances.len()), Some(0));
+        assert_eq!(list.object(3), None);
+    }
+
+    #[test]
+    fn is_written_as_a_device_would() {
+        let text =
+            "</lwm2m>;rt=\"oma.lwm2m\";ct=\"60 112\",</lwm2m/2>,</lwm2m/3>;ver=1.1,</lwm2m/3/0>";
+        assert_eq!(
+            ObjectList::parse(text.as_bytes()).unwrap().to_string(),
+            text
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_like_a_list_never_panics(
+            text in r#"(</?[0-9]{0,2}/?[0-9]?>|[<>;,="]|;ct=4|;rt=oma.lwm2m|;ver=1.1){0,16}"#,
+        ) {
+            if let Ok(list) = ObjectList::parse(text.as_bytes()) {
+                prop_assert_eq!(ObjectList::parse(list.to_string().as_bytes()).unwrap(), list);
+            }
+        }
+
+        #[test]
+        fn reads_what_it_wrote(
+            root in "(/[a-z]{1,8}){0,2}",
+            formats in prop::collection::vec(any::<u16>(), 0..FORMATS_MAX),
+            objects in prop::collection::btree_map(
+                0..u16::MAX,
+                (
+                    prop::option::of((any::<u8>(), any::<u8>())),
+                    prop::collection::btree_set(0..u16::MAX, 0..4),
+                ),
+                0..8,
+            ),
+        ) {
+            let objects: BTreeMap<_, _> = objects;
+            let objects = objects
+                .into_iter()
+                .map(|(id, (version, instances))| Object {
+                    id,
+                    version: version.map(|(major, minor)| Version { major, minor }),
+                    instances: instances.into_iter().collect(),
+                })
+                .collect();
+            let list = ObjectList { root, formats, objects };
+            prop_assert_eq!(ObjectList::parse(list.to_string().as_bytes()).unwrap(), list);
+        }
+    }
+}

@@ -11,7 +11,7 @@
 
 use nom::branch::alt;
 use nom::bytes::complete::{tag, tag_no_case, take_while, take_while_m_n};
-use nom::character::complete::{char, digit0, digit1, one_of};
+use nom::character::complete::{char, digit1, one_of};
 use nom::combinator::{all_consuming, map_res, opt, recognize, value};
 use nom::sequence::{preceded, separated_pair};
 use nom::{IResult, Parser};
@@ -70,7 +70,8 @@ pub fn unsigned(bytes: &[u8]) -> Result<u64, TextError> {
 }
 
 fn decimal(input: &str) -> IResult<&str, &str> {
-    let fraction = (char('.'), digit0);
+    // Not `digit0`: at the end of the input its rest lies at the front, and `recognize` loses it.
+    let fraction = (char('.'), opt(digit1));
     let mantissa = alt((
         recognize((digit1, opt(fraction))),
         recognize((char('.'), digit1)),

@@ -27,7 +27,7 @@ pub enum Entry<'a> {
     /// Holds resources and multiple resources.
     Instance {
         id: u16,
-        resources: Vec<Entry<'a>>,
+        resources: Vec<Self>,
     },
     Resource {
         id: u16,
@@ -316,4 +316,128 @@ fn write(out: &mut Vec<u8>, kind: Kind, id: u16, value: &[u8]) -> Result<(), Tlv
     out.extend_from_slice(length);
     out.extend_from_slice(value);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// An entry that owns its values, to be borrowed from.
+    type Values = Vec<(u16, Vec<u8>)>;
+
+    #[derive(Debug, Clone)]
+    enum Tree {
+        Instance(u16, Vec<Self>),
+        Resource(u16, Vec<u8>),
+        Multiple(u16, Values),
+        ResourceInstance(u16, Vec<u8>),
+    }
+
+    impl Tree {
+        fn entry(&self) -> Entry<'_> {
+            match self {
+                Self::Instance(id, trees) => Entry::Instance {
+                    id: *id,
+                    resources: trees.iter().map(Self::entry).collect(),
+                },
+                Self::Resource(id, value) => Entry::Resource { id: *id, value },
+                Self::Multiple(id, values) => Entry::Multiple {
+                    id: *id,
+                    values: values.iter().map(|(id, value)| (*id, &value[..])).collect(),
+                },
+                Self::ResourceInstance(id, value) => Entry::ResourceInstance { id: *id, value },
+            }
+        }
+    }
+
+    fn value() -> impl Strategy<Value = Vec<u8>> {
+        let bytes = |size| prop::collection::vec(any::<u8>(), size);
+        prop_oneof![bytes(0..10), bytes(250..260)]
+    }
+
+    fn resource() -> impl Strategy<Value = Tree> {
+        let values = prop::collection::vec((any::<u16>(), value()), 0..4);
+        prop_oneof![
+            (any::<u16>(), value()).prop_map(|(id, value)| Tree::Resource(id, value)),
+            (any::<u16>(), values).prop_map(|(id, values)| Tree::Multiple(id, values)),
+        ]
+    }
+
+    fn tree() -> impl Strategy<Value = Tree> {
+        let resources = prop::collection::vec(resource(), 0..4);
+        prop_oneof![
+            resource(),
+            (any::<u16>(), value()).prop_map(|(id, value)| Tree::ResourceInstance(id, value)),
+            (any::<u16>(), resources).prop_map(|(id, trees)| Tree::Instance(id, trees)),
+        ]
+    }
+
+    #[test]
+    fn lengths_at_the_edges_of_their_forms() {
+        for (len, header) in [
+            (7, &[0xc7, 1][..]),
+            (8, &[0xc8, 1, 8]),
+            (255, &[0xc8, 1, 255]),
+            (256, &[0xd0, 1, 1, 0]),
+            (65535, &[0xd0, 1, 255, 255]),
+            (65536, &[0xd8, 1, 1, 0, 0]),
+        ] {
+            let value = vec![0x5a; len];
+            let entry = Entry::Resource {
+                id: 1,
+                value: &value,
+            };
+            let bytes = encode(std::slice::from_ref(&entry)).unwrap();
+            assert_eq!(&bytes[..header.len()], header);
+            assert_eq!(decode(&bytes).unwrap(), [entry]);
+        }
+        let value = vec![0; VALUE_MAX + 1];
+        let error = encode(&[Entry::Resource {
+            id: 1,
+            value: &value,
+        }])
+        .unwrap_err();
+        assert_eq!(error.kind(), "tlv_too_long");
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_not_written() {
+        let inner = Entry::ResourceInstance { id: 1, value: &[1] };
+        let entry = Entry::Instance {
+            id: 0,
+            resources: vec![inner],
+        };
+        assert_eq!(encode(&[entry]).unwrap_err().kind(), "tlv_misplaced");
+        let inner = Entry::Instance {
+            id: 1,
+            resources: vec![],
+        };
+        let entry = Entry::Instance {
+            id: 0,
+            resources: vec![inner],
+        };
+        assert_eq!(encode(&[entry]).unwrap_err().kind(), "tlv_misplaced");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            if let Ok(entries) = decode(&bytes) {
+                // Other forms of ids and lengths are read, the shortest are written.
+                let shortest = encode(&entries).unwrap();
+                prop_assert!(shortest.len() <= bytes.len());
+                prop_assert_eq!(decode(&shortest).unwrap(), entries);
+            }
+            prop_assert!(unwrap_opaque(&bytes).is_err() || decode(&bytes).is_ok());
+        }
+
+        #[test]
+        fn reads_what_it_wrote(trees in prop::collection::vec(tree(), 0..5)) {
+            let entries: Vec<_> = trees.iter().map(Tree::entry).collect();
+            let bytes = encode(&entries).unwrap();
+            prop_assert_eq!(decode(&bytes).unwrap(), entries);
+        }
+    }
 }

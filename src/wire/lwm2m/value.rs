@@ -190,7 +190,7 @@ fn place<'a>(
     found: &mut Vec<(Path, Raw<'a>)>,
 ) -> Result<(), ValueError> {
     let object = asked.object();
-    let instance = around.or(asked.instance()).unwrap_or(0);
+    let instance = around.or_else(|| asked.instance()).unwrap_or(0);
     let mut put = |path: Path, value: &'a [u8]| {
         if !contains(asked, path) {
             return Err(ValueError::Outside { path, asked });
@@ -373,3 +373,6 @@ fn shortest_unsigned(number: u64) -> Vec<u8> {
         number.to_be_bytes().to_vec()
     }
 }
+
+#[cfg(test)]
+mod tests;
