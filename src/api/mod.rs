@@ -104,7 +104,11 @@ async fn observe(
     let mut response = next.run(request).await;
     let took = app.clock.instant().saturating_duration_since(began);
     let status = response.status().as_u16().to_string();
-    let labels = [("path", path.clone()), ("method", method), ("status", status)];
+    let labels = [
+        ("path", path.clone()),
+        ("method", method),
+        ("status", status),
+    ];
     metrics::counter!("strait_http_requests_total", &labels).increment(1);
     metrics::histogram!("strait_http_request_seconds", "path" => path).record(took.as_secs_f64());
     response.headers_mut().insert(REQUEST_ID, id);

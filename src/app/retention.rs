@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::app::tasks::Stop;
 use crate::base::time::{Clock, Timestamp};
-use crate::store::{Expiry, Store, StoreError};
+use crate::store::{Expiry, Store, StoreError, StoreSettings};
 
 /// How long rows stay, and how often they are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,14 +17,17 @@ pub struct Retention {
     pub sweep_every: Duration,
 }
 
-impl Default for Retention {
-    fn default() -> Self {
-        const DAY_S: u64 = 86_400;
+/// Sweeps often, so that each has little to do.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+impl From<&StoreSettings> for Retention {
+    fn from(settings: &StoreSettings) -> Self {
+        let days = |n: u32| Duration::from_secs(u64::from(n) * 86_400);
         Self {
-            history: Duration::from_secs(30 * DAY_S),
-            raw: Duration::from_secs(7 * DAY_S),
-            events: Duration::from_secs(3 * DAY_S),
-            sweep_every: Duration::from_secs(60),
+            history: days(settings.history_days),
+            raw: days(settings.raw_days),
+            events: days(settings.events_days),
+            sweep_every: SWEEP_EVERY,
         }
     }
 }
@@ -94,11 +97,12 @@ mod tests {
     #[test]
     fn each_kind_of_row_has_its_own_age() {
         let day = 86_400_000;
-        let expiry = Retention::default().expiry(Timestamp::from_ms(40 * day));
+        let retention = Retention::from(&StoreSettings::default());
+        let expiry = retention.expiry(Timestamp::from_ms(40 * day));
         assert_eq!(expiry.history_before, Timestamp::from_ms(10 * day));
         assert_eq!(expiry.raw_before, Timestamp::from_ms(33 * day));
         assert_eq!(expiry.events_before, Timestamp::from_ms(37 * day));
-        let early = Retention::default().expiry(Timestamp::from_ms(day));
+        let early = retention.expiry(Timestamp::from_ms(day));
         assert_eq!(early.history_before, Timestamp::from_ms(0));
     }
 }

@@ -133,7 +133,8 @@ impl Server {
 
     pub(crate) async fn write_state(&self, device_id: &str, state: StateRecord) {
         let id = DeviceId::parse(device_id).unwrap();
-        self.write(vec![Change::PutState(id, Box::new(state))]).await;
+        self.write(vec![Change::PutState(id, Box::new(state))])
+            .await;
     }
 
     /// `resource.event` of everything emitted so far, with its envelope.

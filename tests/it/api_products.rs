@@ -11,13 +11,28 @@ async fn every_field_is_checked_with_its_path() {
     let text = |n: usize| json!("a".repeat(n));
     let rows: Vec<Row> = vec![
         good("/product_id", text(36)),
-        bad("/product_id", text(37), "product_id: has 37 characters, takes at most 36"),
-        bad("/product_id", json!("a b"), "product_id: has the character ' '"),
+        bad(
+            "/product_id",
+            text(37),
+            "product_id: has 37 characters, takes at most 36",
+        ),
+        bad(
+            "/product_id",
+            json!("a b"),
+            "product_id: has the character ' '",
+        ),
         bad("/product_id", json!(""), "product_id: is empty"),
-        bad("/product_id", json!(7), "product_id: got the number 7, takes text"),
+        bad(
+            "/product_id",
+            json!(7),
+            "product_id: got the number 7, takes text",
+        ),
         good("/name", text(64)),
         good("/name", json!("水表_?'#().,&%@!-")),
-        missing("/name", "name: is missing, takes text of 1 to 64 characters"),
+        missing(
+            "/name",
+            "name: is missing, takes text of 1 to 64 characters",
+        ),
         bad("/name", json!(null), "name: is missing"),
         bad("/name", json!(""), "name: got 0 characters"),
         bad("/name", text(65), "name: got 65 characters, takes 1 to 64"),
@@ -26,13 +41,32 @@ async fn every_field_is_checked_with_its_path() {
         good("/device_type", text(32)),
         missing("/device_type", "device_type: is missing"),
         bad("/device_type", text(33), "device_type: got 33 characters"),
-        missing("/protocol_type", "protocol_type: is missing, takes one of MQTT, CoAP"),
-        bad("/protocol_type", json!("LwM2M"), "protocol_type: got \"LwM2M\", takes one of MQTT, CoAP"),
-        bad("/protocol_type", json!(true), "protocol_type: got true, takes one of"),
+        missing(
+            "/protocol_type",
+            "protocol_type: is missing, takes one of MQTT, CoAP",
+        ),
+        bad(
+            "/protocol_type",
+            json!("LwM2M"),
+            "protocol_type: got \"LwM2M\", takes one of MQTT, CoAP",
+        ),
+        bad(
+            "/protocol_type",
+            json!(true),
+            "protocol_type: got true, takes one of",
+        ),
         good("/protocol_type", json!("OPC-UA")),
-        bad("/data_format", json!("xml"), "data_format: got \"xml\", takes one of json, binary"),
+        bad(
+            "/data_format",
+            json!("xml"),
+            "data_format: got \"xml\", takes one of json, binary",
+        ),
         good("/manufacturer_name", text(32)),
-        bad("/manufacturer_name", text(33), "manufacturer_name: got 33 characters"),
+        bad(
+            "/manufacturer_name",
+            text(33),
+            "manufacturer_name: got 33 characters",
+        ),
         good("/industry", text(64)),
         bad("/industry", text(65), "industry: got 65 characters"),
         good("/description", json!("with spaces and <signs> ".repeat(5))),
@@ -42,8 +76,16 @@ async fn every_field_is_checked_with_its_path() {
         bad("/app_id", text(37), "app_id: has 37 characters"),
         good("/service_capabilities", json!([])),
         missing("/service_capabilities", "service_capabilities: is missing"),
-        bad("/service_capabilities", json!({}), "service_capabilities: got an object, takes a list"),
-        bad("/service_capabilities/0", json!("x"), "service_capabilities[0]: got text, takes an object"),
+        bad(
+            "/service_capabilities",
+            json!({}),
+            "service_capabilities: got an object, takes a list",
+        ),
+        bad(
+            "/service_capabilities/0",
+            json!("x"),
+            "service_capabilities[0]: got text, takes an object",
+        ),
     ];
     check_bodies(PATH, &meter_product(), false, &rows).await;
 }
@@ -52,33 +94,135 @@ async fn every_field_is_checked_with_its_path() {
 async fn every_field_of_the_model_is_checked_with_its_path() {
     let text = |n: usize| json!("a".repeat(n));
     let rows: Vec<Row> = vec![
-        missing("/service_capabilities/0/service_id", "service_capabilities[0].service_id: is missing"),
-        missing("/service_capabilities/0/service_type", "service_capabilities[0].service_type: is missing"),
-        bad("/service_capabilities/0/service_id", text(65), "service_capabilities[0].service_id: got 65"),
-        bad("/service_capabilities/0/option", json!("Some"), "service_capabilities[0].option: got \"Some\", takes one of Master, Mandatory, Optional"),
-        bad("/service_capabilities/0/description", text(129), "service_capabilities[0].description"),
-        missing("/service_capabilities/0/properties/0/property_name", "service_capabilities[0].properties[0].property_name: is missing"),
-        missing("/service_capabilities/0/properties/0/data_type", "service_capabilities[0].properties[0].data_type: is missing"),
-        missing("/service_capabilities/0/properties/0/method", "service_capabilities[0].properties[0].method: is missing"),
-        bad("/service_capabilities/0/properties/1/data_type", json!("float"), "service_capabilities[0].properties[1].data_type: got \"float\", takes one of int, long"),
-        bad("/service_capabilities/0/properties/1/method", json!("X"), "service_capabilities[0].properties[1].method: got \"X\""),
-        bad("/service_capabilities/0/properties/1/min", json!(1), "service_capabilities[0].properties[1].min: got the number 1, takes text"),
-        bad("/service_capabilities/0/properties/1/min", json!("few"), "service_capabilities[0].properties[1].min"),
-        bad("/service_capabilities/0/properties/1/min", json!("99999"), "service_capabilities[0].properties[1].m"),
-        bad("/service_capabilities/0/properties/1/required", json!("yes"), "properties[1].required: got text, takes true or false"),
-        bad("/service_capabilities/0/properties/1/max_length", json!(-1), "properties[1].max_length: got -1, takes a whole number from 0"),
-        bad("/service_capabilities/0/properties/1/max_length", json!(1.5), "properties[1].max_length: got 1.5"),
-        bad("/service_capabilities/0/properties/1/step", json!("1"), "properties[1].step: got text, takes a number"),
-        bad("/service_capabilities/0/properties/1/unit", text(17), "properties[1].unit: got 17"),
-        bad("/service_capabilities/0/properties/1/enum_list", json!(["a", 1]), "properties[1].enum_list[1]: got the number 1, takes text"),
-        bad("/service_capabilities/0/properties/1/property_name", json!("volume"), "service_capabilities[0].properties[1].property_name"),
-        bad("/service_capabilities/0/properties/1/default_value", deep(40), "default_value: is nested deeper than 32 levels"),
-        missing("/service_capabilities/0/commands/0/command_name", "service_capabilities[0].commands[0].command_name: is missing"),
-        bad("/service_capabilities/0/commands/0/paras/0/para_name", text(33), "service_capabilities[0].commands[0].paras[0].para_name: got 33"),
-        bad("/service_capabilities/0/commands/0/paras", json!(3), "service_capabilities[0].commands[0].paras: got the number 3"),
-        bad("/service_capabilities/0/commands/0/responses", json!([{}]), "service_capabilities[0].commands[0].responses[0].response_name: is missing"),
-        bad("/service_capabilities/0/events", json!([{"event_type": "a".repeat(33)}]), "service_capabilities[0].events[0].event_type: got 33"),
-        bad("/service_capabilities/0/properties", json!(vec![json!({}); 501]), "service_capabilities[0].properties: got 501 entries, takes up to 500"),
+        missing(
+            "/service_capabilities/0/service_id",
+            "service_capabilities[0].service_id: is missing",
+        ),
+        missing(
+            "/service_capabilities/0/service_type",
+            "service_capabilities[0].service_type: is missing",
+        ),
+        bad(
+            "/service_capabilities/0/service_id",
+            text(65),
+            "service_capabilities[0].service_id: got 65",
+        ),
+        bad(
+            "/service_capabilities/0/option",
+            json!("Some"),
+            "service_capabilities[0].option: got \"Some\", takes one of Master, Mandatory, Optional",
+        ),
+        bad(
+            "/service_capabilities/0/description",
+            text(129),
+            "service_capabilities[0].description",
+        ),
+        missing(
+            "/service_capabilities/0/properties/0/property_name",
+            "service_capabilities[0].properties[0].property_name: is missing",
+        ),
+        missing(
+            "/service_capabilities/0/properties/0/data_type",
+            "service_capabilities[0].properties[0].data_type: is missing",
+        ),
+        missing(
+            "/service_capabilities/0/properties/0/method",
+            "service_capabilities[0].properties[0].method: is missing",
+        ),
+        bad(
+            "/service_capabilities/0/properties/1/data_type",
+            json!("float"),
+            "service_capabilities[0].properties[1].data_type: got \"float\", takes one of int, long",
+        ),
+        bad(
+            "/service_capabilities/0/properties/1/method",
+            json!("X"),
+            "service_capabilities[0].properties[1].method: got \"X\"",
+        ),
+        bad(
+            "/service_capabilities/0/properties/1/min",
+            json!(1),
+            "service_capabilities[0].properties[1].min: got the number 1, takes text",
+        ),
+        bad(
+            "/service_capabilities/0/properties/1/min",
+            json!("few"),
+            "service_capabilities[0].properties[1].min",
+        ),
+        bad(
+            "/service_capabilities/0/properties/1/min",
+            json!("99999"),
+            "service_capabilities[0].properties[1].m",
+        ),
+        bad(
+            "/service_capabilities/0/properties/1/required",
+            json!("yes"),
+            "properties[1].required: got text, takes true or false",
+        ),
+        bad(
+            "/service_capabilities/0/properties/1/max_length",
+            json!(-1),
+            "properties[1].max_length: got -1, takes a whole number from 0",
+        ),
+        bad(
+            "/service_capabilities/0/properties/1/max_length",
+            json!(1.5),
+            "properties[1].max_length: got 1.5",
+        ),
+        bad(
+            "/service_capabilities/0/properties/1/step",
+            json!("1"),
+            "properties[1].step: got text, takes a number",
+        ),
+        bad(
+            "/service_capabilities/0/properties/1/unit",
+            text(17),
+            "properties[1].unit: got 17",
+        ),
+        bad(
+            "/service_capabilities/0/properties/1/enum_list",
+            json!(["a", 1]),
+            "properties[1].enum_list[1]: got the number 1, takes text",
+        ),
+        bad(
+            "/service_capabilities/0/properties/1/property_name",
+            json!("volume"),
+            "service_capabilities[0].properties[1].property_name",
+        ),
+        bad(
+            "/service_capabilities/0/properties/1/default_value",
+            deep(40),
+            "default_value: is nested deeper than 32 levels",
+        ),
+        missing(
+            "/service_capabilities/0/commands/0/command_name",
+            "service_capabilities[0].commands[0].command_name: is missing",
+        ),
+        bad(
+            "/service_capabilities/0/commands/0/paras/0/para_name",
+            text(33),
+            "service_capabilities[0].commands[0].paras[0].para_name: got 33",
+        ),
+        bad(
+            "/service_capabilities/0/commands/0/paras",
+            json!(3),
+            "service_capabilities[0].commands[0].paras: got the number 3",
+        ),
+        bad(
+            "/service_capabilities/0/commands/0/responses",
+            json!([{}]),
+            "service_capabilities[0].commands[0].responses[0].response_name: is missing",
+        ),
+        bad(
+            "/service_capabilities/0/events",
+            json!([{"event_type": "a".repeat(33)}]),
+            "service_capabilities[0].events[0].event_type: got 33",
+        ),
+        bad(
+            "/service_capabilities/0/properties",
+            json!(vec![json!({}); 501]),
+            "service_capabilities[0].properties: got 501 entries, takes up to 500",
+        ),
         good("/service_capabilities/0/unheard_of", json!(1)),
     ];
     check_bodies(PATH, &meter_product(), false, &rows).await;
@@ -119,11 +263,17 @@ async fn a_product_is_made_shown_changed_and_deleted() {
         (404, "IOTDA.013001", "product_id: there is no product p1")
     );
     assert_eq!(server.delete("/v5/iot/x/products/p1").await.status, 404);
-    assert_eq!(server.put("/v5/iot/x/products/p1", &patch).await.status, 404);
+    assert_eq!(
+        server.put("/v5/iot/x/products/p1", &patch).await.status,
+        404
+    );
 
     let events = server.events();
     let names: Vec<&str> = events.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["product.create", "product.update", "product.delete"]);
+    assert_eq!(
+        names,
+        ["product.create", "product.update", "product.delete"]
+    );
     assert_eq!(events[0].1["notify_data"]["body"], made.body);
     assert_eq!(events[1].1["notify_data"]["body"], changed.body);
 }
@@ -164,7 +314,10 @@ async fn a_product_in_use_stays() {
     let refused = server.delete("/v5/iot/x/products/p1").await;
     let (status, code, message) = refused.error();
     assert_eq!((status, code), (400, "IOTDA.000006"));
-    assert!(message.contains("devices belong to product p1"), "{message}");
+    assert!(
+        message.contains("devices belong to product p1"),
+        "{message}"
+    );
     server.delete(&format!("/v5/iot/x/devices/{device}")).await;
     assert_eq!(server.delete("/v5/iot/x/products/p1").await.status, 204);
 }
@@ -218,13 +371,29 @@ async fn lists_page_newest_first() {
 async fn bad_queries_say_what_they_take() {
     let server = Server::start();
     let cases = [
-        ("limit=0", "IOTDA.000017", "limit: got \"0\", takes a whole number from 1 to 50"),
+        (
+            "limit=0",
+            "IOTDA.000017",
+            "limit: got \"0\", takes a whole number from 1 to 50",
+        ),
         ("limit=51", "IOTDA.000017", "limit: got \"51\""),
         ("limit=x", "IOTDA.000017", "limit: got \"x\""),
         ("limit=%2B5", "IOTDA.000017", "limit: got \"+5\""),
-        ("offset=501", "IOTDA.000006", "offset: got \"501\", takes a whole number from 0 to 500"),
-        ("marker=12", "IOTDA.000018", "marker: got \"12\", takes 24 hexadecimal digits"),
-        ("app_id=a.b", "IOTDA.000006", "app_id: has the character '.'"),
+        (
+            "offset=501",
+            "IOTDA.000006",
+            "offset: got \"501\", takes a whole number from 0 to 500",
+        ),
+        (
+            "marker=12",
+            "IOTDA.000018",
+            "marker: got \"12\", takes 24 hexadecimal digits",
+        ),
+        (
+            "app_id=a.b",
+            "IOTDA.000006",
+            "app_id: has the character '.'",
+        ),
         ("limit=1&limit=2", "IOTDA.000006", "limit: is given twice"),
     ];
     for (query, want_code, want) in cases {

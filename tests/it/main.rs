@@ -8,6 +8,12 @@
 )]
 
 mod api;
+mod api_codec;
+mod api_device_lists;
 mod api_devices;
+mod api_docs;
+mod api_events;
+mod api_history;
+mod api_http;
 mod api_products;
 mod store;

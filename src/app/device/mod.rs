@@ -5,6 +5,7 @@
 //! Every durable change is emitted in its own commit and then told to the shards.
 
 mod create;
+mod delete;
 mod error;
 pub mod list;
 pub mod status;
@@ -270,35 +271,6 @@ impl Devices {
         Ok(secret)
     }
 
-    /// Deletes the device and emits `device:delete`.
-    pub async fn delete(self: &Arc<Self>, id: DeviceId) -> Result<(), DeviceError> {
-        let this = Arc::clone(self);
-        self.finish("device delete", async move {
-            for _ in 0..TRIES {
-                let detail = this.show(&id)?;
-                let version = detail.device.version;
-                let commit = Commit {
-                    guards: vec![Guard::DeviceVersion(id.clone(), version)],
-                    changes: vec![
-                        Change::DeleteDevice(id.clone()),
-                        this.event("delete", &detail),
-                    ],
-                };
-                match this.commit(commit).await {
-                    Ok(()) => {
-                        this.count_out(&detail.device.product_id);
-                        this.tell(&id, DeviceChangeKind::Deleted).await;
-                        return Ok(());
-                    }
-                    Err(CommitError::Conflict(_)) => {}
-                    Err(CommitError::Store(error)) => return Err(error.into()),
-                }
-            }
-            Err(DeviceError::Contended)
-        })
-        .await
-    }
-
     /// Loads, applies `edit`, commits; again when somebody was faster.
     async fn change(
         self: &Arc<Self>,
@@ -344,14 +316,13 @@ impl Devices {
     fn event(&self, event: &'static str, detail: &DeviceDetail) -> Change {
         let at = self.parts.clock.now();
         let body = view::DeviceEvent::of(detail, at);
-        let envelopes =
-            match envelope::device_change(event, &detail.device.device_id, &body, at) {
-                Ok(envelope) => vec![envelope],
-                Err(error) => {
-                    bug!("device event can't be written: {error}");
-                    Vec::new()
-                }
-            };
+        let envelopes = match envelope::device_change(event, &detail.device.device_id, &body, at) {
+            Ok(envelope) => vec![envelope],
+            Err(error) => {
+                bug!("device event can't be written: {error}");
+                Vec::new()
+            }
+        };
         Change::Emit(Box::new(EventRecord { at, envelopes }))
     }
 
@@ -413,8 +384,8 @@ fn check_secret(
     secret: &Secret<String>,
     product: Option<&ProductRuntime>,
 ) -> Result<(), DeviceError> {
-    let is_hex_key = product
-        .is_some_and(|p| p.record.protocol_type == "CoAP" && p.settings.psk == Psk::Hex);
+    let is_hex_key =
+        product.is_some_and(|p| p.record.protocol_type == "CoAP" && p.settings.psk == Psk::Hex);
     let text = secret.expose();
     let is_hex = text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit());
     if is_hex_key && !is_hex {
