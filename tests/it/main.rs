@@ -10,6 +10,7 @@
 mod api;
 mod api_codec;
 mod api_device_lists;
+mod api_device_states;
 mod api_devices;
 mod api_docs;
 mod api_events;
