@@ -110,6 +110,7 @@ impl Sled {
 impl Open {
     fn new(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         let io = |e: std::io::Error| StoreError::Io(format!("{}: {e}", path.display()));
+        let new_dirs = count_missing(path);
         fs::create_dir_all(path).map_err(io)?;
         remove_unfinished_snapshots(path).map_err(io)?;
         let config = sled::Config::new()
@@ -121,7 +122,7 @@ impl Open {
             Ok(opened) => opened.map_err(|e| translate(path, e))?,
             Err(panic) => return Err(corrupt(path, &panic_text(&*panic))),
         };
-        sync_created(path).map_err(io)?;
+        sync_created(path, new_dirs).map_err(io)?;
         let log = File::options()
             .read(true)
             .write(true)
@@ -250,17 +251,23 @@ fn remove_unfinished_snapshots(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// How many directories `create_dir_all` will make for `path`.
+fn count_missing(path: &Path) -> usize {
+    path.ancestors().take_while(|dir| !dir.exists()).count()
+}
+
 /// Files that sled just created have names and contents in memory only: a power cut would take
-/// the database with all that was committed.
-fn sync_created(path: &Path) -> std::io::Result<()> {
+/// the database with all that was committed. Syncs them, their directory, and the one that names
+/// it; more when more directories are new.
+fn sync_created(path: &Path, new_dirs: usize) -> std::io::Result<()> {
     for entry in fs::read_dir(path)? {
         File::open(entry?.path())?.sync_all()?;
     }
-    File::open(path)?.sync_all()?;
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => File::open(parent)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
+    let path = path.canonicalize()?;
+    for dir in path.ancestors().take(new_dirs.saturating_add(2)) {
+        File::open(dir)?.sync_all()?;
     }
+    Ok(())
 }
 
 fn translate(path: &Path, e: sled::Error) -> StoreError {
