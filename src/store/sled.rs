@@ -72,6 +72,12 @@ impl Sled {
         })
     }
 
+    /// Hands everything applied to the kernel. That is what sled calls a flush; only
+    /// [`Kv::sync`] makes it survive a power cut.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.with(|open| open.db.flush().map(drop))
+    }
+
     fn with<T>(&self, work: impl FnOnce(&Open) -> sled::Result<T>) -> Result<T, StoreError> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         let Some(open) = open.as_ref() else {
@@ -176,11 +182,8 @@ impl Kv for Sled {
 
     fn sync(&self) -> Result<(), StoreError> {
         self.allowance.store(0, Ordering::Relaxed);
-        self.with(|open| {
-            open.db.flush()?;
-            open.log.sync_data()?;
-            Ok(())
-        })
+        self.flush()?;
+        self.with(|open| Ok(open.log.sync_data()?))
     }
 
     fn admit(&self, bytes: u64) -> Result<(), StoreError> {
@@ -264,8 +267,14 @@ fn sync_created(path: &Path, new_dirs: usize) -> std::io::Result<()> {
         File::open(entry?.path())?.sync_all()?;
     }
     let path = path.canonicalize()?;
-    for dir in path.ancestors().take(new_dirs.saturating_add(2)) {
-        File::open(dir)?.sync_all()?;
+    File::open(&path)?.sync_all()?;
+    for dir in path.ancestors().skip(1).take(new_dirs.saturating_add(1)) {
+        match File::open(dir) {
+            Ok(dir) => dir.sync_all()?,
+            // Not ours to read, so none of ours was created there.
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => break,
+            Err(e) => return Err(e),
+        }
     }
     Ok(())
 }
