@@ -51,8 +51,9 @@ struct Open {
     log: File,
 }
 
-/// Room is looked up at least so often, in bytes written.
-const ALLOWANCE_MAX: u64 = 1024 * 1024;
+/// Room that must be there beside the reserve, and the bytes written until it is looked up again:
+/// two segments of the engine.
+const ROOM_MIN: u64 = 1024 * 1024;
 
 /// Bytes that reach the disk for each byte of a row: the log keeps old versions, and pages are
 /// written again as a whole.
@@ -102,14 +103,14 @@ impl Sled {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// Room above the reserve.
-    fn room(&self, need: u64) -> Result<u64, StoreError> {
+    /// Whether there is so much room above the reserve.
+    fn room(&self, need: u64) -> Result<(), StoreError> {
         let free = self.free_bytes()?;
         let need = self.reserve_bytes.saturating_add(need);
-        match free.checked_sub(need) {
-            Some(room) => Ok(room),
-            None => Err(StoreError::Full { free, need }),
+        if free < need {
+            return Err(StoreError::Full { free, need });
         }
+        Ok(())
     }
 }
 
@@ -191,7 +192,10 @@ impl Kv for Sled {
         let allowance = self.allowance.load(Ordering::Relaxed);
         let left = match allowance.checked_sub(need) {
             Some(left) if allowance > 0 => left,
-            _ => self.room(need)?.min(ALLOWANCE_MAX),
+            _ => {
+                self.room(need.max(ROOM_MIN))?;
+                ROOM_MIN.saturating_sub(need)
+            }
         };
         self.allowance.store(left, Ordering::Relaxed);
         Ok(())
@@ -199,13 +203,13 @@ impl Kv for Sled {
 
     fn ready(&self) -> Result<(), StoreError> {
         self.with(|_| Ok(()))?;
-        self.room(0).map(drop)
+        self.room(ROOM_MIN)
     }
 
     fn recover(&self) -> Result<(), StoreError> {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         drop_quietly(open.take());
-        self.room(0)?;
+        self.room(ROOM_MIN)?;
         *open = Some(Open::new(&self.path, self.cache_bytes)?);
         Ok(())
     }

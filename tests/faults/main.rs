@@ -16,6 +16,7 @@
     reason = "tests fail by panicking, and this one prints"
 )]
 
+mod bent;
 mod full;
 mod power;
 

@@ -56,9 +56,11 @@ one_round() {
     "$program" write "$mounted/store" $1 >>"$work/acks" &
     writer=$!
     sleep "$((RANDOM % 3)).$((RANDOM % 900 + 100))"
-    kill -9 "$writer"
-    cp --sparse=always "$work/disk.img" "$work/cut.img"
-    wait "$writer" 2>/dev/null || true
+    {
+        kill -9 "$writer"
+        cp --sparse=always "$work/disk.img" "$work/cut.img" 2>&3
+        wait "$writer" || true
+    } 3>&2 2>/dev/null # bash tells of killed jobs
     writer=
     umount "$mounted"
     mv "$work/cut.img" "$work/disk.img"

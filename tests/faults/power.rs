@@ -8,12 +8,12 @@ use std::process::exit;
 use strait::base::ids::DeviceId;
 use strait::base::time::{Clock, Timestamp};
 use strait::store::check::check;
-use strait::store::kv::{Kv, KvStore, Order, Visit, Writes};
+use strait::store::kv::KvStore;
 use strait::store::records::{EnvelopeRecord, EventRecord, HistoryRecord, StateRecord};
 use strait::store::sled::{Sled, SledStore};
-use strait::store::{
-    Change, Commit, Completion, Guard, HistoryQuery, Store, StoreError, StoreSettings,
-};
+use strait::store::{Change, Commit, Completion, Guard, HistoryQuery, Store, StoreSettings};
+
+use crate::bent::Bent;
 
 const DEVICES: u64 = 40;
 const IN_FLIGHT: usize = 100;
@@ -33,7 +33,7 @@ pub(crate) fn device_id(device: u64) -> DeviceId {
 /// One uplink: state, history and event carry device and version. Every 50th is long enough to
 /// be split.
 pub(crate) fn uplink(device: u64, version: u64) -> Commit {
-    let fill = if version % 50 == 0 { 20_000 } else { 150 };
+    let fill = if version.is_multiple_of(50) { 20_000 } else { 150 };
     let text = format!("{device} {version} {}", "x".repeat(fill));
     let now = Timestamp::from_ms(version);
     let state = StateRecord {
@@ -68,47 +68,15 @@ pub(crate) fn uplink(device: u64, version: u64) -> Commit {
     }
 }
 
-/// sled with its own flush alone: what it would be without our sync.
-struct FlushOnly(Sled);
-
-impl Kv for FlushOnly {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.get(key)
-    }
-    fn range(&self, from: &[u8], to: &[u8], order: Order, v: Visit<'_>) -> Result<(), StoreError> {
-        self.0.range(from, to, order, v)
-    }
-    fn apply(&self, writes: &Writes) -> Result<(), StoreError> {
-        self.0.apply(writes)
-    }
-    fn sync(&self) -> Result<(), StoreError> {
-        self.0.flush()
-    }
-    fn admit(&self, bytes: u64) -> Result<(), StoreError> {
-        self.0.admit(bytes)
-    }
-    fn ready(&self) -> Result<(), StoreError> {
-        self.0.ready()
-    }
-    fn recover(&self) -> Result<(), StoreError> {
-        self.0.recover()
-    }
-    fn size_bytes(&self) -> Result<u64, StoreError> {
-        self.0.size_bytes()
-    }
-    fn close(&self) {
-        self.0.close();
-    }
-    fn place(&self) -> String {
-        self.0.place()
-    }
-}
-
 pub(crate) fn write(dir: &Path, with_sync: bool) {
     if with_sync {
         write_on(&SledStore::open(dir, &settings(), Clock::System).unwrap());
     } else {
-        let engine = FlushOnly(Sled::open(dir, &settings()).unwrap());
+        let engine = Bent {
+            sled: Sled::open(dir, &settings()).unwrap(),
+            with_sync: false,
+            with_room: true,
+        };
         write_on(&KvStore::start(engine, &settings(), Clock::System).unwrap());
     }
 }
