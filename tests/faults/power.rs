@@ -33,7 +33,11 @@ pub(crate) fn device_id(device: u64) -> DeviceId {
 /// One uplink: state, history and event carry device and version. Every 50th is long enough to
 /// be split.
 pub(crate) fn uplink(device: u64, version: u64) -> Commit {
-    let fill = if version.is_multiple_of(50) { 20_000 } else { 150 };
+    let fill = if version.is_multiple_of(50) {
+        20_000
+    } else {
+        150
+    };
     let text = format!("{device} {version} {}", "x".repeat(fill));
     let now = Timestamp::from_ms(version);
     let state = StateRecord {
