@@ -42,7 +42,8 @@ pub fn migrate<E: Kv>(engine: &E) -> Result<(), StoreError> {
     }
 }
 
-fn is_empty<E: Kv>(engine: &E) -> Result<bool, StoreError> {
+/// Whether the engine holds no row at all.
+pub(super) fn is_empty<E: Kv>(engine: &E) -> Result<bool, StoreError> {
     let mut empty = true;
     engine.range(&[], &[0xff], super::kv::Order::Ascending, &mut |_, _| {
         empty = false;

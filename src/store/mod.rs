@@ -5,8 +5,11 @@
 //! so that an implementation may live on another machine. The contract assumes nothing about how
 //! many processes use the store.
 
+pub mod archive;
+pub mod check;
 pub mod keys;
 pub mod kv;
+pub mod lock;
 pub mod memory;
 pub mod migrate;
 pub mod records;

@@ -40,6 +40,7 @@ use crate::base::time::Clock;
 use committer::{Committer, Job};
 use plan::Plan;
 use reader::Reader;
+pub(super) use reader::{join, show_key};
 
 /// Writes of one batch: `None` removes the key.
 pub type Writes = HashMap<Vec<u8>, Option<Vec<u8>>>;

@@ -295,7 +295,7 @@ pub(super) fn after_device(table: Table, device_seq: u64) -> Vec<u8> {
 }
 
 /// The whole row: itself, or its parts joined. `None` when a part is not there.
-pub(super) fn join(
+pub(in crate::store) fn join(
     row: Vec<u8>,
     read: impl Fn(&[u8]) -> Result<Option<Vec<u8>>, StoreError>,
 ) -> Result<Option<Vec<u8>>, StoreError> {
@@ -322,7 +322,7 @@ pub(super) fn corrupt<E: Kv>(engine: &E, key: &[u8], reason: &str) -> StoreError
 }
 
 /// A key for messages: table, then text or hex.
-pub(crate) fn show_key(key: &[u8]) -> String {
+pub(in crate::store) fn show_key(key: &[u8]) -> String {
     let table = Table::of(key).map_or("unknown", Table::name);
     match keys::text(key) {
         Some(text) if text.chars().all(|c| c.is_ascii_graphic()) => format!("{table} {text}"),

@@ -1,6 +1,7 @@
 //! The store contract, run on every engine: `contract!` makes one test per case and engine.
 
 mod cases;
+mod faults;
 mod records;
 
 use std::ops::ControlFlow;

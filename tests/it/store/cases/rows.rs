@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use strait::base::limits::ROW_MAX;
+use strait::store::rows::ROW_WHOLE_MAX;
 use strait::store::{Change, Expiry, Guard, HistoryKey, HistoryQuery, Store};
 
 use crate::store::Engine;
@@ -164,7 +165,7 @@ pub(crate) fn many_rows_of_the_largest_size<E: Engine>(engine: &E) {
         for from in (0..120).step_by(20) {
             let changes = (from..from + 20).map(|n| {
                 let len = match n % 3 {
-                    0 => ROW_MAX / 2 - 300,
+                    0 => ROW_WHOLE_MAX - 300,
                     1 => ROW_MAX - 400,
                     _ => 60_000,
                 };
@@ -175,7 +176,7 @@ pub(crate) fn many_rows_of_the_largest_size<E: Engine>(engine: &E) {
     }
     // One page after the other, filled with the longest rows that are not split.
     for n in 0..400 {
-        let record = long_state(1, ROW_MAX / 2 - 300, 'y');
+        let record = long_state(1, ROW_WHOLE_MAX - 300, 'y');
         write(&store, vec![put_state(&format!("e{n}"), record)]);
     }
     let last = store.state(&device_id("d7")).unwrap().unwrap();
