@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::product::codec::table::program::{
-    Direction, Field, Kind, REFERENCES_MAX, Role, Word,
+    Direction, Field, REFERENCES_MAX, Role, Word,
 };
 use crate::product::codec::table::source::{Errors, Place, Section, closest};
 
