@@ -1,7 +1,8 @@
 //! Envelopes: what subscribers are told, as JSON text ready to be pushed.
 //!
 //! `{"resource","event","event_time","event_time_ms","notify_data":{"header"?,"body"}}`, described
-//! in `docs/api.md`, "Events". Written straight into one string: reports are built for every uplink.
+//! in `docs/api.md`, "Events". Written straight into one string: every uplink
+//! builds a report.
 
 use serde::Serialize;
 

@@ -434,3 +434,35 @@ async fn changes_are_checked_too() {
         assert_eq!(answer.error().1, "IOTDA.014000", "{path}");
     }
 }
+
+#[tokio::test]
+async fn of_two_who_want_the_same_node_one_gets_it() {
+    let server = Server::start().with_product().await;
+    let body = json!({"node_id": "n1", "product_id": "p1"});
+    let calls = (0..8).map(|_| server.post(PATH, &body));
+    let answers = futures_util::future::join_all(calls).await;
+    let codes: Vec<&str> = answers.iter().map(|a| a.error().1).collect();
+    let made = answers.iter().filter(|a| a.status == 201).count();
+    let refused = codes.iter().filter(|c| **c == "IOTDA.014031").count();
+    assert_eq!((made, refused), (1, 7), "{codes:?}");
+    assert_eq!(server.get(PATH).await.body["page"]["count"], 1);
+}
+
+#[tokio::test]
+async fn changes_at_the_same_time_all_count() {
+    let server = Server::start().with_product().await;
+    server.post(PATH, &device()).await;
+    let one = "/v5/iot/x/devices/d1";
+    let patches = [
+        json!({"device_name": "A"}),
+        json!({"description": "B"}),
+        json!({"extension_info": {"c": 1}}),
+    ];
+    let calls = patches.iter().map(|patch| server.put(one, patch));
+    let answers = futures_util::future::join_all(calls).await;
+    assert!(answers.iter().all(|a| a.status == 200), "{answers:?}");
+    let shown = server.get(one).await.body;
+    assert_eq!(shown["device_name"], "A");
+    assert_eq!(shown["description"], "B");
+    assert_eq!(shown["extension_info"], json!({"c": 1}));
+}

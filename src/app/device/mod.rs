@@ -63,7 +63,8 @@ pub struct Parts {
     pub outbox: Arc<Outbox>,
     pub tasks: Tasks,
     pub products: Arc<Products>,
-    /// Who drives devices. While it is full, changes wait; nothing is lost.
+    /// Who drives devices. While it is full, changes wait; nothing is lost. So whoever empties it
+    /// must not await a change of a device himself.
     pub changes: mpsc::Sender<DeviceChange>,
 }
 

@@ -216,8 +216,8 @@ impl Products {
         self.show(&id)
     }
 
-    /// Changes what `patch` names and emits `product:update`; nothing happens when all is as it was.
-    /// A model that the running codec does not fit is refused.
+    /// Changes what `patch` names and emits `product:update`; nothing happens when all is as it
+    /// was. A model that the running codec does not fit is refused.
     pub async fn update(
         self: &Arc<Self>,
         id: ProductId,
