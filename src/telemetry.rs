@@ -162,7 +162,13 @@ mod tests {
             metrics::histogram!("strait_test_seconds").record(0.003);
         });
         let text = handle.render();
-        assert!(text.contains(r#"strait_test_seconds_bucket{le="0.005"} 1"#), "{text}");
-        assert!(text.contains(r#"strait_test_seconds_bucket{le="0.0025"} 0"#), "{text}");
+        assert!(
+            text.contains(r#"strait_test_seconds_bucket{le="0.005"} 1"#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"strait_test_seconds_bucket{le="0.0025"} 0"#),
+            "{text}"
+        );
     }
 }

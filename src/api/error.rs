@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::app::device::DeviceError;
 use crate::app::product::ProductError;
-use crate::app::product::codec::Mistake;
 use crate::app::trace::TraceError;
+use crate::product::codec::LoadError;
 use crate::store::StoreError;
 
 /// Codes of the v5 API. Those without a published meaning here take the nearest published one.
@@ -39,7 +39,7 @@ pub struct ApiError {
     pub code: &'static str,
     pub message: String,
     /// Mistakes of a codec, each with its place.
-    pub errors: Option<Vec<Mistake>>,
+    pub errors: Option<Vec<LoadError>>,
     pub retry_after_s: Option<u32>,
 }
 
@@ -48,7 +48,7 @@ struct Body<'a> {
     error_code: &'a str,
     error_msg: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    errors: Option<&'a [Mistake]>,
+    errors: Option<&'a [LoadError]>,
 }
 
 impl ApiError {

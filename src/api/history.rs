@@ -123,10 +123,7 @@ fn wanted_of(query: &Query<'_>) -> Wanted {
     let after = query.raw("marker").and_then(|text| {
         let place = Place::parse(text);
         if place.is_none() {
-            let problem = format!(
-                "got {}, takes the marker of an earlier page",
-                quoted(text)
-            );
+            let problem = format!("got {}, takes the marker of an earlier page", quoted(text));
             query.problem(code::MARKER, "marker", problem);
         }
         place

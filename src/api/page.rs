@@ -66,11 +66,14 @@ mod tests {
             assert_eq!(parse_marker(&marker_of(seq)), Some(Some(seq)));
         }
         assert_eq!(parse_marker(&"f".repeat(24)), Some(None));
-        assert_eq!(
-            parse_marker("00000000000000000000000A"),
-            Some(Some(10))
-        );
-        for bad in ["", "1", &"g".repeat(24), &"0".repeat(25), "+0000000000000000000000a"] {
+        assert_eq!(parse_marker("00000000000000000000000A"), Some(Some(10)));
+        for bad in [
+            "",
+            "1",
+            &"g".repeat(24),
+            &"0".repeat(25),
+            "+0000000000000000000000a",
+        ] {
             assert_eq!(parse_marker(bad), None, "{bad}");
         }
     }

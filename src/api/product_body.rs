@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::error::ApiError;
-use super::input::{Fields, Problems, TextRule};
+use super::input::{Alphabet, Fields, Problems, TextRule};
 use crate::app::product::{NewProduct, ProductPatch};
 use crate::base::ids::{AppId, ProductId};
 use crate::product::check;
@@ -40,8 +40,8 @@ const OPTIONS: [(&str, ServiceOption); 3] = [
 const ITEMS_MAX: usize = 500;
 /// Where the API names no bound: far above what a model holds.
 const PARAS_MAX: usize = 1000;
-/// The model's own check says how long texts may be.
-const TEXT: TextRule = TextRule::any(4096);
+/// `min` and `max` are numbers in text.
+const BOUND: TextRule = TextRule::new(Alphabet::Any, 1, 16);
 
 /// `AddProduct`.
 pub fn new_product(body: &Value) -> Result<NewProduct, ApiError> {
@@ -77,8 +77,12 @@ pub fn product_patch(body: &Value) -> Result<ProductPatch, ApiError> {
         app_id: fields.id("app_id", AppId::parse),
         name: fields.text("name", TextRule::name(64)),
         device_type: fields.text("device_type", TextRule::name(32)),
-        protocol_type: fields.choice("protocol_type", &PROTOCOLS).map(str::to_owned),
-        data_format: fields.choice("data_format", &DATA_FORMATS).map(str::to_owned),
+        protocol_type: fields
+            .choice("protocol_type", &PROTOCOLS)
+            .map(str::to_owned),
+        data_format: fields
+            .choice("data_format", &DATA_FORMATS)
+            .map(str::to_owned),
         manufacturer_name: fields.text("manufacturer_name", TextRule::note(32)),
         industry: fields.text("industry", TextRule::note(64)),
         description: fields.text("description", TextRule::any(128)),
@@ -111,29 +115,29 @@ fn profile(fields: &Fields<'_>, problems: &Problems) -> Option<Profile> {
 fn service(fields: &Fields<'_>) -> Service {
     let list = |name| fields.objects(name, ITEMS_MAX).unwrap_or_default();
     Service {
-        service_id: fields.needed_text("service_id", TEXT),
-        service_type: fields.needed_text("service_type", TEXT),
+        service_id: fields.needed_text("service_id", TextRule::name(64)),
+        service_type: fields.needed_text("service_type", TextRule::name(64)),
         properties: list("properties").iter().map(property).collect(),
         commands: list("commands").iter().map(command).collect(),
         events: list("events").iter().map(event).collect(),
-        description: fields.text("description", TEXT),
+        description: fields.text("description", TextRule::any(128)),
         option: fields.one_of("option", &OPTIONS).unwrap_or_default(),
     }
 }
 
 fn property(fields: &Fields<'_>) -> Property {
     Property {
-        property_name: fields.needed_text("property_name", TEXT),
+        property_name: fields.needed_text("property_name", TextRule::name(64)),
         data_type: data_type(fields),
         required: fields.boolean("required").unwrap_or(false),
         enum_list: fields.texts("enum_list", ITEMS_MAX),
-        min: fields.text("min", TEXT),
-        max: fields.text("max", TEXT),
+        min: fields.text("min", BOUND),
+        max: fields.text("max", BOUND),
         max_length: max_length(fields),
         step: step(fields),
-        unit: fields.text("unit", TEXT),
+        unit: fields.text("unit", TextRule::any(16)),
         method: fields.needed_choice("method", &METHODS).to_owned(),
-        description: fields.text("description", TEXT),
+        description: fields.text("description", TextRule::any(128)),
         default_value: fields.any("default_value"),
     }
 }
@@ -141,12 +145,12 @@ fn property(fields: &Fields<'_>) -> Property {
 fn command(fields: &Fields<'_>) -> Command {
     let responses = fields.objects("responses", PARAS_MAX).unwrap_or_default();
     Command {
-        command_name: fields.needed_text("command_name", TEXT),
+        command_name: fields.needed_text("command_name", TextRule::name(64)),
         paras: paras(fields),
         responses: responses
             .iter()
             .map(|fields| Response {
-                response_name: fields.needed_text("response_name", TEXT),
+                response_name: fields.needed_text("response_name", TextRule::name(128)),
                 paras: paras(fields),
             })
             .collect(),
@@ -155,7 +159,7 @@ fn command(fields: &Fields<'_>) -> Command {
 
 fn event(fields: &Fields<'_>) -> Event {
     Event {
-        event_type: fields.needed_text("event_type", TEXT),
+        event_type: fields.needed_text("event_type", TextRule::name(32)),
         paras: paras(fields),
     }
 }
@@ -167,16 +171,16 @@ fn paras(fields: &Fields<'_>) -> Vec<Para> {
 
 fn para(fields: &Fields<'_>) -> Para {
     Para {
-        para_name: fields.needed_text("para_name", TEXT),
+        para_name: fields.needed_text("para_name", TextRule::name(32)),
         data_type: data_type(fields),
         required: fields.boolean("required").unwrap_or(false),
         enum_list: fields.texts("enum_list", ITEMS_MAX),
-        min: fields.text("min", TEXT),
-        max: fields.text("max", TEXT),
+        min: fields.text("min", BOUND),
+        max: fields.text("max", BOUND),
         max_length: max_length(fields),
         step: step(fields),
-        unit: fields.text("unit", TEXT),
-        description: fields.text("description", TEXT),
+        unit: fields.text("unit", TextRule::any(16)),
+        description: fields.text("description", TextRule::any(128)),
     }
 }
 

@@ -88,9 +88,13 @@ impl<S: Send + Sync> FromRequest<S> for MaybeJsonBody {
 
 fn parse_json(bytes: &[u8]) -> Result<Value, ApiError> {
     let text = std::str::from_utf8(bytes).map_err(|e| {
-        ApiError::malformed(format!("the body is not UTF-8 from byte {}", e.valid_up_to()))
+        ApiError::malformed(format!(
+            "the body is not UTF-8 from byte {}",
+            e.valid_up_to()
+        ))
     })?;
-    serde_json::from_str(text).map_err(|e| ApiError::malformed(format!("the body is not JSON: {e}")))
+    serde_json::from_str(text)
+        .map_err(|e| ApiError::malformed(format!("the body is not JSON: {e}")))
 }
 
 /// A whole body, bounded in size and time.
@@ -216,10 +220,7 @@ mod tests {
                 "application/json;charset=utf-8",
                 Some(("application/json", Some("utf-8"))),
             ),
-            (
-                "text/plain; boundary=x; ",
-                Some(("text/plain", None)),
-            ),
+            ("text/plain; boundary=x; ", Some(("text/plain", None))),
             ("json", None),
             ("application/", None),
             ("a b/c", None),
@@ -227,7 +228,9 @@ mod tests {
         ];
         for (text, want) in cases {
             let got = MediaType::parse(text);
-            let got = got.as_ref().map(|m| (m.essence.as_str(), m.charset.as_deref()));
+            let got = got
+                .as_ref()
+                .map(|m| (m.essence.as_str(), m.charset.as_deref()));
             assert_eq!(got, want, "{text}");
         }
     }

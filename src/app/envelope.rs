@@ -1,7 +1,8 @@
 //! Envelopes: what subscribers are told, as JSON text ready to be pushed.
 //!
 //! `{"resource","event","event_time","event_time_ms","notify_data":{"header"?,"body"}}`, described
-//! in `docs/api.md`, "Events". Written straight into one string: reports are built for every uplink.
+//! in `docs/api.md`, "Events". Written straight into one string: every uplink
+//! builds a report.
 
 use serde::Serialize;
 
@@ -194,20 +195,38 @@ mod tests {
         let created = device_change("create", &device, &json!({"a": "\"q"}), at).unwrap();
         let gone = product_change("delete", &json!({}), at).unwrap();
         let cases = [
-            (&report, "device.property", "report", json!({"header": header_json(),
+            (
+                &report,
+                "device.property",
+                "report",
+                json!({"header": header_json(),
                 "body": {"services": [
-                    {"service_id": "Smoke", "properties": {"level": 2}, "event_time": "x"}]}})),
-            (&status, "device.status", "update", json!({"header": header_json(),
+                    {"service_id": "Smoke", "properties": {"level": 2}, "event_time": "x"}]}}),
+            ),
+            (
+                &status,
+                "device.status",
+                "update",
+                json!({"header": header_json(),
                 "body": {"status": "ONLINE", "last_online_time": "2026-01-01T00:00:00.250Z",
-                         "status_update_time": "2026-01-01T00:00:00.250Z"}})),
-            (&never, "device.status", "update", json!({"header": header_json(),
+                         "status_update_time": "2026-01-01T00:00:00.250Z"}}),
+            ),
+            (
+                &never,
+                "device.status",
+                "update",
+                json!({"header": header_json(),
                 "body": {"status": "FROZEN", "last_online_time": "",
-                         "status_update_time": "2026-01-01T00:00:00.250Z"}})),
+                         "status_update_time": "2026-01-01T00:00:00.250Z"}}),
+            ),
             (&created, "device", "create", json!({"body": {"a": "\"q"}})),
             (&gone, "product", "delete", json!({"body": {}})),
         ];
         for (envelope, resource, event, data) in cases {
-            assert_eq!((envelope.resource.as_str(), envelope.event.as_str()), (resource, event));
+            assert_eq!(
+                (envelope.resource.as_str(), envelope.event.as_str()),
+                (resource, event)
+            );
             let got: Value = serde_json::from_str(&envelope.json).unwrap();
             let want = json!({"resource": resource, "event": event,
                 "event_time": "20260101T000000Z", "event_time_ms": "2026-01-01T00:00:00.250Z",

@@ -155,7 +155,8 @@ impl Tracer {
         for raw in undecoded {
             let kept = from_raw(raw);
             // In depth, the same uplink was traced when it came.
-            let same = |e: &TraceEntry| e.time == kept.time && e.hex == kept.hex && e.error.is_some();
+            let same =
+                |e: &TraceEntry| e.time == kept.time && e.hex == kept.hex && e.error.is_some();
             if !entries.iter().any(same) {
                 entries.push(kept);
             }
@@ -203,7 +204,9 @@ pub fn hint_for(kind: &str) -> &'static str {
              fields optional"
         }
         "trailing" => "the message is longer than the codec says: are fields missing from it?",
-        "unknown_message" => "no message of the codec has this id: add it, or check where the id is",
+        "unknown_message" => {
+            "no message of the codec has this id: add it, or check where the id is"
+        }
         "checksum" => {
             "the bytes were damaged on the way, or the codec names another checksum, place or \
              byte order"

@@ -18,9 +18,14 @@ pub struct DataLock {
 impl DataLock {
     /// Creates the directory where needed and locks it. Errors: `InUse`, `Io`.
     pub fn hold(data: &Path) -> Result<Self, StoreError> {
+        fs::create_dir_all(data).map_err(|e| StoreError::Io(format!("{}: {e}", data.display())))?;
+        Self::hold_existing(data)
+    }
+
+    /// Locks a directory that must be there. Errors: `InUse`, `Io`.
+    pub fn hold_existing(data: &Path) -> Result<Self, StoreError> {
         let path = data.join("lock");
         let io = |e: std::io::Error| StoreError::Io(format!("{}: {e}", path.display()));
-        fs::create_dir_all(data).map_err(io)?;
         let file = File::options()
             .create(true)
             .truncate(false)

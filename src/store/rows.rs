@@ -141,3 +141,147 @@ pub struct StateHead {
 pub struct EventHead {
     pub at: crate::base::time::Timestamp,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Map, Value};
+
+    use super::*;
+    use crate::base::time::Timestamp;
+    use crate::store::records::{
+        EnvelopeRecord, EventRecord, HistoryRecord, RawRecord, RecentRecord, ShadowRecord,
+        StateRecord,
+    };
+
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            (-1e12..1e12_f64).prop_map(Value::from),
+            ".{0,20}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 20, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((".{0,8}", inner), 0..4)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect::<Map<_, _>>())),
+            ]
+        })
+    }
+
+    prop_compose! {
+        fn states()(
+            version in any::<u64>(),
+            seen in any::<Option<u64>>(),
+            location in any::<Option<u64>>(),
+            next_msg_id in any::<u16>(),
+            fields in prop::collection::vec((".{0,8}", values()), 0..6),
+            service_id in ".{0,12}",
+            recent in prop::collection::vec((any::<u64>(), any::<u64>()), 0..4),
+        ) -> StateRecord {
+            let at = seen.map(Timestamp::from_ms);
+            StateRecord {
+                version,
+                last_seen_at: at,
+                location,
+                next_msg_id,
+                shadow: vec![ShadowRecord {
+                    service_id,
+                    version,
+                    reported: fields.into_iter().collect(),
+                    reported_at: at,
+                    desired: Map::new(),
+                    desired_at: None,
+                }],
+                recent: recent
+                    .into_iter()
+                    .map(|(key, at)| RecentRecord { key, at: Timestamp::from_ms(at) })
+                    .collect(),
+                ..StateRecord::default()
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut row = vec![ROW_FORMAT];
+            row.extend_from_slice(&bytes);
+            for bytes in [&bytes, &row] {
+                drop(Split::decode(bytes));
+                drop(decode::<StateRecord>(bytes));
+                drop(decode::<EventRecord>(bytes));
+                drop(decode::<DeviceHead>(bytes));
+            }
+        }
+
+        #[test]
+        fn changed_rows_are_no_panic(state in states(), at in any::<usize>(), to in any::<u8>()) {
+            let mut row = encode(&state).unwrap();
+            let at = at % row.len();
+            row[at] = to;
+            drop(decode::<StateRecord>(&row));
+        }
+
+        #[test]
+        fn states_come_back(state in states()) {
+            let row = encode(&state).unwrap();
+            prop_assert_eq!(decode::<StateHead>(&row).unwrap().version, state.version);
+            prop_assert_eq!(decode::<StateRecord>(&row).unwrap(), state);
+        }
+
+        #[test]
+        fn reports_come_back(ms in any::<u64>(), text in ".{0,99}", bytes in any::<Vec<u8>>()) {
+            let at = Timestamp::from_ms(ms);
+            let history = HistoryRecord { received_at: at, services: text.clone() };
+            let row = encode(&history).unwrap();
+            prop_assert_eq!(decode::<HistoryRecord>(&row).unwrap(), history);
+            let raw = RawRecord {
+                received_at: at,
+                payload: bytes,
+                kind: text.clone(),
+                reason: text.clone(),
+            };
+            prop_assert_eq!(decode::<RawRecord>(&encode(&raw).unwrap()).unwrap(), raw);
+            let envelope = EnvelopeRecord {
+                resource: text.clone(),
+                event: text.clone(),
+                device_id: None,
+                json: text,
+            };
+            let event = EventRecord { at, envelopes: vec![envelope.clone(), envelope] };
+            let row = encode(&event).unwrap();
+            prop_assert_eq!(decode::<EventHead>(&row).unwrap().at, at);
+            prop_assert_eq!(decode::<EventRecord>(&row).unwrap(), event);
+        }
+
+        #[test]
+        fn split_headers_come_back(id in any::<u64>(), parts in any::<u16>(), len in any::<u32>()) {
+            let split = Split { id, parts, len };
+            prop_assert_eq!(Split::decode(&split.encode()).unwrap(), Some(split));
+        }
+    }
+
+    #[test]
+    fn wrong_rows_are_named() {
+        let table: [(&[u8], &str); 5] = [
+            (&[], "empty"),
+            (&[2, 0xa0], "format"),
+            (&[1], "cbor"),
+            (&[1, 0xa0], "cbor"),
+            (&[1, 0xff, 0xff], "cbor"),
+        ];
+        for (row, kind) in table {
+            assert_eq!(
+                decode::<StateRecord>(row).unwrap_err().kind(),
+                kind,
+                "{row:x?}"
+            );
+        }
+        assert_eq!(Split::decode(&[0xff, 1, 2]).unwrap_err().kind(), "split");
+        assert_eq!(Split::decode(&[1, 2, 3]).unwrap(), None);
+    }
+}

@@ -51,8 +51,9 @@ struct Open {
     log: File,
 }
 
-/// Room is looked up at least so often, in bytes written.
-const ALLOWANCE_MAX: u64 = 1024 * 1024;
+/// Room that must be there beside the reserve, and the bytes written until it is looked up again:
+/// two segments of the engine.
+const ROOM_MIN: u64 = 1024 * 1024;
 
 /// Bytes that reach the disk for each byte of a row: the log keeps old versions, and pages are
 /// written again as a whole.
@@ -70,6 +71,12 @@ impl Sled {
             allowance: AtomicU64::new(0),
             open: RwLock::new(Some(open)),
         })
+    }
+
+    /// Hands everything applied to the kernel. That is what sled calls a flush; only
+    /// [`Kv::sync`] makes it survive a power cut.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.with(|open| open.db.flush().map(drop))
     }
 
     fn with<T>(&self, work: impl FnOnce(&Open) -> sled::Result<T>) -> Result<T, StoreError> {
@@ -96,20 +103,21 @@ impl Sled {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// Room above the reserve.
-    fn room(&self, need: u64) -> Result<u64, StoreError> {
+    /// Whether there is so much room above the reserve.
+    fn room(&self, need: u64) -> Result<(), StoreError> {
         let free = self.free_bytes()?;
         let need = self.reserve_bytes.saturating_add(need);
-        match free.checked_sub(need) {
-            Some(room) => Ok(room),
-            None => Err(StoreError::Full { free, need }),
+        if free < need {
+            return Err(StoreError::Full { free, need });
         }
+        Ok(())
     }
 }
 
 impl Open {
     fn new(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         let io = |e: std::io::Error| StoreError::Io(format!("{}: {e}", path.display()));
+        let new_dirs = count_missing(path);
         fs::create_dir_all(path).map_err(io)?;
         remove_unfinished_snapshots(path).map_err(io)?;
         let config = sled::Config::new()
@@ -121,7 +129,7 @@ impl Open {
             Ok(opened) => opened.map_err(|e| translate(path, e))?,
             Err(panic) => return Err(corrupt(path, &panic_text(&*panic))),
         };
-        sync_created(path).map_err(io)?;
+        sync_created(path, new_dirs).map_err(io)?;
         let log = File::options()
             .read(true)
             .write(true)
@@ -175,11 +183,8 @@ impl Kv for Sled {
 
     fn sync(&self) -> Result<(), StoreError> {
         self.allowance.store(0, Ordering::Relaxed);
-        self.with(|open| {
-            open.db.flush()?;
-            open.log.sync_data()?;
-            Ok(())
-        })
+        self.flush()?;
+        self.with(|open| Ok(open.log.sync_data()?))
     }
 
     fn admit(&self, bytes: u64) -> Result<(), StoreError> {
@@ -187,7 +192,10 @@ impl Kv for Sled {
         let allowance = self.allowance.load(Ordering::Relaxed);
         let left = match allowance.checked_sub(need) {
             Some(left) if allowance > 0 => left,
-            _ => self.room(need)?.min(ALLOWANCE_MAX),
+            _ => {
+                self.room(need.max(ROOM_MIN))?;
+                ROOM_MIN.saturating_sub(need)
+            }
         };
         self.allowance.store(left, Ordering::Relaxed);
         Ok(())
@@ -195,13 +203,13 @@ impl Kv for Sled {
 
     fn ready(&self) -> Result<(), StoreError> {
         self.with(|_| Ok(()))?;
-        self.room(0).map(drop)
+        self.room(ROOM_MIN)
     }
 
     fn recover(&self) -> Result<(), StoreError> {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         drop_quietly(open.take());
-        self.room(0)?;
+        self.room(ROOM_MIN)?;
         *open = Some(Open::new(&self.path, self.cache_bytes)?);
         Ok(())
     }
@@ -250,17 +258,29 @@ fn remove_unfinished_snapshots(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// How many directories `create_dir_all` will make for `path`.
+fn count_missing(path: &Path) -> usize {
+    path.ancestors().take_while(|dir| !dir.exists()).count()
+}
+
 /// Files that sled just created have names and contents in memory only: a power cut would take
-/// the database with all that was committed.
-fn sync_created(path: &Path) -> std::io::Result<()> {
+/// the database with all that was committed. Syncs them, their directory, and the one that names
+/// it; more when more directories are new.
+fn sync_created(path: &Path, new_dirs: usize) -> std::io::Result<()> {
     for entry in fs::read_dir(path)? {
         File::open(entry?.path())?.sync_all()?;
     }
-    File::open(path)?.sync_all()?;
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => File::open(parent)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
+    let path = path.canonicalize()?;
+    File::open(&path)?.sync_all()?;
+    for dir in path.ancestors().skip(1).take(new_dirs.saturating_add(1)) {
+        match File::open(dir) {
+            Ok(dir) => dir.sync_all()?,
+            // Not ours to read, so none of ours was created there.
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => break,
+            Err(e) => return Err(e),
+        }
     }
+    Ok(())
 }
 
 fn translate(path: &Path, e: sled::Error) -> StoreError {

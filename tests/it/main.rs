@@ -8,7 +8,14 @@
 )]
 
 mod api;
+mod api_codec;
+mod api_device_lists;
+mod api_device_states;
 mod api_devices;
+mod api_docs;
+mod api_events;
+mod api_history;
+mod api_http;
 mod api_products;
 mod store;
 mod wire;

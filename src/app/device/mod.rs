@@ -5,6 +5,7 @@
 //! Every durable change is emitted in its own commit and then told to the shards.
 
 mod create;
+mod delete;
 mod error;
 pub mod list;
 pub mod status;
@@ -63,7 +64,8 @@ pub struct Parts {
     pub outbox: Arc<Outbox>,
     pub tasks: Tasks,
     pub products: Arc<Products>,
-    /// Who drives devices. While it is full, changes wait; nothing is lost.
+    /// Who drives devices. While it is full, changes wait; nothing is lost. So whoever empties it
+    /// must not await a change of a device himself.
     pub changes: mpsc::Sender<DeviceChange>,
 }
 
@@ -271,61 +273,6 @@ impl Devices {
         Ok(secret)
     }
 
-    /// Deletes the device and emits `device:delete`.
-    pub async fn delete(self: &Arc<Self>, id: DeviceId) -> Result<(), DeviceError> {
-        self.delete_if(id, |_| true).await
-    }
-
-    /// Deletes a device that was not activated within its `timeout`. One that has been, is, or
-    /// never has to be, stays.
-    pub async fn delete_inactive(self: &Arc<Self>, id: DeviceId) -> Result<(), DeviceError> {
-        let now = self.parts.clock.now();
-        self.delete_if(id, move |detail| {
-            let state = detail.state.clone().unwrap_or_default();
-            activation_deadline(&detail.device, &state).is_some_and(|at| at <= now)
-        })
-        .await
-    }
-
-    async fn delete_if(
-        self: &Arc<Self>,
-        id: DeviceId,
-        applies: impl Fn(&DeviceDetail) -> bool + Send + 'static,
-    ) -> Result<(), DeviceError> {
-        let this = Arc::clone(self);
-        self.finish("device delete", async move {
-            for _ in 0..TRIES {
-                let detail = this.show(&id)?;
-                if !applies(&detail) {
-                    return Ok(());
-                }
-                let version = detail.device.version;
-                let state_version = detail.state.as_ref().map_or(0, |s| s.version);
-                let commit = Commit {
-                    guards: vec![
-                        Guard::DeviceVersion(id.clone(), version),
-                        Guard::StateVersion(id.clone(), state_version),
-                    ],
-                    changes: vec![
-                        Change::DeleteDevice(id.clone()),
-                        this.event("delete", &detail),
-                    ],
-                };
-                match this.commit(commit).await {
-                    Ok(()) => {
-                        this.count_out(&detail.device.product_id);
-                        this.tell(&id, DeviceChangeKind::Deleted).await;
-                        return Ok(());
-                    }
-                    Err(CommitError::Conflict(_)) => {}
-                    Err(CommitError::Store(error)) => return Err(error.into()),
-                }
-            }
-            Err(DeviceError::Contended)
-        })
-        .await
-    }
-
     /// Loads, applies `edit`, commits; again when somebody was faster.
     async fn change(
         self: &Arc<Self>,
@@ -371,14 +318,13 @@ impl Devices {
     fn event(&self, event: &'static str, detail: &DeviceDetail) -> Change {
         let at = self.parts.clock.now();
         let body = view::DeviceEvent::of(detail, at);
-        let envelopes =
-            match envelope::device_change(event, &detail.device.device_id, &body, at) {
-                Ok(envelope) => vec![envelope],
-                Err(error) => {
-                    bug!("device event can't be written: {error}");
-                    Vec::new()
-                }
-            };
+        let envelopes = match envelope::device_change(event, &detail.device.device_id, &body, at) {
+            Ok(envelope) => vec![envelope],
+            Err(error) => {
+                bug!("device event can't be written: {error}");
+                Vec::new()
+            }
+        };
         Change::Emit(Box::new(EventRecord { at, envelopes }))
     }
 
@@ -440,8 +386,8 @@ fn check_secret(
     secret: &Secret<String>,
     product: Option<&ProductRuntime>,
 ) -> Result<(), DeviceError> {
-    let is_hex_key = product
-        .is_some_and(|p| p.record.protocol_type == "CoAP" && p.settings.psk == Psk::Hex);
+    let is_hex_key =
+        product.is_some_and(|p| p.record.protocol_type == "CoAP" && p.settings.psk == Psk::Hex);
     let text = secret.expose();
     let is_hex = text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit());
     if is_hex_key && !is_hex {

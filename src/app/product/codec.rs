@@ -5,13 +5,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::base::ids::ProductId;
 use crate::product::check::{self, Violation};
-use crate::product::codec::{Codec, Decoded, Encode, TraceEntry, Uplink};
+use crate::product::codec::{self, Codec, Decoded, Encode, Kind, LoadError, TraceEntry, Uplink};
 use crate::product::profile::Profile;
 use crate::store::records::{CodecKind, CodecRecord, ProductRecord};
 use crate::store::{Change, Commit, CommitError, Guard};
@@ -20,15 +19,6 @@ use super::{ProductError, ProductRuntime, Products, TRIES, error};
 
 /// A codec ready to run, with the ETag of its source.
 pub(super) type Compiled = (String, Arc<dyn Codec>);
-
-/// One mistake of a codec's source, with its place (from 1; 0 when it has none).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
-#[error("line {line}, column {column}: {message}")]
-pub struct Mistake {
-    pub line: usize,
-    pub column: usize,
-    pub message: String,
-}
 
 /// What must hold of the stored codec for a change to be made (RFC 9110 §13.1).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -279,8 +269,8 @@ pub(super) fn known(
         return Some(codec);
     }
     let running = running?;
-    let same = running.codec_tag.as_ref() == Some(etag)
-        && running.record.profile == product.profile;
+    let same =
+        running.codec_tag.as_ref() == Some(etag) && running.record.profile == product.profile;
     running.codec.clone().filter(|_| same)
 }
 
@@ -351,11 +341,13 @@ fn check_command(
     })
 }
 
-fn compile(kind: CodecKind, source: &[u8], profile: &Profile) -> Result<Arc<dyn Codec>, Vec<Mistake>> {
+fn compile(
+    kind: CodecKind,
+    source: &[u8],
+    profile: &Profile,
+) -> Result<Arc<dyn Codec>, Vec<LoadError>> {
     let kind = match kind {
-        CodecKind::Table => crate::product::codec::Kind::Table,
+        CodecKind::Table => Kind::Table,
     };
-    crate::product::codec::compile(kind, source, Some(profile)).map_err(|errors| {
-        errors.into_iter().map(|e| Mistake { line: e.line as usize, column: e.column as usize, message: e.message }).collect()
-    })
+    codec::compile(kind, source, Some(profile))
 }

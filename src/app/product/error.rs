@@ -1,10 +1,8 @@
 //! Why a product could not be read or changed.
 
 use crate::base::ids::ProductId;
-use crate::product::codec::CodecError;
+use crate::product::codec::{CodecError, LoadError};
 use crate::store::{CommitError, Guard, StoreError};
-
-use super::codec::Mistake;
 
 /// Why a product's service refused. Fields name what the caller sent.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -21,8 +19,8 @@ pub enum ProductError {
     Invalid { field: String, problem: String },
     #[error("product {0} has no codec; upload one with PUT /v1/products/{0}/codec")]
     NoCodec(ProductId),
-    #[error("the codec has {} mistakes, the first at {}", .0.len(), first(.0))]
-    Mistakes(Vec<Mistake>),
+    #[error("the codec has {} mistakes, line:column {}", .0.len(), first(.0))]
+    Mistakes(Vec<LoadError>),
     /// The codec ran and said no.
     #[error("{0}")]
     Codec(#[from] CodecError),
@@ -38,7 +36,7 @@ pub enum ProductError {
     Store(#[from] StoreError),
 }
 
-fn first(mistakes: &[Mistake]) -> String {
+fn first(mistakes: &[LoadError]) -> String {
     mistakes
         .first()
         .map_or_else(String::new, ToString::to_string)

@@ -216,8 +216,8 @@ impl Products {
         self.show(&id)
     }
 
-    /// Changes what `patch` names and emits `product:update`; nothing happens when all is as it was.
-    /// A model that the running codec does not fit is refused.
+    /// Changes what `patch` names and emits `product:update`; nothing happens when all is as it
+    /// was. A model that the running codec does not fit is refused.
     pub async fn update(
         self: &Arc<Self>,
         id: ProductId,
@@ -352,11 +352,7 @@ impl Products {
 
     /// Reads one product from the store and puts it in place. `compiled` is a codec that the caller
     /// has just compiled, with its ETag, so that it is not compiled twice.
-    fn reload(
-        &self,
-        id: &ProductId,
-        compiled: Option<codec::Compiled>,
-    ) -> Result<(), StoreError> {
+    fn reload(&self, id: &ProductId, compiled: Option<codec::Compiled>) -> Result<(), StoreError> {
         let one = self
             .reloading
             .lock()
@@ -411,7 +407,8 @@ impl Products {
 impl ProductPatch {
     fn applied_to(&self, old: &ProductRecord) -> ProductRecord {
         let text = |new: &Option<String>, old: &String| new.as_ref().unwrap_or(old).clone();
-        let maybe = |new: &Option<String>, old: &Option<String>| new.clone().or_else(|| old.clone());
+        let maybe =
+            |new: &Option<String>, old: &Option<String>| new.clone().or_else(|| old.clone());
         ProductRecord {
             product_id: old.product_id.clone(),
             seq: old.seq,
