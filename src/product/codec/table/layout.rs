@@ -7,7 +7,9 @@ use crate::product::codec::table::program::{
 };
 use crate::product::codec::table::source::Errors;
 
-pub(super) fn check(errors: &mut Errors<'_>, program: &mut Program) {
+/// Checks the whole program. When the header's id could not be read, messages are not told apart
+/// by it: every one of them would be wrong for the same reason.
+pub(super) fn check(errors: &mut Errors<'_>, program: &mut Program, id_is_broken: bool) {
     let from_end = program.checksum.as_ref().map_or(0, |c| c.from_end);
     let after = program
         .checksum
@@ -26,9 +28,11 @@ pub(super) fn check(errors: &mut Errors<'_>, program: &mut Program) {
         }
         check_roles(errors, message);
     }
-    check_ids(errors, program);
     check_commands(errors, program);
-    check_replies(errors, program);
+    if !id_is_broken {
+        check_ids(errors, program);
+        check_replies(errors, program);
+    }
 }
 
 /// Moves the fields of the last `after` bytes behind the checksum.
@@ -195,7 +199,7 @@ fn check_roles(errors: &mut Errors<'_>, message: &Message) {
                 Role::Value | Role::Padding | Role::Length => continue,
             };
             if found.iter().any(|(r, _)| *r == role) {
-                errors.add(&field.place, format!("the message has a {what} already"));
+                errors.add(&field.place, format!("this is the message's second {what}"));
             }
             found.push((role, field));
         }

@@ -25,6 +25,8 @@ const MESSAGES_MAX: usize = 1024;
 pub(super) struct Header {
     name: String,
     little: bool,
+    /// Whether the source has an id at all, right or wrong.
+    has_id: bool,
     pub(super) id: Option<IdField>,
     pub(super) checksum: Option<Checksum>,
 }
@@ -66,6 +68,7 @@ pub(super) fn compile(source: &str, profile: Option<&Profile>) -> Result<Program
     } else {
         errors.add(&(0..0), "a codec needs at least one [[message]]");
     }
+    let id_is_broken = header.has_id && header.id.is_none();
     let mut program = Program {
         name: header.name,
         id: header.id,
@@ -73,7 +76,7 @@ pub(super) fn compile(source: &str, profile: Option<&Profile>) -> Result<Program
         messages,
         inbound: Vec::new(),
     };
-    layout::check(&mut errors, &mut program);
+    layout::check(&mut errors, &mut program, id_is_broken);
     if let Some(profile) = profile {
         model::check(&mut errors, &program, profile);
     }
@@ -87,6 +90,7 @@ fn read_header(errors: &mut Errors<'_>, root: &Section<'_, '_>) -> Header {
     let mut header = Header {
         name: String::new(),
         little: false,
+        has_id: false,
         id: None,
         checksum: None,
     };
@@ -98,6 +102,7 @@ fn read_header(errors: &mut Errors<'_>, root: &Section<'_, '_>) -> Header {
         name.clone_into(&mut header.name);
     }
     header.little = little(errors, &section, false);
+    header.has_id = section.has("id");
     if let Some(id) = section.section(errors, "id") {
         header.id = read_id(errors, &id, header.little);
     }
@@ -114,8 +119,8 @@ fn read_id(
 ) -> Option<IdField> {
     section.allow(errors, "id", &["at", "type", "endian"], &[]);
     let at = match section.has("at") {
-        true => section.bounded(errors, "at", 0..=255)?,
-        false => 0,
+        true => section.bounded(errors, "at", 0..=255),
+        false => Some(0),
     };
     let little = little(errors, section, default);
     let Some((text, place)) = section.text(errors, "type") else {
@@ -130,7 +135,7 @@ fn read_id(
         return None;
     };
     Some(IdField {
-        at,
+        at: at?,
         word: Word { bytes, little },
     })
 }
@@ -189,8 +194,8 @@ fn read_message(
 ) -> Option<Message> {
     let section = Section::of(item, errors)?;
     section.allow(errors, "a message", &MESSAGE_KEYS, &CODEC_KEYS);
-    let direction = read_direction(errors, &section)?;
     let id = read_message_id(errors, header, &section);
+    let direction = read_direction(errors, &section)?;
     let name = section
         .name(errors, "name")
         .map(|(name, _)| name.to_owned());
@@ -202,9 +207,11 @@ fn read_message(
     if let (Direction::Response, Some((_, place))) = (direction, &service) {
         errors.add(place, "`service` means nothing for a response: it answers its command");
     }
-    let reply = section.integer(errors, "reply");
-    if let (Direction::Up | Direction::Response, Some((_, place))) = (direction, &reply) {
-        errors.add(place, "`reply` belongs to a message with dir = \"down\"");
+    let mut reply = section.integer(errors, "reply");
+    if direction != Direction::Down
+        && let Some((_, place)) = reply.take()
+    {
+        errors.add(&place, "`reply` belongs to a message with dir = \"down\"");
     }
     let has_more = section.flag(errors, "has_more") == Some(true);
     if has_more && direction != Direction::Up {
@@ -268,12 +275,15 @@ fn read_message_id(
     section: &Section<'_, '_>,
 ) -> Option<u64> {
     let Some((number, place)) = section.integer(errors, "id") else {
-        if header.id.is_some() && !section.has("id") {
+        if header.has_id && !section.has("id") {
             errors.add(&section.place, "the message needs an `id`: the codec has one");
         }
         return None;
     };
     let Some(field) = header.id else {
+        if header.has_id {
+            return None;
+        }
         errors.add_hint(
             &place,
             "the codec says nowhere that messages have an id",

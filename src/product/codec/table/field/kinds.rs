@@ -361,7 +361,7 @@ impl Reader<'_, '_> {
             };
             cases.extend(self.case(&section, scope, code, len.is_some()));
         }
-        if cases.is_empty() && self.errors.count() == 0 {
+        if table.entries().is_empty() {
             self.errors.add(&table.place, "`cases` is empty");
         }
         cases

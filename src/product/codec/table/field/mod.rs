@@ -320,7 +320,9 @@ impl Reader<'_, '_> {
             if text != "mid" {
                 let message = format!("`{key}` is {text:?}, takes \"mid\"");
                 self.errors.add(&place, message);
-            } else if self.direction != direction || self.nested || stand != Stand::List {
+                continue;
+            }
+            if self.direction != direction || self.nested || stand != Stand::List {
                 let message = match key {
                     "auto" => "`auto` belongs to a field of a message with dir = \"down\"",
                     _ => "`match` belongs to a field of a message with dir = \"response\"",
