@@ -66,6 +66,9 @@ fn check_finds_nothing_wrong_in_a_sound_database() {
     assert_eq!(totals.rows, 28);
 }
 
+/// A row that is put or removed behind the store's back.
+type Damage = (Vec<u8>, Option<Vec<u8>>);
+
 /// One damage each: what `check` says of it.
 #[test]
 fn check_names_every_damage() {
@@ -75,7 +78,7 @@ fn check_names_every_damage() {
     let gone = |key: Vec<u8>| (key, None);
     let put = |key: Vec<u8>, row: &[u8]| (key, Some(row.to_vec()));
     let no_index = |what: &str| format!("devices one: no index row {what} points here");
-    let table: Vec<((Vec<u8>, Option<Vec<u8>>), Vec<String>)> = vec![
+    let table: Vec<(Damage, Vec<String>)> = vec![
         (gone(node.clone()), vec![no_index("nodes node-one")]),
         (
             gone(keys::order(2)),
