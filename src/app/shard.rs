@@ -290,7 +290,7 @@ impl Shard {
         if is_overdue {
             let (devices, device_id) = (Arc::clone(&self.parts.devices), device_id.clone());
             self.parts.tasks.spawn("device not activated", async move {
-                if let Err(error) = devices.delete_inactive(device_id.clone()).await {
+                if let Err(error) = devices.delete_overdue(device_id.clone()).await {
                     tracing::warn!(%device_id, %error, "not activated in time, but not deleted");
                 }
             });

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{DeviceChangeKind, DeviceDetail, DeviceError, Devices, TRIES};
+use crate::app::timers;
 use crate::base::ids::DeviceId;
 use crate::base::time::Timestamp;
 use crate::store::{Change, Commit, CommitError, Guard};
@@ -10,13 +11,8 @@ use crate::store::{Change, Commit, CommitError, Guard};
 impl DeviceDetail {
     /// When the device is deleted unless it is activated before; `None` when it never is.
     pub fn activation_deadline(&self) -> Option<Timestamp> {
-        let activated = self
-            .state
-            .as_ref()
-            .is_some_and(|s| s.activated_at.is_some());
-        let timeout_s = self.device.auth.timeout_s;
-        let deadline = self.device.created_at.plus_s(u64::from(timeout_s));
-        (timeout_s > 0 && !activated).then_some(deadline)
+        let state = self.state.clone().unwrap_or_default();
+        timers::activation_deadline(&self.device, &state)
     }
 }
 

@@ -17,7 +17,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::app::timers::activation_deadline;
 use crate::app::envelope::{self, DeviceHeader};
 use crate::app::outbox::Outbox;
 use crate::app::product::{ProductRuntime, Products, random_hex};

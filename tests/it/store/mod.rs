@@ -1,8 +1,10 @@
 //! The store contract, run on every engine: `contract!` makes one test per case and engine.
 
 mod cases;
+mod cli;
 mod faults;
 mod records;
+mod tools;
 
 use std::ops::ControlFlow;
 
