@@ -181,7 +181,7 @@ fn bcd(serial: u32) -> [u8; 4] {
     let mut out = [0; 4];
     for byte in out.iter_mut().rev() {
         let [.., pair] = (rest % 100).to_be_bytes();
-        *byte = pair / 10 << 4 | pair % 10;
+        *byte = ((pair / 10) << 4) | (pair % 10);
         rest /= 100;
     }
     out
