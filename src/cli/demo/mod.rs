@@ -52,8 +52,8 @@ pub struct Args {
 /// Why the demo could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    #[error(transparent)]
-    Start(#[from] StartError),
+    #[error("{reason}")]
+    Start { kind: &'static str, reason: String },
     #[error("setting up: {0}")]
     Rest(#[from] RestError),
     #[error(transparent)]
@@ -66,10 +66,19 @@ impl DemoError {
     /// Stable word; never reworded.
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::Start(e) => e.kind(),
+            Self::Start { kind, .. } => kind,
             Self::Rest(e) => e.kind(),
             Self::Fleet(e) => e.kind(),
             Self::Runtime(_) => "runtime",
+        }
+    }
+}
+
+impl From<StartError> for DemoError {
+    fn from(error: StartError) -> Self {
+        Self::Start {
+            kind: error.kind(),
+            reason: error.to_string(),
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) enum StartError {
 
 impl StartError {
     /// Stable word; never reworded.
-    pub const fn kind(&self) -> &'static str {
+    pub(super) const fn kind(&self) -> &'static str {
         match self {
             Self::Directory(_) => "directory",
             Self::Spawn(_) => "spawn",
