@@ -277,8 +277,8 @@ impl Runner {
             self.tell(moved).await.ok();
         }
         self.last_datagram = now;
-        self.device
-            .report(now, self.readings.payload(), confirmable);
+        let payload = self.readings.payload(self.plan.clock.now());
+        self.device.report(now, payload, confirmable);
         Ok(())
     }
 

@@ -496,7 +496,7 @@ fn write(slot: &mut Slot, job: &Job, device: u32, step: &Step, readings: Option<
     let out = &mut slot.datagram;
     let payload = |readings: Option<&mut Readings>| match (&job.body, readings) {
         (Body::Fixed(bytes), _) => bytes.clone(),
-        (Body::Product(_), Some(readings)) => readings.payload(),
+        (Body::Product(_), Some(readings)) => readings.payload(job.clock.now()),
         (Body::Product(_), None) => Vec::new(),
     };
     match step {
