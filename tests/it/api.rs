@@ -58,7 +58,7 @@ impl Server {
         let (sender, changes) = mpsc::channel(64);
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let metrics = telemetry::detached_metrics();
-        let app = App::start(shared, clock.clone(), metrics, sender).unwrap();
+        let app = App::start(shared, clock.clone(), metrics, sender, 10).unwrap();
         Self {
             router: api::router(app.clone()),
             app,
