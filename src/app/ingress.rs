@@ -216,9 +216,13 @@ impl Ingress {
         let Some(device_id) = device_id else {
             return Routed::Answer(Response::refusal(Code::FORBIDDEN));
         };
+        let payload = incoming.payload();
+        // A body in blocks is the same one when it is sent anew from its first block, as it is
+        // after a restart of the server: its messages are others then.
+        let key = if incoming.is_whole() { key_of(from.peer, &payload) } else { from.key };
         let input = Input::Report {
-            from,
-            payload: incoming.payload(),
+            from: From { key, ..from },
+            payload,
             content_format: message.options.content_format(),
             via: Via::Post,
         };

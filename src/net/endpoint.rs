@@ -56,34 +56,37 @@ pub async fn run(
     settings: Settings,
     clock: Clock,
     rng: fastrand::Rng,
-    mut channels: Channels,
+    channels: Channels,
     figures: Figures,
     intake: CancellationToken,
 ) {
+    let Channels { mut datagrams_in, datagrams_out, events, outgoing: mut from_app } = channels;
+    // Dropped when the intake ends: that is how the app learns that nothing more comes.
+    let mut events = Some(events);
     let mut exchange = Exchange::new(settings, clock.instant(), rng);
     let mut out = Outputs::default();
     let mut outgoing = Vec::with_capacity(OUTGOING_BATCH);
     loop {
-        let takes_more = out.events.is_empty() && !intake.is_cancelled();
+        let takes_more = out.events.is_empty() && events.is_some();
         let timer = sleep_until(exchange.next_timeout(), clock.instant());
         tokio::select! {
             // Events that the app has no room for are kept, and nothing new is taken meanwhile:
             // waiting for the app here, while it waits for us, would stop both for ever.
-            permit = channels.events.reserve(), if !out.events.is_empty() => match permit {
-                Ok(permit) => permit.send(std::mem::take(&mut out.events)),
-                Err(_) => out.events.clear(),
+            permit = reserve(events.as_ref()), if !out.events.is_empty() => match permit {
+                Some(permit) => permit.send(std::mem::take(&mut out.events)),
+                None => out.events.clear(),
             },
-            batch = channels.datagrams_in.recv(), if takes_more => {
+            batch = datagrams_in.recv(), if takes_more => {
                 let Some(batch) = batch else {
                     return;
                 };
-                let busy = channels.events.capacity() == 0;
+                let busy = events.as_ref().is_none_or(|events| events.capacity() == 0);
                 let now = clock.instant();
                 for (peer, datagram) in batch {
                     exchange.receive(now, peer, datagram, busy, &mut out);
                 }
             }
-            taken = channels.outgoing.recv_many(&mut outgoing, OUTGOING_BATCH) => {
+            taken = from_app.recv_many(&mut outgoing, OUTGOING_BATCH) => {
                 if taken == 0 {
                     return;
                 }
@@ -93,25 +96,30 @@ pub async fn run(
                 }
             }
             () = timer => {}
-            () = intake.cancelled(), if !intake.is_cancelled() => {}
+            () = intake.cancelled(), if takes_more => {}
+        }
+        if takes_more && intake.is_cancelled() && out.events.is_empty() {
+            events = None;
         }
         exchange.tick(clock.instant(), &mut out);
         figures.write(exchange.counters(), exchange.peers());
-        flush(&mut out, &channels).await;
+        if !out.datagrams.is_empty() {
+            // A closed socket: the server is stopping.
+            drop(datagrams_out.send(std::mem::take(&mut out.datagrams)).await);
+        }
+        if !out.events.is_empty()
+            && let Some(Ok(permit)) = events.as_ref().map(mpsc::Sender::try_reserve)
+        {
+            permit.send(std::mem::take(&mut out.events));
+        }
     }
 }
 
-async fn flush(out: &mut Outputs, channels: &Channels) {
-    if !out.datagrams.is_empty() {
-        let batch = std::mem::take(&mut out.datagrams);
-        // A closed socket: the server is stopping.
-        drop(channels.datagrams_out.send(batch).await);
-    }
-    if !out.events.is_empty()
-        && let Ok(permit) = channels.events.try_reserve()
-    {
-        permit.send(std::mem::take(&mut out.events));
-    }
+/// Room for one batch; `None` when the app is gone.
+async fn reserve(
+    events: Option<&mpsc::Sender<Vec<Event>>>,
+) -> Option<mpsc::Permit<'_, Vec<Event>>> {
+    events?.reserve().await.ok()
 }
 
 async fn sleep_until(deadline: Option<Instant>, now: Instant) {
