@@ -323,7 +323,10 @@ fn agree(datagram: &[u8]) -> Result<(), TestCaseError> {
             // It takes a payload marker without payload; §3: a message format error.
             | ParseError::EmptyPayload,
         ) => {}
-        Err(e) => prop_assert!(theirs.is_err(), "{e}, yet {:?}", theirs.map(|p| describe_packet(&p))),
+        Err(e) => {
+            let theirs = theirs.map(|packet| describe_packet(&packet));
+            prop_assert!(theirs.is_err(), "{e}, yet {theirs:?}");
+        }
     }
     Ok(())
 }

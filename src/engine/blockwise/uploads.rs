@@ -5,7 +5,7 @@
 //!  (again: from the start)      |  \----- the same block again: the same answer
 //!                               |  \----- any other offset: 4.08, and nothing changes
 //!                               +-- the last block ---> Done: body handed out
-//!                                                        \- the last block again: handed out again
+//!                                      \- the last block again: handed out again
 //! ```
 //!
 //! A transfer is known by its sender, method, path, query and Request-Tags. It ends by its

@@ -318,7 +318,7 @@ mod tests {
             let ty = Type::from_bits(kind);
             let token = Token::from_bytes(&token).unwrap();
             let builder = Builder::new(ty, Code::CONTENT, msg_id, token).payload(&payload);
-            let builder = options.iter().fold(builder, |b, (number, value)| b.option(*number, value));
+            let builder = options.iter().fold(builder, |b, (n, value)| b.option(*n, value));
             let datagram = builder.build();
             let message = Message::parse(&datagram).unwrap();
             prop_assert_eq!((message.ty, message.code), (ty, Code::CONTENT));

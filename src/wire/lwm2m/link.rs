@@ -213,6 +213,10 @@ mod tests {
 
     use super::*;
 
+    fn params() -> impl Strategy<Value = Vec<(String, Option<String>)>> {
+        prop::collection::vec(("[a-z*]{1,4}", prop::option::of(".{0,8}")), 0..4)
+    }
+
     #[test]
     fn parameters_keep_their_order_and_case() {
         let links = parse(br#"</a>;Title="x\"y";ct=40;ct=41;obs"#).unwrap();
@@ -254,10 +258,7 @@ mod tests {
 
         #[test]
         fn reads_what_it_wrote(
-            parts in prop::collection::vec(
-                ("[^<>]{0,8}", prop::collection::vec(("[a-z*]{1,4}", prop::option::of(".{0,8}")), 0..4)),
-                0..6,
-            ),
+            parts in prop::collection::vec(("[^<>]{0,8}", params()), 0..6),
         ) {
             let links: Vec<_> = parts
                 .iter()

@@ -44,7 +44,8 @@ impl ObjectList {
     pub fn parse(payload: &[u8]) -> Result<Self, LinkError> {
         let links = link::parse(payload)?;
         let mut list = Self::default();
-        let is_root = |link: &&Link<'_>| is_lwm2m(link) && Path::parse(link.target).is_err();
+        let is_object = |link: &Link<'_>| Path::parse(link.target.trim_matches('/')).is_ok();
+        let is_root = |link: &&Link<'_>| is_lwm2m(link) && !is_object(link);
         let root = links
             .iter()
             .find(is_root)

@@ -127,7 +127,10 @@ fn values<'a>(bytes: &'a [u8], left: &mut usize) -> Result<Vec<(u16, &'a [u8])>,
             values.push((id, value));
             Ok(())
         }
-        Kind::Instance | Kind::Resource | Kind::Multiple => Err(kind.misplaced(id, Kind::Multiple)),
+        Kind::Instance | Kind::Resource | Kind::Multiple => {
+            let error = kind.misplaced(id, Kind::Multiple);
+            Err(error)
+        }
     })?;
     Ok(values)
 }

@@ -296,7 +296,8 @@ proptest! {
         szx_max in any::<u8>(),
     ) {
         let len = len as usize >> 2;
-        if let Ok(Window { range, block: got }) = window(len, Some(block(num, false, szx)), szx_max) {
+        let asked = Some(block(num, false, szx));
+        if let Ok(Window { range, block: got }) = window(len, asked, szx_max) {
             prop_assert!(range.start <= range.end && range.end <= len);
             let got = got.unwrap();
             prop_assert_eq!(got.offset(), range.start);

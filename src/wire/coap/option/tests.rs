@@ -225,7 +225,8 @@ proptest! {
     #[test]
     fn order_survives(numbers in prop::collection::vec(0..6u16, 0..20)) {
         let values: Vec<_> = (0..20u8).map(|place| vec![place; usize::from(place % 3)]).collect();
-        let added: Vec<_> = numbers.iter().copied().zip(values.iter().map(Vec::as_slice)).collect();
+        let values = values.iter().map(Vec::as_slice);
+        let added: Vec<_> = numbers.iter().copied().zip(values).collect();
         let datagram = with(&added);
         let options = Message::parse(&datagram).unwrap().options;
         for number in 0..6 {
