@@ -114,7 +114,10 @@ impl Decimal {
     /// that is an integer.
     pub fn unscale(self, scale: Self, offset: Self, dec: u32) -> Option<i128> {
         let places = self.places.max(offset.places);
-        let raise = |d: Self| d.mantissa.checked_mul(10_i128.checked_pow(places - d.places)?);
+        let raise = |d: Self| {
+            d.mantissa
+                .checked_mul(10_i128.checked_pow(places - d.places)?)
+        };
         let difference = raise(self)?.checked_sub(raise(offset)?)?;
         let top = difference.checked_mul(10_i128.checked_pow(scale.places.checked_add(dec)?)?)?;
         let bottom = scale.mantissa.checked_mul(10_i128.checked_pow(places)?)?;
@@ -125,7 +128,10 @@ impl Decimal {
 impl Ord for Decimal {
     fn cmp(&self, other: &Self) -> Ordering {
         let places = self.places.max(other.places);
-        let raise = |d: &Self| d.mantissa.checked_mul(10_i128.checked_pow(places - d.places)?);
+        let raise = |d: &Self| {
+            d.mantissa
+                .checked_mul(10_i128.checked_pow(places - d.places)?)
+        };
         match (raise(self), raise(other)) {
             (Some(a), Some(b)) => a.cmp(&b),
             // So far apart that the raised one is beyond the other: the whole parts decide.
@@ -204,7 +210,17 @@ mod tests {
         for (text, want) in cases {
             assert_eq!(Decimal::parse(text).unwrap().to_string(), want, "{text}");
         }
-        for text in ["", "-", ".5", "5.", "1e", "0x10", "nan", "1e99", &"9".repeat(31)] {
+        for text in [
+            "",
+            "-",
+            ".5",
+            "5.",
+            "1e",
+            "0x10",
+            "nan",
+            "1e99",
+            &"9".repeat(31),
+        ] {
             assert_eq!(Decimal::parse(text), None, "{text}");
         }
     }
@@ -228,7 +244,9 @@ mod tests {
 
     #[test]
     fn order_holds_over_scales() {
-        let sorted = ["-1e29", "-2", "-1.5", "0", "1e-29", "0.1", "0.11", "99", "1e29"];
+        let sorted = [
+            "-1e29", "-2", "-1.5", "0", "1e-29", "0.1", "0.11", "99", "1e29",
+        ];
         for pair in sorted.windows(2) {
             let [a, b] = [pair[0], pair[1]].map(|t| Decimal::parse(t).unwrap());
             assert!(a < b, "{a} < {b}");

@@ -90,12 +90,16 @@ pub(super) fn run(out: &mut impl Write, dir: &Path, kind: Kind) -> io::Result<u8
         Kind::Wasm => Some("wasm"),
     };
     if let Some(word) = word {
-        complain(&format!("--kind {word}: not in this version, which has table codecs only"));
+        complain(&format!(
+            "--kind {word}: not in this version, which has table codecs only"
+        ));
         return Ok(USAGE);
     }
     let name = bundle::name_of(dir);
     if let Err(error) = ProductId::parse(&name) {
-        complain(&format!("{name:?} {error}: the folder's name becomes the product id"));
+        complain(&format!(
+            "{name:?} {error}: the folder's name becomes the product id"
+        ));
         return Ok(USAGE);
     }
     let taken = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
@@ -121,9 +125,7 @@ pub(super) fn run(out: &mut impl Write, dir: &Path, kind: Kind) -> io::Result<u8
 
 /// The product model of the sample, as the body that creates the product.
 fn profile(name: &str) -> serde_json::Value {
-    let property = |name: &str, data_type: &str| {
-        json!({ "property_name": name, "data_type": data_type, "method": "R" })
-    };
+    let property = |name: &str, data_type: &str| json!({ "property_name": name, "data_type": data_type, "method": "R" });
     let mut mode = property("mode", "enum");
     if let Some(map) = mode.as_object_mut() {
         map.insert("enum_list".to_owned(), json!(["idle", "active"]));

@@ -25,11 +25,7 @@ impl Paint {
     }
 }
 
-pub(super) fn write_text(
-    out: &mut impl Write,
-    suites: &[Suite],
-    coloured: bool,
-) -> io::Result<()> {
+pub(super) fn write_text(out: &mut impl Write, suites: &[Suite], coloured: bool) -> io::Result<()> {
     let paint = Paint { on: coloured };
     for suite in suites {
         writeln!(out, "{}", paint.wrap("1", &suite.name))?;
@@ -126,7 +122,9 @@ pub(super) fn junit(suites: &[Suite]) -> String {
         for mistake in &suite.mistakes {
             let text = escape(&mistake.to_string());
             put(format!("    <testcase classname=\"{name}\" name=\"load\">"));
-            put(format!("      <error message=\"{text}\"/>\n    </testcase>"));
+            put(format!(
+                "      <error message=\"{text}\"/>\n    </testcase>"
+            ));
         }
         for case in &suite.cases {
             put(case_xml(&name, case));

@@ -70,7 +70,11 @@ pub(super) fn run(out: &mut impl Write, args: &Args) -> io::Result<u8> {
         writeln!(out, "waiting for a change in {}", args.path.display())?;
         out.flush()?;
         // The run itself may have updated fixtures; what came after its start still counts.
-        let before = if args.update { snapshot(&args.path) } else { before };
+        let before = if args.update {
+            snapshot(&args.path)
+        } else {
+            before
+        };
         while snapshot(&args.path) == before {
             std::thread::sleep(WATCH_PAUSE);
         }

@@ -70,7 +70,10 @@ pub fn compile(
 /// The place where a source stops being UTF-8.
 fn not_text(source: &[u8], valid: usize) -> LoadError {
     let before = source.get(..valid).unwrap_or_default();
-    let line_start = before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    let line_start = before
+        .iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(0, |at| at + 1);
     let line = before.iter().filter(|b| **b == b'\n').count() + 1;
     let text = String::from_utf8_lossy(before.get(line_start..).unwrap_or_default());
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -119,7 +122,10 @@ impl Decoded {
                 if let Some(mid) = response.mid {
                     map.insert("mid".to_owned(), mid.into());
                 }
-                map.insert("result_code".to_owned(), u8::from(!response.succeeded).into());
+                map.insert(
+                    "result_code".to_owned(),
+                    u8::from(!response.succeeded).into(),
+                );
                 if let Some(name) = &response.response_name {
                     map.insert("response_name".to_owned(), name.clone().into());
                 }

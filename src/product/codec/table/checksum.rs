@@ -124,7 +124,10 @@ const CATALOGUE: &[(&str, Width)] = &[
     ("crc16-gsm", Width::U16(&crc::CRC_16_GSM)),
     ("crc16-ibm-3740", Width::U16(&crc::CRC_16_IBM_3740)),
     ("crc16-ibm-sdlc", Width::U16(&crc::CRC_16_IBM_SDLC)),
-    ("crc16-iso-iec-14443-3-a", Width::U16(&crc::CRC_16_ISO_IEC_14443_3_A)),
+    (
+        "crc16-iso-iec-14443-3-a",
+        Width::U16(&crc::CRC_16_ISO_IEC_14443_3_A),
+    ),
     ("crc16-kermit", Width::U16(&crc::CRC_16_KERMIT)),
     ("crc16-lj1200", Width::U16(&crc::CRC_16_LJ1200)),
     ("crc16-m17", Width::U16(&crc::CRC_16_M17)),
@@ -187,7 +190,11 @@ mod tests {
                 Width::U64(a) => (a.check, a.width / 8),
             };
             let (sum, size) = Sum::by_name(name).unwrap();
-            assert_eq!((sum.of(b"123456789"), size), (want, usize::from(bytes)), "{name}");
+            assert_eq!(
+                (sum.of(b"123456789"), size),
+                (want, usize::from(bytes)),
+                "{name}"
+            );
         }
     }
 
@@ -205,7 +212,11 @@ mod tests {
             ("crc32", 0xcbf4_3926),
         ];
         for (name, want) in cases {
-            assert_eq!(Sum::by_name(name).unwrap().0.of(b"123456789"), want, "{name}");
+            assert_eq!(
+                Sum::by_name(name).unwrap().0.of(b"123456789"),
+                want,
+                "{name}"
+            );
         }
         assert!(Sum::by_name("crc16-modbuss").is_none());
         assert_eq!(Sum::closest_name("crc16-modbuss"), Some("crc16-modbus"));

@@ -105,7 +105,8 @@ impl<'t, 's> Section<'t, 's> {
 
     /// Where the value of `key` stands, else the table.
     pub(super) fn place_of(&self, key: &str) -> Place {
-        self.raw(key).map_or_else(|| self.place.clone(), Spanned::span)
+        self.raw(key)
+            .map_or_else(|| self.place.clone(), Spanned::span)
     }
 
     /// Every key with its place and value, in the order of the file.
@@ -260,10 +261,7 @@ pub(super) fn wrong(errors: &mut Errors<'_>, place: &Place, takes: &str, got: &D
     errors.add(place, format!("got {got}, takes {takes}"));
 }
 
-pub(super) fn integer_of(
-    value: &Spanned<DeValue<'_>>,
-    errors: &mut Errors<'_>,
-) -> Option<Integer> {
+pub(super) fn integer_of(value: &Spanned<DeValue<'_>>, errors: &mut Errors<'_>) -> Option<Integer> {
     let DeValue::Integer(integer) = value.get_ref() else {
         wrong(errors, &value.span(), "an integer", value.get_ref());
         return None;

@@ -51,10 +51,11 @@ impl Decoder<'_, '_> {
             Kind::Array { count, max, of } => self.array(field, *count, *max, of),
             Kind::Group(fields) => {
                 let mut maps = [Map::new()];
-                self.list(fields, &mut maps).map_err(|e| match field.named {
-                    true => within(label, e),
-                    false => e,
-                })?;
+                self.list(fields, &mut maps)
+                    .map_err(|e| match field.named {
+                        true => within(label, e),
+                        false => e,
+                    })?;
                 let [map] = maps;
                 Ok(Value::Object(map))
             }
@@ -64,9 +65,7 @@ impl Decoder<'_, '_> {
                 let [map] = maps;
                 Ok(Value::Object(map))
             }
-            Kind::Id(word) | Kind::Bits { word, .. } => {
-                self.word(*word, label).map(Value::from)
-            }
+            Kind::Id(word) | Kind::Bits { word, .. } => self.word(*word, label).map(Value::from),
         }
     }
 
@@ -192,7 +191,10 @@ impl Decoder<'_, '_> {
 }
 
 /// An error of an element, under the element's own place.
-fn renamed(place: &str, error: crate::product::codec::CodecError) -> crate::product::codec::CodecError {
+fn renamed(
+    place: &str,
+    error: crate::product::codec::CodecError,
+) -> crate::product::codec::CodecError {
     use crate::product::codec::CodecError as E;
     match error {
         E::Field { reason, .. } => field_error(place, reason),
@@ -238,7 +240,10 @@ fn scaled(label: &str, scale: &Scale, number: i128) -> Outcome<Value> {
         .and_then(|n| n.checked_add(scale.add));
     match exact {
         Some(exact) => Ok(json(exact, scale.places)),
-        None => Err(field_error(label, format!("is too large to scale: {number}"))),
+        None => Err(field_error(
+            label,
+            format!("is too large to scale: {number}"),
+        )),
     }
 }
 

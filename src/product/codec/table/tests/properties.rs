@@ -258,8 +258,7 @@ dir = "response"
 fields = [ { n = "mid", t = "u16", match = "mid" }, { n = "code", t = "u8", enum = ["ok", "fail"], result = true } ]
 "#;
     let codec = load(source, None).unwrap();
-    let mut bytes =
-        unhex("01 20210042 5f32527140e20100 24 11 02 0001 000a 100231 32 a1").unwrap();
+    let mut bytes = unhex("01 20210042 5f32527140e20100 24 11 02 0001 000a 100231 32 a1").unwrap();
     bytes.splice(5..9, 1_597_133_265_u32.to_be_bytes());
     let crc = crc::Crc::<u16>::new(&crc::CRC_16_MODBUS).checksum(&bytes);
     bytes.extend(crc.to_le_bytes());

@@ -1,0 +1,115 @@
+//! The table codec: a 68-byte report of 12 fields to JSON bytes, as the uplink journey does it.
+//! Beside it the parts, so that it shows where the time goes.
+
+#![allow(clippy::unwrap_used, reason = "a bench that cannot start has failed")]
+
+use divan::{AllocProfiler, Bencher, black_box};
+use serde_json::{Map, json};
+use strait::base::time::Timestamp;
+use strait::product::codec::table::{TableCodec, load};
+use strait::product::codec::{Codec, Decoded, Encode, Uplink};
+
+#[global_allocator]
+static ALLOC: AllocProfiler = AllocProfiler::system();
+
+const SOURCE: &str = r#"
+codec = { name = "bench", id = { at = 0, type = "u8" }, crc = { type = "crc16-modbus", endian = "le" } }
+[[message]]
+id = 1
+name = "report"
+dir = "up"
+service = "Meter"
+fields = [
+  { n = "serial", t = "bcd", len = 6 },
+  { n = "ts", t = "unix32", as = "event_time" },
+  { n = "volume_m3", t = "u32", endian = "le", dec = 3 },
+  { n = "reverse_m3", t = "u32", endian = "le", dec = 3 },
+  { n = "flow_m3h", t = "i16", dec = 2 },
+  { n = "temperature_c", t = "i16", scale = 0.1, offset = -40 },
+  { n = "pressure_kpa", t = "u16", dec = 1 },
+  { n = "battery_v", t = "u8", dec = 1 },
+  { t = "bits8", bits = [{ n = "leak", at = 0 }, { n = "valve", at = 4, w = 2, enum = ["open", "closed", "moving", "fault"] }] },
+  { n = "intervals", t = "array", count = "u8", of = { t = "u16", dec = 3 } },
+  { n = "iccid", t = "ascii", len = 20 },
+]
+[[message]]
+id = 0x81
+name = "SET_VALVE"
+dir = "down"
+fields = [{ n = "mid", t = "u16", auto = "mid" }, { n = "state", t = "u8", enum = ["open", "closed"] }]
+"#;
+
+fn codec() -> TableCodec {
+    load(SOURCE, None).unwrap()
+}
+
+/// 68 bytes.
+fn payload() -> Vec<u8> {
+    let mut bytes = vec![1, 0, 0x12, 0x34, 0x56, 0x78, 0x90];
+    bytes.extend(1_597_133_265_u32.to_be_bytes());
+    bytes.extend(123_456_u32.to_le_bytes());
+    bytes.extend(7_u32.to_le_bytes());
+    bytes.extend((-25_i16).to_be_bytes());
+    bytes.extend(655_i16.to_be_bytes());
+    bytes.extend(3012_u16.to_be_bytes());
+    bytes.extend([36, 0x11, 9]);
+    for litres in [10_u16, 25, 0, 130, 45, 7, 0, 12, 3] {
+        bytes.extend(litres.to_be_bytes());
+    }
+    bytes.extend(*b"89860412345678901234");
+    let sum = crc::Crc::<u16>::new(&crc::CRC_16_MODBUS).checksum(&bytes);
+    bytes.extend(sum.to_le_bytes());
+    assert_eq!(bytes.len(), 68);
+    bytes
+}
+
+fn uplink(payload: &[u8]) -> Uplink<'_> {
+    Uplink {
+        payload,
+        received_at: Timestamp::from_ms(0),
+        f_port: None,
+    }
+}
+
+#[divan::bench]
+fn decode_68_bytes_to_json(bencher: Bencher<'_, '_>) {
+    let (codec, payload) = (codec(), payload());
+    let mut out = Vec::with_capacity(1024);
+    bencher.bench_local(|| {
+        let decoded = codec.decode(&uplink(black_box(&payload)), None).unwrap();
+        let Decoded::Report(report) = decoded else {
+            return 0;
+        };
+        out.clear();
+        for service in &report.services {
+            serde_json::to_writer(&mut out, &service.properties).unwrap();
+        }
+        out.len()
+    });
+}
+
+#[divan::bench]
+fn decode_68_bytes(bencher: Bencher<'_, '_>) {
+    let (codec, payload) = (codec(), payload());
+    bencher.bench_local(|| codec.decode(&uplink(black_box(&payload)), None).unwrap());
+}
+
+#[divan::bench]
+fn encode_command(bencher: Bencher<'_, '_>) {
+    let codec = codec();
+    let mut paras = Map::new();
+    paras.insert("state".to_owned(), json!("closed"));
+    bencher.bench_local(|| {
+        let command = Encode {
+            service_id: "Meter",
+            command_name: "SET_VALVE",
+            paras: black_box(&paras),
+            mid: 7,
+        };
+        codec.encode(&command).unwrap()
+    });
+}
+
+fn main() {
+    divan::main();
+}
