@@ -57,7 +57,12 @@ const FIXTURES: &str = r#"[
       "services": [
         {
           "service_id": "Sensor",
-          "properties": { "battery_v": 3.6, "alarm": true, "mode": "active", "temperature_c": 23.4 }
+          "properties": {
+            "battery_v": 3.6,
+            "alarm": true,
+            "mode": "active",
+            "temperature_c": 23.4
+          }
         }
       ]
     }
@@ -71,14 +76,24 @@ const FIXTURES: &str = r#"[
   {
     "name": "every ten minutes",
     "kind": "encode",
-    "command": { "service_id": "Sensor", "command_name": "SET_PERIOD", "paras": { "period_min": 10 }, "mid": 7 },
+    "command": {
+      "service_id": "Sensor",
+      "command_name": "SET_PERIOD",
+      "paras": { "period_min": 10 },
+      "mid": 7
+    },
     "expect": { "hex": "810007000a" }
   },
   {
     "name": "accepted",
     "kind": "response",
     "hex": "82000700",
-    "expect": { "mid": 7, "result_code": 0, "response_name": "SET_PERIOD_RSP", "paras": { "code": "ok" } }
+    "expect": {
+      "mid": 7,
+      "result_code": 0,
+      "response_name": "SET_PERIOD_RSP",
+      "paras": { "code": "ok" }
+    }
   }
 ]
 "#;

@@ -234,10 +234,12 @@ impl<'a, 't> Decoder<'a, 't> {
     fn retrace(&mut self, from: usize, outer: &str) {
         if let Some(trace) = self.trace.as_deref_mut() {
             for entry in trace.iter_mut().skip(from) {
-                entry.field = match entry.field.is_empty() {
-                    true => outer.to_owned(),
-                    false => format!("{outer}.{}", entry.field),
+                let dot = if entry.field.starts_with('[') {
+                    ""
+                } else {
+                    "."
                 };
+                entry.field = format!("{outer}{dot}{}", entry.field);
             }
         }
     }

@@ -58,28 +58,7 @@ impl Reader<'_, '_> {
         word: Word,
     ) -> Option<Bit> {
         section.allow(self.errors, "a bit field", &BIT_KEYS, &ALL_KEYS);
-        let total = word.bytes * 8;
-        let last = i128::try_from(total).unwrap_or(64) - 1;
-        if !section.has("at") {
-            self.errors.add(
-                &section.place,
-                "a bit field needs `at`, counted from the lowest bit",
-            );
-        }
-        let at = section.bounded(self.errors, "at", 0..=last);
-        let width = match section.has("w") {
-            true => section.bounded(self.errors, "w", 1..=last + 1)?,
-            false => 1,
-        };
-        let at = at?;
-        if at + width > total {
-            let message = format!(
-                "bits {at} to {} lie outside the {total} bits",
-                at + width - 1
-            );
-            self.errors.add(&section.place, message);
-            return None;
-        }
+        let (at, width) = self.run_of_bits(section, word.bytes * 8)?;
         let signed = section.flag(self.errors, "signed").unwrap_or(false);
         let name = section.name(self.errors, "n");
         let named = name.as_ref().map(|(n, p)| (*n, p));
@@ -122,5 +101,31 @@ impl Reader<'_, '_> {
             constant: self.constant(section, max),
             place: section.place.clone(),
         })
+    }
+
+    /// `at` and `w`, within the word.
+    fn run_of_bits(&mut self, section: &Section<'_, '_>, total: usize) -> Option<(usize, usize)> {
+        let last = i128::try_from(total).unwrap_or(64) - 1;
+        if !section.has("at") {
+            self.errors.add(
+                &section.place,
+                "a bit field needs `at`, counted from the lowest bit",
+            );
+        }
+        let at = section.bounded(self.errors, "at", 0..=last);
+        let width = match section.has("w") {
+            true => section.bounded(self.errors, "w", 1..=last + 1)?,
+            false => 1,
+        };
+        let at = at?;
+        if at + width > total {
+            let message = format!(
+                "bits {at} to {} lie outside the {total} bits",
+                at + width - 1
+            );
+            self.errors.add(&section.place, message);
+            return None;
+        }
+        Some((at, width))
     }
 }

@@ -228,6 +228,7 @@ impl Reader<'_, '_> {
         let min = field.min_size();
         let unfit = match &field.kind {
             Kind::Bits { .. } => Some("bits stand in a group: of = { fields = [...] }"),
+            _ if field.named => Some("an element has no name of its own: leave out `n`"),
             Kind::Tlv { .. } => Some("a tlv loop has no end inside an array"),
             _ if field.role != Role::Value => Some("an element is a value"),
             _ if field.optional => Some("an element cannot be optional"),
@@ -254,19 +255,19 @@ impl Reader<'_, '_> {
             self.errors.add(&place, "a group needs at least one field");
             return None;
         }
-        // A nameless group of a TLV case stands for its fields: they keep their service.
-        let flat = !named && !self.nested;
-        if flat {
-            let mut own = Scope {
-                taken: std::mem::take(&mut scope.taken),
-                ..Scope::default()
-            };
-            let fields = self.list(items, &mut own, Stand::List);
-            scope.taken = own.taken;
-            return Some(Kind::Group(fields));
+        // A nameless group of a TLV case stands for its fields: they keep their service, and
+        // their names are names of the list around it.
+        let mut own = Scope::default();
+        let was_nested = self.nested;
+        if named {
+            self.nested = true;
+        } else {
+            own.taken = std::mem::take(&mut scope.taken);
         }
-        let was_nested = std::mem::replace(&mut self.nested, true);
-        let fields = self.list(items, &mut Scope::default(), Stand::List);
+        let fields = self.list(items, &mut own, Stand::List);
+        if !named {
+            scope.taken = own.taken;
+        }
         self.nested = was_nested;
         Some(Kind::Group(fields))
     }

@@ -15,6 +15,8 @@ use crate::product::codec::table::source::{Errors, Place, Section, closest};
 
 /// Groups, arrays and TLV loops inside each other.
 const DEPTH_MAX: usize = 6;
+/// Fields of one list.
+const FIELDS_MAX: usize = 512;
 
 /// Every key that some field takes.
 pub(super) const ALL_KEYS: [&str; 29] = [
@@ -184,6 +186,11 @@ impl Reader<'_, '_> {
         scope: &mut Scope,
         stand: Stand,
     ) -> Vec<Field> {
+        if let Some(extra) = items.get(FIELDS_MAX) {
+            let message = format!("a list takes at most {FIELDS_MAX} fields");
+            self.errors.add(&extra.span(), message);
+            return Vec::new();
+        }
         self.note_references(items, scope);
         let mut fields = Vec::with_capacity(items.len());
         for item in items {
