@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use crate::base::time::Clock;
-use crate::cli::codec::bundle::{self, Bundle, Mistake};
+use crate::cli::codec::bundle::{self, Bundle};
+use crate::cli::codec::report::{Case, Suite};
 use crate::cli::codec::{INVALID, LIMIT, MISMATCH, PASS, USAGE, complain, report};
-use crate::product::codec::fixture::{self, Verdict};
+use crate::product::codec::fixture;
 
 /// How often `--watch` looks at the files.
 const WATCH_PAUSE: Duration = Duration::from_millis(300);
@@ -34,30 +35,6 @@ pub(super) struct Args {
     /// Print JSON on one line
     #[arg(long)]
     json: bool,
-}
-
-/// One codec's share of a run.
-pub(super) struct Suite {
-    pub(super) name: String,
-    pub(super) mistakes: Vec<Mistake>,
-    pub(super) cases: Vec<Case>,
-}
-
-/// One fixture that ran.
-pub(super) struct Case {
-    pub(super) file: PathBuf,
-    /// Place in its file.
-    at: usize,
-    pub(super) name: String,
-    pub(super) took: Duration,
-    pub(super) verdict: Verdict,
-}
-
-impl Suite {
-    pub(super) fn failed(&self) -> usize {
-        let failed = |case: &&Case| !case.verdict.failures.is_empty();
-        self.cases.iter().filter(failed).count()
-    }
 }
 
 pub(super) fn run(out: &mut impl Write, args: &Args) -> io::Result<u8> {

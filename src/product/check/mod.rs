@@ -12,8 +12,8 @@ mod tests;
 
 use serde_json::{Map, Value};
 
-use crate::product::codec::Report;
 use crate::product::profile::{Command, Profile};
+use crate::product::report::Report;
 
 pub use model::{judge_name, model};
 use value::{Limits, one_of};

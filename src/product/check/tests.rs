@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{command, model, report};
-use crate::product::codec::{Report, ServiceReport};
 use crate::product::profile::Profile;
+use crate::product::report::{Report, ServiceReport};
 
 fn profile() -> Profile {
     serde_json::from_value(json!([{

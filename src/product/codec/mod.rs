@@ -15,6 +15,8 @@ use serde_json::{Map, Value, json};
 use crate::base::time::Timestamp;
 use crate::product::profile::Profile;
 
+pub use crate::product::report::{Report, ServiceReport};
+
 /// What a codec does. Implementations are pure: same input, same output.
 pub trait Codec: Send + Sync + std::fmt::Debug {
     /// One uplink's bytes as values. With `trace`, says which bytes became which field.
@@ -150,22 +152,6 @@ fn shown(service: &ServiceReport) -> Value {
         map.insert("event_time".to_owned(), text.into());
     }
     Value::Object(map)
-}
-
-/// Properties that the device reports.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Report {
-    pub services: Vec<ServiceReport>,
-    /// More uplink follows at once: queued commands wait.
-    pub has_more: bool,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct ServiceReport {
-    pub service_id: String,
-    pub properties: Map<String, Value>,
-    /// The device's own time of the values, when it sent one.
-    pub event_time: Option<Timestamp>,
 }
 
 /// The device's answer to a command.
