@@ -2,18 +2,21 @@
 //! case with hyphens: `crc16-modbus`, `crc32-iso-hdlc`; besides them `sum8` (all bytes added,
 //! modulo 256) and `xor8`. Short names stand for what most data sheets mean by them.
 
-use crc::{Algorithm, Crc};
+use crc::{Algorithm, Crc, Table};
 
 use crate::product::codec::table::source::closest;
+
+/// Tables for sixteen bytes at a time.
+type Fast = Table<16>;
 
 /// A checksum ready to run.
 pub(super) enum Sum {
     Sum8,
     Xor8,
-    Crc8(Box<Crc<u8>>),
-    Crc16(Box<Crc<u16>>),
-    Crc32(Box<Crc<u32>>),
-    Crc64(Box<Crc<u64>>),
+    Crc8(Box<Crc<u8, Fast>>),
+    Crc16(Box<Crc<u16, Fast>>),
+    Crc32(Box<Crc<u32, Fast>>),
+    Crc64(Box<Crc<u64, Fast>>),
 }
 
 impl std::fmt::Debug for Sum {
@@ -43,13 +46,13 @@ impl Sum {
         }
         let (_, algorithm) = CATALOGUE.iter().find(|(known, _)| *known == name)?;
         Some(match algorithm {
-            Width::U8(a) => (Self::Crc8(Box::new(Crc::<u8>::new(a))), 1),
-            Width::U16(a) => (Self::Crc16(Box::new(Crc::<u16>::new(a))), 2),
+            Width::U8(a) => (Self::Crc8(Box::new(Crc::<u8, Fast>::new(a))), 1),
+            Width::U16(a) => (Self::Crc16(Box::new(Crc::<u16, Fast>::new(a))), 2),
             Width::U32(a) => (
-                Self::Crc32(Box::new(Crc::<u32>::new(a))),
+                Self::Crc32(Box::new(Crc::<u32, Fast>::new(a))),
                 usize::from(a.width / 8),
             ),
-            Width::U64(a) => (Self::Crc64(Box::new(Crc::<u64>::new(a))), 8),
+            Width::U64(a) => (Self::Crc64(Box::new(Crc::<u64, Fast>::new(a))), 8),
         })
     }
 
