@@ -12,32 +12,7 @@ use strait::product::codec::{Codec, Decoded, Encode, Uplink};
 #[global_allocator]
 static ALLOC: AllocProfiler = AllocProfiler::system();
 
-const SOURCE: &str = r#"
-codec = { name = "bench", id = { at = 0, type = "u8" }, crc = { type = "crc16-modbus", endian = "le" } }
-[[message]]
-id = 1
-name = "report"
-dir = "up"
-service = "Meter"
-fields = [
-  { n = "serial", t = "bcd", len = 6 },
-  { n = "ts", t = "unix32", as = "event_time" },
-  { n = "volume_m3", t = "u32", endian = "le", dec = 3 },
-  { n = "reverse_m3", t = "u32", endian = "le", dec = 3 },
-  { n = "flow_m3h", t = "i16", dec = 2 },
-  { n = "temperature_c", t = "i16", scale = 0.1, offset = -40 },
-  { n = "pressure_kpa", t = "u16", dec = 1 },
-  { n = "battery_v", t = "u8", dec = 1 },
-  { t = "bits8", bits = [{ n = "leak", at = 0 }, { n = "valve", at = 4, w = 2, enum = ["open", "closed", "moving", "fault"] }] },
-  { n = "intervals", t = "array", count = "u8", of = { t = "u16", dec = 3 } },
-  { n = "iccid", t = "ascii", len = 20 },
-]
-[[message]]
-id = 0x81
-name = "SET_VALVE"
-dir = "down"
-fields = [{ n = "mid", t = "u16", auto = "mid" }, { n = "state", t = "u8", enum = ["open", "closed"] }]
-"#;
+const SOURCE: &str = include_str!("../fixtures/codec/tables/bench.toml");
 
 fn codec() -> TableCodec {
     load(SOURCE, None).unwrap()

@@ -149,7 +149,9 @@ fn profile(name: &str) -> serde_json::Value {
         "para_name": "period_min", "data_type": "int", "required": true,
         "min": "1", "max": "1440", "unit": "min",
     });
-    let code = json!({ "para_name": "code", "data_type": "enum", "enum_list": ["ok", "refused"] });
+    let code = json!({
+        "para_name": "code", "data_type": "enum", "enum_list": ["ok", "refused"],
+    });
     json!({
         "product_id": name,
         "name": name,

@@ -1,6 +1,6 @@
 //! A JSON value against the product model, with a path in each error.
 //!
-//! [`report`] judges what a device sent, [`command`] the parameters of a command, [`model`] a
+//! [`report`] judges what a device sent, [`command`] the parameters of a command, [`model()`] a
 //! product model itself. Nothing here is fatal: each takes everything it is given and lists all
 //! that does not fit. Types, limits and alphabets are those of the v5 API, "Products".
 
