@@ -140,7 +140,6 @@ pub(super) fn run(out: &mut impl Write, dir: &Path, kind: Kind) -> io::Result<u8
 
 /// The product model of the sample, as the body that creates the product.
 fn profile(name: &str) -> serde_json::Value {
-    let property = |name: &str, data_type: &str| json!({ "property_name": name, "data_type": data_type, "method": "R" });
     let mut mode = property("mode", "enum");
     if let Some(map) = mode.as_object_mut() {
         map.insert("enum_list".to_owned(), json!(["idle", "active"]));
@@ -176,4 +175,8 @@ fn profile(name: &str) -> serde_json::Value {
             }],
         }],
     })
+}
+
+fn property(name: &str, data_type: &str) -> serde_json::Value {
+    json!({ "property_name": name, "data_type": data_type, "method": "R" })
 }
