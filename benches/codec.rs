@@ -46,7 +46,7 @@ fn uplink(payload: &[u8]) -> Uplink<'_> {
     }
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 100)]
 fn decode_68_bytes_to_json(bencher: Bencher<'_, '_>) {
     let (codec, payload) = (codec(), payload());
     let mut out = Vec::with_capacity(1024);
@@ -63,13 +63,13 @@ fn decode_68_bytes_to_json(bencher: Bencher<'_, '_>) {
     });
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 100)]
 fn decode_68_bytes(bencher: Bencher<'_, '_>) {
     let (codec, payload) = (codec(), payload());
     bencher.bench_local(|| codec.decode(&uplink(black_box(&payload)), None).unwrap());
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 100)]
 fn encode_command(bencher: Bencher<'_, '_>) {
     let codec = codec();
     let mut paras = Map::new();

@@ -165,18 +165,20 @@ const POWERS: [f64; 23] = [
     reason = "guarded: the mantissa is below 2^53"
 )]
 pub fn json(mantissa: i128, places: u32) -> Value {
+    let small = i64::try_from(mantissa).ok();
     if places == 0 {
-        return match i64::try_from(mantissa) {
-            Ok(small) if mantissa.abs() <= INTEGER_MAX => Value::from(small),
-            _ => Value::String(mantissa.to_string()),
+        return match small.filter(|n| n.unsigned_abs() <= 1 << 53) {
+            Some(small) => Value::from(small),
+            None => Value::String(mantissa.to_string()),
         };
     }
     // One division of two exact doubles rounds once, so the result is the nearest double.
-    match (i64::try_from(mantissa), usize::try_from(places)) {
-        (Ok(small), Ok(at)) if mantissa.abs() <= MANTISSA_MAX => match POWERS.get(at) {
-            Some(power) => Value::from(small as f64 / power),
-            None => Value::String(digits(mantissa, places)),
-        },
+    let power = usize::try_from(places).ok().and_then(|at| POWERS.get(at));
+    match (
+        small.filter(|n| n.unsigned_abs() <= 1_000_000_000_000_000),
+        power,
+    ) {
+        (Some(small), Some(power)) => Value::from(small as f64 / power),
         _ => Value::String(digits(mantissa, places)),
     }
 }
