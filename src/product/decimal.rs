@@ -114,7 +114,10 @@ impl Decimal {
     /// that is an integer.
     pub fn unscale(self, scale: Self, offset: Self, dec: u32) -> Option<i128> {
         let places = self.places.max(offset.places);
-        let raise = |d: Self| d.mantissa.checked_mul(10_i128.checked_pow(places - d.places)?);
+        let raise = |d: Self| {
+            d.mantissa
+                .checked_mul(10_i128.checked_pow(places - d.places)?)
+        };
         let difference = raise(self)?.checked_sub(raise(offset)?)?;
         let top = difference.checked_mul(10_i128.checked_pow(scale.places.checked_add(dec)?)?)?;
         let bottom = scale.mantissa.checked_mul(10_i128.checked_pow(places)?)?;
@@ -125,7 +128,10 @@ impl Decimal {
 impl Ord for Decimal {
     fn cmp(&self, other: &Self) -> Ordering {
         let places = self.places.max(other.places);
-        let raise = |d: &Self| d.mantissa.checked_mul(10_i128.checked_pow(places - d.places)?);
+        let raise = |d: &Self| {
+            d.mantissa
+                .checked_mul(10_i128.checked_pow(places - d.places)?)
+        };
         match (raise(self), raise(other)) {
             (Some(a), Some(b)) => a.cmp(&b),
             // So far apart that the raised one is beyond the other: the whole parts decide.
@@ -159,18 +165,20 @@ const POWERS: [f64; 23] = [
     reason = "guarded: the mantissa is below 2^53"
 )]
 pub fn json(mantissa: i128, places: u32) -> Value {
+    let small = i64::try_from(mantissa).ok();
     if places == 0 {
-        return match i64::try_from(mantissa) {
-            Ok(small) if mantissa.abs() <= INTEGER_MAX => Value::from(small),
-            _ => Value::String(mantissa.to_string()),
+        return match small.filter(|n| n.unsigned_abs() <= 1 << 53) {
+            Some(small) => Value::from(small),
+            None => Value::String(mantissa.to_string()),
         };
     }
     // One division of two exact doubles rounds once, so the result is the nearest double.
-    match (i64::try_from(mantissa), usize::try_from(places)) {
-        (Ok(small), Ok(at)) if mantissa.abs() <= MANTISSA_MAX => match POWERS.get(at) {
-            Some(power) => Value::from(small as f64 / power),
-            None => Value::String(digits(mantissa, places)),
-        },
+    let power = usize::try_from(places).ok().and_then(|at| POWERS.get(at));
+    match (
+        small.filter(|n| n.unsigned_abs() <= 1_000_000_000_000_000),
+        power,
+    ) {
+        (Some(small), Some(power)) => Value::from(small as f64 / power),
         _ => Value::String(digits(mantissa, places)),
     }
 }
@@ -204,7 +212,17 @@ mod tests {
         for (text, want) in cases {
             assert_eq!(Decimal::parse(text).unwrap().to_string(), want, "{text}");
         }
-        for text in ["", "-", ".5", "5.", "1e", "0x10", "nan", "1e99", &"9".repeat(31)] {
+        for text in [
+            "",
+            "-",
+            ".5",
+            "5.",
+            "1e",
+            "0x10",
+            "nan",
+            "1e99",
+            &"9".repeat(31),
+        ] {
             assert_eq!(Decimal::parse(text), None, "{text}");
         }
     }
@@ -228,7 +246,9 @@ mod tests {
 
     #[test]
     fn order_holds_over_scales() {
-        let sorted = ["-1e29", "-2", "-1.5", "0", "1e-29", "0.1", "0.11", "99", "1e29"];
+        let sorted = [
+            "-1e29", "-2", "-1.5", "0", "1e-29", "0.1", "0.11", "99", "1e29",
+        ];
         for pair in sorted.windows(2) {
             let [a, b] = [pair[0], pair[1]].map(|t| Decimal::parse(t).unwrap());
             assert!(a < b, "{a} < {b}");

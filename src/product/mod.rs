@@ -5,4 +5,5 @@ pub mod check;
 pub mod codec;
 pub mod decimal;
 pub mod profile;
+pub mod report;
 pub mod settings;

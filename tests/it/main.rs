@@ -17,5 +17,6 @@ mod api_events;
 mod api_history;
 mod api_http;
 mod api_products;
+mod codecs;
 mod store;
 mod wire;

@@ -94,7 +94,7 @@ impl std::fmt::Display for Mistake {
 pub(super) fn find(path: &Path) -> io::Result<Vec<PathBuf>> {
     if path.is_file() && path.file_name().is_some_and(|name| name == SOURCE) {
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
-        return Ok(vec![parent.unwrap_or(Path::new(".")).to_owned()]);
+        return Ok(vec![parent.unwrap_or_else(|| Path::new(".")).to_owned()]);
     }
     let mut found = Vec::new();
     search(path, 0, &mut found)?;

@@ -64,8 +64,16 @@ pub(super) fn check(out: &mut impl Write, path: &Path, as_json: bool) -> io::Res
         match bundle::load(dir) {
             Ok(loaded) if !as_json => {
                 let count: usize = loaded.files.iter().map(|f| f.fixtures.len()).sum();
-                let model = if loaded.profile.is_some() { "with" } else { "without" };
-                writeln!(out, "{}: ok, {model} product model, {count} fixtures", dir.display())?;
+                let model = if loaded.profile.is_some() {
+                    "with"
+                } else {
+                    "without"
+                };
+                writeln!(
+                    out,
+                    "{}: ok, {model} product model, {count} fixtures",
+                    dir.display()
+                )?;
             }
             Ok(_) => {}
             Err(mistakes) => {
@@ -85,7 +93,9 @@ pub(super) fn check(out: &mut impl Write, path: &Path, as_json: bool) -> io::Res
 }
 
 pub(super) fn list(out: &mut impl Write, mistakes: &[Mistake]) -> io::Result<()> {
-    mistakes.iter().try_for_each(|mistake| writeln!(out, "{mistake}"))
+    mistakes
+        .iter()
+        .try_for_each(|mistake| writeln!(out, "{mistake}"))
 }
 
 /// The one codec at `path`, or the exit code that says why there is none.
@@ -110,7 +120,10 @@ fn load_one(path: &Path) -> Result<Bundle, u8> {
 
 pub(super) fn decode(out: &mut impl Write, args: &DecodeArgs) -> io::Result<u8> {
     let Some(payload) = unhex(&args.hex) else {
-        complain(&format!("--hex: {:?} is no hex: pairs of 0-9, a-f", args.hex));
+        complain(&format!(
+            "--hex: {:?} is no hex: pairs of 0-9, a-f",
+            args.hex
+        ));
         return Ok(USAGE);
     };
     let bundle = match load_one(&args.path) {
@@ -184,7 +197,11 @@ fn write_trace(out: &mut impl Write, payload: &[u8], trace: &[TraceEntry]) -> io
     let (bytes, fields) = (bytes.unwrap_or(0), fields.unwrap_or(0));
     for (text, entry) in shown {
         let (at, field) = (entry.at, &entry.field);
-        writeln!(out, "{at:>5}  {text:<bytes$}  {field:<fields$}  {}", entry.value)?;
+        writeln!(
+            out,
+            "{at:>5}  {text:<bytes$}  {field:<fields$}  {}",
+            entry.value
+        )?;
     }
     Ok(())
 }

@@ -57,7 +57,12 @@ const FIXTURES: &str = r#"[
       "services": [
         {
           "service_id": "Sensor",
-          "properties": { "battery_v": 3.6, "alarm": true, "mode": "active", "temperature_c": 23.4 }
+          "properties": {
+            "battery_v": 3.6,
+            "alarm": true,
+            "mode": "active",
+            "temperature_c": 23.4
+          }
         }
       ]
     }
@@ -71,14 +76,24 @@ const FIXTURES: &str = r#"[
   {
     "name": "every ten minutes",
     "kind": "encode",
-    "command": { "service_id": "Sensor", "command_name": "SET_PERIOD", "paras": { "period_min": 10 }, "mid": 7 },
+    "command": {
+      "service_id": "Sensor",
+      "command_name": "SET_PERIOD",
+      "paras": { "period_min": 10 },
+      "mid": 7
+    },
     "expect": { "hex": "810007000a" }
   },
   {
     "name": "accepted",
     "kind": "response",
     "hex": "82000700",
-    "expect": { "mid": 7, "result_code": 0, "response_name": "SET_PERIOD_RSP", "paras": { "code": "ok" } }
+    "expect": {
+      "mid": 7,
+      "result_code": 0,
+      "response_name": "SET_PERIOD_RSP",
+      "paras": { "code": "ok" }
+    }
   }
 ]
 "#;
@@ -90,12 +105,16 @@ pub(super) fn run(out: &mut impl Write, dir: &Path, kind: Kind) -> io::Result<u8
         Kind::Wasm => Some("wasm"),
     };
     if let Some(word) = word {
-        complain(&format!("--kind {word}: not in this version, which has table codecs only"));
+        complain(&format!(
+            "--kind {word}: not in this version, which has table codecs only"
+        ));
         return Ok(USAGE);
     }
     let name = bundle::name_of(dir);
     if let Err(error) = ProductId::parse(&name) {
-        complain(&format!("{name:?} {error}: the folder's name becomes the product id"));
+        complain(&format!(
+            "{name:?} {error}: the folder's name becomes the product id"
+        ));
         return Ok(USAGE);
     }
     let taken = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
@@ -121,9 +140,6 @@ pub(super) fn run(out: &mut impl Write, dir: &Path, kind: Kind) -> io::Result<u8
 
 /// The product model of the sample, as the body that creates the product.
 fn profile(name: &str) -> serde_json::Value {
-    let property = |name: &str, data_type: &str| {
-        json!({ "property_name": name, "data_type": data_type, "method": "R" })
-    };
     let mut mode = property("mode", "enum");
     if let Some(map) = mode.as_object_mut() {
         map.insert("enum_list".to_owned(), json!(["idle", "active"]));
@@ -132,7 +148,9 @@ fn profile(name: &str) -> serde_json::Value {
         "para_name": "period_min", "data_type": "int", "required": true,
         "min": "1", "max": "1440", "unit": "min",
     });
-    let code = json!({ "para_name": "code", "data_type": "enum", "enum_list": ["ok", "refused"] });
+    let code = json!({
+        "para_name": "code", "data_type": "enum", "enum_list": ["ok", "refused"],
+    });
     json!({
         "product_id": name,
         "name": name,
@@ -157,4 +175,8 @@ fn profile(name: &str) -> serde_json::Value {
             }],
         }],
     })
+}
+
+fn property(name: &str, data_type: &str) -> serde_json::Value {
+    json!({ "property_name": name, "data_type": data_type, "method": "R" })
 }

@@ -2,13 +2,38 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::cli::codec::bundle::Mistake;
 use crate::cli::codec::inspect::list;
-use crate::cli::codec::test::{Case, Suite};
-use crate::product::codec::fixture::Failure;
+use crate::product::codec::fixture::{Failure, Verdict};
+
+/// One codec's share of a run.
+pub(super) struct Suite {
+    pub(super) name: String,
+    pub(super) mistakes: Vec<Mistake>,
+    pub(super) cases: Vec<Case>,
+}
+
+/// One fixture that ran.
+pub(super) struct Case {
+    pub(super) file: PathBuf,
+    /// Place in its file.
+    pub(super) at: usize,
+    pub(super) name: String,
+    pub(super) took: Duration,
+    pub(super) verdict: Verdict,
+}
+
+impl Suite {
+    pub(super) fn failed(&self) -> usize {
+        let failed = |case: &&Case| !case.verdict.failures.is_empty();
+        self.cases.iter().filter(failed).count()
+    }
+}
 
 /// Red for what was expected and is not there, green for what came; bold for names.
 struct Paint {
@@ -25,11 +50,7 @@ impl Paint {
     }
 }
 
-pub(super) fn write_text(
-    out: &mut impl Write,
-    suites: &[Suite],
-    coloured: bool,
-) -> io::Result<()> {
+pub(super) fn write_text(out: &mut impl Write, suites: &[Suite], coloured: bool) -> io::Result<()> {
     let paint = Paint { on: coloured };
     for suite in suites {
         writeln!(out, "{}", paint.wrap("1", &suite.name))?;
@@ -126,7 +147,9 @@ pub(super) fn junit(suites: &[Suite]) -> String {
         for mistake in &suite.mistakes {
             let text = escape(&mistake.to_string());
             put(format!("    <testcase classname=\"{name}\" name=\"load\">"));
-            put(format!("      <error message=\"{text}\"/>\n    </testcase>"));
+            put(format!(
+                "      <error message=\"{text}\"/>\n    </testcase>"
+            ));
         }
         for case in &suite.cases {
             put(case_xml(&name, case));

@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use crate::base::time::Clock;
-use crate::cli::codec::bundle::{self, Bundle, Mistake};
+use crate::cli::codec::bundle::{self, Bundle};
+use crate::cli::codec::report::{Case, Suite};
 use crate::cli::codec::{INVALID, LIMIT, MISMATCH, PASS, USAGE, complain, report};
-use crate::product::codec::fixture::{self, Verdict};
+use crate::product::codec::fixture;
 
 /// How often `--watch` looks at the files.
 const WATCH_PAUSE: Duration = Duration::from_millis(300);
@@ -36,30 +37,6 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// One codec's share of a run.
-pub(super) struct Suite {
-    pub(super) name: String,
-    pub(super) mistakes: Vec<Mistake>,
-    pub(super) cases: Vec<Case>,
-}
-
-/// One fixture that ran.
-pub(super) struct Case {
-    pub(super) file: PathBuf,
-    /// Place in its file.
-    at: usize,
-    pub(super) name: String,
-    pub(super) took: Duration,
-    pub(super) verdict: Verdict,
-}
-
-impl Suite {
-    pub(super) fn failed(&self) -> usize {
-        let failed = |case: &&Case| !case.verdict.failures.is_empty();
-        self.cases.iter().filter(failed).count()
-    }
-}
-
 pub(super) fn run(out: &mut impl Write, args: &Args) -> io::Result<u8> {
     loop {
         let before = snapshot(&args.path);
@@ -70,7 +47,11 @@ pub(super) fn run(out: &mut impl Write, args: &Args) -> io::Result<u8> {
         writeln!(out, "waiting for a change in {}", args.path.display())?;
         out.flush()?;
         // The run itself may have updated fixtures; what came after its start still counts.
-        let before = if args.update { snapshot(&args.path) } else { before };
+        let before = if args.update {
+            snapshot(&args.path)
+        } else {
+            before
+        };
         while snapshot(&args.path) == before {
             std::thread::sleep(WATCH_PAUSE);
         }
@@ -87,9 +68,8 @@ fn run_once(out: &mut impl Write, args: &Args) -> io::Result<u8> {
     };
     let mut suites: Vec<Suite> = dirs.iter().map(|dir| run_suite(dir, args)).collect();
     if args.update {
-        for suite in &mut suites {
-            update(suite)?;
-        }
+        suites.iter().try_for_each(update)?;
+        suites = dirs.iter().map(|dir| run_suite(dir, args)).collect();
     }
     if args.json {
         report::write_json(out, &suites)?;
@@ -158,19 +138,18 @@ fn run_cases(bundle: &Bundle, filter: Option<&str>) -> Vec<Case> {
     cases
 }
 
-/// Writes what came out into the fixtures that failed; they pass from now on. What broke a
-/// limit or the product model, or did not survive the way back, stays a failure.
-fn update(suite: &mut Suite) -> io::Result<()> {
-    let mut files: Vec<PathBuf> = suite.cases.iter().map(|c| c.file.clone()).collect();
+/// Writes what came out into the fixtures that failed. What broke a limit or did not survive the
+/// way back stays as it is.
+fn update(suite: &Suite) -> io::Result<()> {
+    let mut files: Vec<&PathBuf> = suite.cases.iter().map(|c| &c.file).collect();
     files.dedup();
     for file in files {
-        let mut value: Value = serde_json::from_str(&fs::read_to_string(&file)?)?;
+        let mut value: Value = serde_json::from_str(&fs::read_to_string(file)?)?;
         let mut changed = false;
-        for case in suite.cases.iter_mut().filter(|c| c.file == file) {
-            let lost = |path: &str| path.starts_with("round_trip");
+        for case in suite.cases.iter().filter(|c| c.file == *file) {
             let failures = &case.verdict.failures;
-            let settled = failures.is_empty() || failures.iter().any(|f| lost(&f.path));
-            if settled || case.verdict.over_limit {
+            let lost = failures.iter().any(|f| f.path.starts_with("round_trip"));
+            if failures.is_empty() || lost || case.verdict.over_limit {
                 continue;
             }
             let item = match &mut value {
@@ -179,12 +158,11 @@ fn update(suite: &mut Suite) -> io::Result<()> {
             };
             if let Some(map) = item.and_then(Value::as_object_mut) {
                 map.insert("expect".to_owned(), case.verdict.got.clone());
-                case.verdict.failures.clear();
                 changed = true;
             }
         }
         if changed {
-            fs::write(&file, format!("{value:#}\n"))?;
+            fs::write(file, format!("{value:#}\n"))?;
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! A JSON value against the product model, with a path in each error.
 //!
-//! [`report`] judges what a device sent, [`command`] the parameters of a command, [`model`] a
+//! [`report`] judges what a device sent, [`command`] the parameters of a command, [`model()`] a
 //! product model itself. Nothing here is fatal: each takes everything it is given and lists all
 //! that does not fit. Types, limits and alphabets are those of the v5 API, "Products".
 
@@ -12,8 +12,8 @@ mod tests;
 
 use serde_json::{Map, Value};
 
-use crate::product::codec::Report;
 use crate::product::profile::{Command, Profile};
+use crate::product::report::Report;
 
 pub use model::{judge_name, model};
 use value::{Limits, one_of};

@@ -245,7 +245,10 @@ fn check_type(found: &mut Found, path: &str, typed: &Typed<'_>) -> bool {
         let message = format!("got {low}, takes at most max, which is {high}");
         found.push("range", format!("{path}.min"), message);
     }
-    if typed.step.is_some_and(|step| !step.is_finite() || step < 0.0) {
+    if typed
+        .step
+        .is_some_and(|step| !step.is_finite() || step < 0.0)
+    {
         let message = format!("got {}, takes 0 or more", typed.step.unwrap_or_default());
         found.push("range", format!("{path}.step"), message);
     }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{command, model, report};
-use crate::product::codec::{Report, ServiceReport};
 use crate::product::profile::Profile;
+use crate::product::report::{Report, ServiceReport};
 
 fn profile() -> Profile {
     serde_json::from_value(json!([{
@@ -47,23 +47,45 @@ fn reported(services: &Value) -> Report {
 fn values_against_their_types() {
     let fits = [
         ("i", json!([-5, 10, 0, 3.0])),
-        ("l", json!([9_007_199_254_740_992_i64, "9007199254740993", -1])),
+        (
+            "l",
+            json!([9_007_199_254_740_992_i64, "9007199254740993", -1]),
+        ),
         ("d", json!([0.3, 0.1, -1e300, -5])),
         ("s", json!(["", "abc", "中文字"])),
         ("e", json!(["a", "b"])),
         ("b", json!([true, false])),
-        ("t", json!(["20200811T080745Z", "2020-08-11T08:07:45.000Z", "2020-08-11T08:07:45Z"])),
+        (
+            "t",
+            json!([
+                "20200811T080745Z",
+                "2020-08-11T08:07:45.000Z",
+                "2020-08-11T08:07:45Z"
+            ]),
+        ),
         ("o", json!([{}, [], [1]])),
         ("z", json!([[], ["a", "bc"]])),
     ];
     let misfits = [
-        ("i", json!([-6, 11, 0.5, "1", null, true]), ["range", "range", "type", "type", "type", "type"].as_slice()),
+        (
+            "i",
+            json!([-6, 11, 0.5, "1", null, true]),
+            ["range", "range", "type", "type", "type", "type"].as_slice(),
+        ),
         ("l", json!(["12", 1.5]), &["type", "type"]),
-        ("d", json!([0.300_000_000_000_000_04, "0.1", {}]), &["range", "type", "type"]),
+        (
+            "d",
+            json!([0.300_000_000_000_000_04, "0.1", {}]),
+            &["range", "type", "type"],
+        ),
         ("s", json!(["abcd", 1]), &["length", "type"]),
         ("e", json!(["c", 0]), &["enum", "type"]),
         ("b", json!([1, "true"]), &["type", "type"]),
-        ("t", json!(["20201311T080745Z", "today", 0]), &["type", "type", "type"]),
+        (
+            "t",
+            json!(["20201311T080745Z", "today", 0]),
+            &["type", "type", "type"],
+        ),
         ("o", json!(["{}", 1]), &["type", "type"]),
         ("z", json!([["abc"], [1], "a"]), &["length", "type", "type"]),
         ("nope", json!([1]), &["unknown_property"]),
@@ -99,7 +121,10 @@ fn what_does_not_fit_is_taken_out_and_the_rest_counts() {
         { "id": "S", "of": { "x": 1 } },
     ]));
     let found = report(&profile(), &mut got);
-    let shown: Vec<String> = found.iter().map(|v| format!("{}: {}", v.path, v.message)).collect();
+    let shown: Vec<String> = found
+        .iter()
+        .map(|v| format!("{}: {}", v.path, v.message))
+        .collect();
     assert_eq!(
         shown,
         [
@@ -122,10 +147,24 @@ fn command_parameters() {
             "S",
             "GO",
             json!({ "n": 4, "m": 1, "k": 0 }),
-            vec![("paras.n", "range"), ("paras.m", "type"), ("paras.k", "unknown_para")],
+            vec![
+                ("paras.n", "range"),
+                ("paras.m", "type"),
+                ("paras.k", "unknown_para"),
+            ],
         ),
-        ("S", "STOP", json!({}), vec![("command_name", "unknown_command")]),
-        ("T", "GO", json!({}), vec![("service_id", "unknown_service")]),
+        (
+            "S",
+            "STOP",
+            json!({}),
+            vec![("command_name", "unknown_command")],
+        ),
+        (
+            "T",
+            "GO",
+            json!({}),
+            vec![("service_id", "unknown_service")],
+        ),
     ];
     for (service, name, paras, want) in cases {
         let found = command(&profile(), service, name, paras.as_object().unwrap());
@@ -140,12 +179,16 @@ fn models_against_the_rules() {
     let long = "x".repeat(65);
     let of = |service: Value| -> Profile {
         let mut base = json!({ "service_id": "S", "service_type": "T" });
-        base.as_object_mut().unwrap().extend(service.as_object().unwrap().clone());
+        base.as_object_mut()
+            .unwrap()
+            .extend(service.as_object().unwrap().clone());
         serde_json::from_value(json!([base])).unwrap()
     };
     let property = |more: Value| -> Profile {
         let mut base = json!({ "property_name": "p", "data_type": "int", "method": "RW" });
-        base.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        base.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         of(json!({ "properties": [base] }))
     };
     let many: Vec<Value> = (0..501)
@@ -153,19 +196,58 @@ fn models_against_the_rules() {
         .collect();
     let cases = [
         (of(json!({ "service_id": "水表?'#().,&%@!-_" })), vec![]),
-        (of(json!({ "service_id": "a b" })), vec![(".service_id", "character")]),
-        (of(json!({ "service_id": "" })), vec![(".service_id", "length")]),
-        (of(json!({ "service_type": long })), vec![(".service_type", "length")]),
-        (of(json!({ "description": "x".repeat(129) })), vec![(".description", "length")]),
-        (of(json!({ "commands": many })), vec![(".commands", "count")]),
-        (property(json!({ "method": "RX" })), vec![(".properties[0].method", "enum")]),
-        (property(json!({ "min": "5", "max": "4.9" })), vec![(".properties[0].min", "range")]),
-        (property(json!({ "min": "" })), vec![(".properties[0].min", "length")]),
-        (property(json!({ "max": "12345678901234567" })), vec![(".properties[0].max", "length")]),
-        (property(json!({ "max": "ten" })), vec![(".properties[0].max", "type")]),
-        (property(json!({ "step": -1.0 })), vec![(".properties[0].step", "range")]),
-        (property(json!({ "unit": "x".repeat(17) })), vec![(".properties[0].unit", "length")]),
-        (property(json!({ "data_type": "enum" })), vec![(".properties[0].enum_list", "missing")]),
+        (
+            of(json!({ "service_id": "a b" })),
+            vec![(".service_id", "character")],
+        ),
+        (
+            of(json!({ "service_id": "" })),
+            vec![(".service_id", "length")],
+        ),
+        (
+            of(json!({ "service_type": long })),
+            vec![(".service_type", "length")],
+        ),
+        (
+            of(json!({ "description": "x".repeat(129) })),
+            vec![(".description", "length")],
+        ),
+        (
+            of(json!({ "commands": many })),
+            vec![(".commands", "count")],
+        ),
+        (
+            property(json!({ "method": "RX" })),
+            vec![(".properties[0].method", "enum")],
+        ),
+        (
+            property(json!({ "min": "5", "max": "4.9" })),
+            vec![(".properties[0].min", "range")],
+        ),
+        (
+            property(json!({ "min": "" })),
+            vec![(".properties[0].min", "length")],
+        ),
+        (
+            property(json!({ "max": "12345678901234567" })),
+            vec![(".properties[0].max", "length")],
+        ),
+        (
+            property(json!({ "max": "ten" })),
+            vec![(".properties[0].max", "type")],
+        ),
+        (
+            property(json!({ "step": -1.0 })),
+            vec![(".properties[0].step", "range")],
+        ),
+        (
+            property(json!({ "unit": "x".repeat(17) })),
+            vec![(".properties[0].unit", "length")],
+        ),
+        (
+            property(json!({ "data_type": "enum" })),
+            vec![(".properties[0].enum_list", "missing")],
+        ),
         (
             property(json!({ "data_type": "enum", "enum_list": ["a", "a"] })),
             vec![(".properties[0].enum_list[1]", "duplicate")],

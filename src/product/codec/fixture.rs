@@ -152,7 +152,11 @@ fn fixture_of(form: Form) -> Result<Fixture, FixtureError> {
                 response: matches!(kind, Kind::Response),
             }
         }
-        _ => return Err(fail("kinds decode and response take `hex`, no `command`".into())),
+        _ => {
+            return Err(fail(
+                "kinds decode and response take `hex`, no `command`".into(),
+            ));
+        }
     };
     Ok(Fixture {
         name: form.name,
@@ -227,7 +231,11 @@ fn run_uplink(
     }
     let mut got = decoded.to_json();
     let came = got.get("kind").cloned().unwrap_or_default();
-    let allowed: &[&str] = if response { &["response"] } else { &["report", "none"] };
+    let allowed: &[&str] = if response {
+        &["response"]
+    } else {
+        &["report", "none"]
+    };
     if !came.as_str().is_some_and(|kind| allowed.contains(&kind)) {
         let failure = Failure {
             path: "kind".to_owned(),
@@ -272,7 +280,10 @@ fn judge_violations(
     let listed: Vec<String> = match listed {
         Some(Value::Array(items)) => items
             .iter()
-            .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned))
+            .map(|item| {
+                item.as_str()
+                    .map_or_else(|| item.to_string(), str::to_owned)
+            })
             .collect(),
         Some(other) => vec![other.to_string()],
         None => Vec::new(),

@@ -15,6 +15,8 @@ use serde_json::{Map, Value, json};
 use crate::base::time::Timestamp;
 use crate::product::profile::Profile;
 
+pub use crate::product::report::{Report, ServiceReport};
+
 /// What a codec does. Implementations are pure: same input, same output.
 pub trait Codec: Send + Sync + std::fmt::Debug {
     /// One uplink's bytes as values. With `trace`, says which bytes became which field.
@@ -70,7 +72,10 @@ pub fn compile(
 /// The place where a source stops being UTF-8.
 fn not_text(source: &[u8], valid: usize) -> LoadError {
     let before = source.get(..valid).unwrap_or_default();
-    let line_start = before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    let line_start = before
+        .iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(0, |at| at + 1);
     let line = before.iter().filter(|b| **b == b'\n').count() + 1;
     let text = String::from_utf8_lossy(before.get(line_start..).unwrap_or_default());
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -119,7 +124,10 @@ impl Decoded {
                 if let Some(mid) = response.mid {
                     map.insert("mid".to_owned(), mid.into());
                 }
-                map.insert("result_code".to_owned(), u8::from(!response.succeeded).into());
+                map.insert(
+                    "result_code".to_owned(),
+                    u8::from(!response.succeeded).into(),
+                );
                 if let Some(name) = &response.response_name {
                     map.insert("response_name".to_owned(), name.clone().into());
                 }
@@ -144,22 +152,6 @@ fn shown(service: &ServiceReport) -> Value {
         map.insert("event_time".to_owned(), text.into());
     }
     Value::Object(map)
-}
-
-/// Properties that the device reports.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Report {
-    pub services: Vec<ServiceReport>,
-    /// More uplink follows at once: queued commands wait.
-    pub has_more: bool,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct ServiceReport {
-    pub service_id: String,
-    pub properties: Map<String, Value>,
-    /// The device's own time of the values, when it sent one.
-    pub event_time: Option<Timestamp>,
 }
 
 /// The device's answer to a command.

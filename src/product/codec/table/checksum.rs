@@ -2,18 +2,21 @@
 //! case with hyphens: `crc16-modbus`, `crc32-iso-hdlc`; besides them `sum8` (all bytes added,
 //! modulo 256) and `xor8`. Short names stand for what most data sheets mean by them.
 
-use crc::{Algorithm, Crc};
+use crc::{Algorithm, Crc, Table};
 
 use crate::product::codec::table::source::closest;
+
+/// Tables for sixteen bytes at a time.
+type Fast = Table<16>;
 
 /// A checksum ready to run.
 pub(super) enum Sum {
     Sum8,
     Xor8,
-    Crc8(Box<Crc<u8>>),
-    Crc16(Box<Crc<u16>>),
-    Crc32(Box<Crc<u32>>),
-    Crc64(Box<Crc<u64>>),
+    Crc8(Box<Crc<u8, Fast>>),
+    Crc16(Box<Crc<u16, Fast>>),
+    Crc32(Box<Crc<u32, Fast>>),
+    Crc64(Box<Crc<u64, Fast>>),
 }
 
 impl std::fmt::Debug for Sum {
@@ -43,13 +46,13 @@ impl Sum {
         }
         let (_, algorithm) = CATALOGUE.iter().find(|(known, _)| *known == name)?;
         Some(match algorithm {
-            Width::U8(a) => (Self::Crc8(Box::new(Crc::<u8>::new(a))), 1),
-            Width::U16(a) => (Self::Crc16(Box::new(Crc::<u16>::new(a))), 2),
+            Width::U8(a) => (Self::Crc8(Box::new(Crc::<u8, Fast>::new(a))), 1),
+            Width::U16(a) => (Self::Crc16(Box::new(Crc::<u16, Fast>::new(a))), 2),
             Width::U32(a) => (
-                Self::Crc32(Box::new(Crc::<u32>::new(a))),
+                Self::Crc32(Box::new(Crc::<u32, Fast>::new(a))),
                 usize::from(a.width / 8),
             ),
-            Width::U64(a) => (Self::Crc64(Box::new(Crc::<u64>::new(a))), 8),
+            Width::U64(a) => (Self::Crc64(Box::new(Crc::<u64, Fast>::new(a))), 8),
         })
     }
 
@@ -124,7 +127,10 @@ const CATALOGUE: &[(&str, Width)] = &[
     ("crc16-gsm", Width::U16(&crc::CRC_16_GSM)),
     ("crc16-ibm-3740", Width::U16(&crc::CRC_16_IBM_3740)),
     ("crc16-ibm-sdlc", Width::U16(&crc::CRC_16_IBM_SDLC)),
-    ("crc16-iso-iec-14443-3-a", Width::U16(&crc::CRC_16_ISO_IEC_14443_3_A)),
+    (
+        "crc16-iso-iec-14443-3-a",
+        Width::U16(&crc::CRC_16_ISO_IEC_14443_3_A),
+    ),
     ("crc16-kermit", Width::U16(&crc::CRC_16_KERMIT)),
     ("crc16-lj1200", Width::U16(&crc::CRC_16_LJ1200)),
     ("crc16-m17", Width::U16(&crc::CRC_16_M17)),
@@ -187,7 +193,11 @@ mod tests {
                 Width::U64(a) => (a.check, a.width / 8),
             };
             let (sum, size) = Sum::by_name(name).unwrap();
-            assert_eq!((sum.of(b"123456789"), size), (want, usize::from(bytes)), "{name}");
+            assert_eq!(
+                (sum.of(b"123456789"), size),
+                (want, usize::from(bytes)),
+                "{name}"
+            );
         }
     }
 
@@ -205,7 +215,11 @@ mod tests {
             ("crc32", 0xcbf4_3926),
         ];
         for (name, want) in cases {
-            assert_eq!(Sum::by_name(name).unwrap().0.of(b"123456789"), want, "{name}");
+            assert_eq!(
+                Sum::by_name(name).unwrap().0.of(b"123456789"),
+                want,
+                "{name}"
+            );
         }
         assert!(Sum::by_name("crc16-modbuss").is_none());
         assert_eq!(Sum::closest_name("crc16-modbuss"), Some("crc16-modbus"));

@@ -64,9 +64,8 @@ fn place_id(errors: &mut Errors<'_>, message: &mut Message, at: usize, word: Wor
     let mut index = 0;
     while offset < at {
         let Some(field) = message.body.get(index) else {
-            let text = format!(
-                "the id is at {at}, and the fields before it take only {offset} bytes"
-            );
+            let text =
+                format!("the id is at {at}, and the fields before it take only {offset} bytes");
             errors.add(&message.place, text);
             return;
         };

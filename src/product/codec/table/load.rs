@@ -1,16 +1,14 @@
 //! From the text of `codec.toml` to a program: the header, the messages, and then the checks
 //! that need the whole.
 
-use toml::de::{DeTable, DeValue};
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use crate::base::limits::CODEC_SOURCE_MAX;
 use crate::product::codec::LoadError;
 use crate::product::codec::table::checksum::Sum;
 use crate::product::codec::table::field::{Reader, Scope, Stand, little, unsigned};
-use crate::product::codec::table::program::{
-    Checksum, Direction, IdField, Message, Program, Word,
-};
+use crate::product::codec::table::program::{Checksum, Direction, IdField, Message, Program, Word};
 use crate::product::codec::table::source::{Errors, Section};
 use crate::product::codec::table::{layout, model};
 use crate::product::profile::Profile;
@@ -59,7 +57,10 @@ pub(super) fn compile(source: &str, profile: Option<&Profile>) -> Result<Program
         if let Some((items, _)) = root.list(&mut errors, "message") {
             if items.len() > MESSAGES_MAX {
                 let place = root.place_of("message");
-                errors.add(&place, format!("a codec takes at most {MESSAGES_MAX} messages"));
+                errors.add(
+                    &place,
+                    format!("a codec takes at most {MESSAGES_MAX} messages"),
+                );
             }
             for item in items.iter().take(MESSAGES_MAX) {
                 messages.extend(read_message(&mut errors, &header, item));
@@ -112,11 +113,7 @@ fn read_header(errors: &mut Errors<'_>, root: &Section<'_, '_>) -> Header {
     header
 }
 
-fn read_id(
-    errors: &mut Errors<'_>,
-    section: &Section<'_, '_>,
-    default: bool,
-) -> Option<IdField> {
+fn read_id(errors: &mut Errors<'_>, section: &Section<'_, '_>, default: bool) -> Option<IdField> {
     section.allow(errors, "id", &["at", "type", "endian"], &[]);
     let at = match section.has("at") {
         true => section.bounded(errors, "at", 0..=255),
@@ -149,7 +146,10 @@ fn read_checksum(
     let little = little(errors, section, default);
     let Some((name, place)) = section.text(errors, "type") else {
         if !section.has("type") {
-            errors.add(&section.place, "the crc needs a `type`, such as \"crc16-modbus\"");
+            errors.add(
+                &section.place,
+                "the crc needs a `type`, such as \"crc16-modbus\"",
+            );
         }
         return None;
     };
@@ -205,7 +205,10 @@ fn read_message(
     }
     let service = section.name(errors, "service");
     if let (Direction::Response, Some((_, place))) = (direction, &service) {
-        errors.add(place, "`service` means nothing for a response: it answers its command");
+        errors.add(
+            place,
+            "`service` means nothing for a response: it answers its command",
+        );
     }
     let mut reply = section.integer(errors, "reply");
     if direction != Direction::Down
@@ -276,7 +279,10 @@ fn read_message_id(
 ) -> Option<u64> {
     let Some((number, place)) = section.integer(errors, "id") else {
         if header.has_id && !section.has("id") {
-            errors.add(&section.place, "the message needs an `id`: the codec has one");
+            errors.add(
+                &section.place,
+                "the message needs an `id`: the codec has one",
+            );
         }
         return None;
     };

@@ -71,10 +71,7 @@ impl TableCodec {
         }
         let Some(message) = find(id) else {
             let digits = self.program.id.map_or(2, |id| id.word.bytes * 2);
-            let id = id.map_or_else(
-                || "none".to_owned(),
-                |id| format!("0x{id:0digits$x}"),
-            );
+            let id = id.map_or_else(|| "none".to_owned(), |id| format!("0x{id:0digits$x}"));
             return Err(CodecError::UnknownMessage { id });
         };
         Ok((message, decoder.message(message, checksum)?))

@@ -216,7 +216,11 @@ fn check_shape(
     if fits {
         return;
     }
-    let text = format!("`{}` gives {gives}, the model takes {}", given.name, name_of(takes));
+    let text = format!(
+        "`{}` gives {gives}, the model takes {}",
+        given.name,
+        name_of(takes)
+    );
     if hint.is_empty() {
         errors.add(given.place, text);
     } else {

@@ -69,7 +69,10 @@ impl Word {
         if self.little {
             at.iter_mut().zip(low).for_each(|(to, from)| *to = from);
         } else {
-            at.iter_mut().rev().zip(low).for_each(|(to, from)| *to = from);
+            at.iter_mut()
+                .rev()
+                .zip(low)
+                .for_each(|(to, from)| *to = from);
         }
     }
 }
@@ -325,9 +328,7 @@ impl Field {
             Kind::Bcd { size, .. } | Kind::Text { size, .. } | Kind::Bytes { size, .. } => {
                 size.fixed()
             }
-            Kind::Array { count, of, .. } => {
-                count.fixed()?.checked_mul(of.field.fixed_size()?)
-            }
+            Kind::Array { count, of, .. } => count.fixed()?.checked_mul(of.field.fixed_size()?),
             Kind::Tlv { .. } => None,
             Kind::Group(fields) => fields.iter().map(Self::fixed_size).sum(),
         }

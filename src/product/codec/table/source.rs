@@ -17,7 +17,17 @@ pub(super) type Place = Range<usize>;
 /// Mistakes found so far.
 pub(super) struct Errors<'s> {
     source: &'s str,
-    found: Vec<(usize, LoadError)>,
+    found: Vec<Found>,
+}
+
+/// A mistake whose line and column are not counted yet.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    at: usize,
+    /// Keeps mistakes at one place in the order in which they were found.
+    order: usize,
+    message: String,
+    hint: Option<String>,
 }
 
 impl<'s> Errors<'s> {
@@ -42,27 +52,45 @@ impl<'s> Errors<'s> {
     }
 
     fn push(&mut self, place: &Place, message: String, hint: Option<String>) {
-        let before = self.source.get(..place.start).unwrap_or(self.source);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let error = LoadError {
-            line: count(before.matches('\n').count() + 1),
-            column: count(before.get(line_start..).unwrap_or_default().chars().count() + 1),
+        self.found.push(Found {
+            at: place.start,
+            order: self.found.len(),
             message,
             hint,
-        };
-        self.found.push((place.start, error));
+        });
     }
 
     pub(super) fn count(&self) -> usize {
         self.found.len()
     }
 
-    /// All mistakes in the order of the file.
+    /// All mistakes in the order of the file, each once. One walk over the source counts lines
+    /// and columns for all of them.
     pub(super) fn finish(mut self) -> Vec<LoadError> {
-        self.found.sort_by_key(|(at, _)| *at);
-        self.found.dedup_by(|(_, a), (_, b)| a == b);
-        self.found.into_iter().map(|(_, error)| error).collect()
+        self.found.sort();
+        let mut errors: Vec<LoadError> = Vec::with_capacity(self.found.len());
+        let mut chars = self.source.char_indices().peekable();
+        let (mut line, mut column) = (1_u32, 1_u32);
+        for found in self.found {
+            while let Some((_, c)) = chars.next_if(|(at, _)| *at < found.at) {
+                if c == '\n' {
+                    line = line.saturating_add(1);
+                    column = 1;
+                } else {
+                    column = column.saturating_add(1);
+                }
+            }
+            let error = LoadError {
+                line,
+                column,
+                message: found.message,
+                hint: found.hint,
+            };
+            if errors.last() != Some(&error) {
+                errors.push(error);
+            }
+        }
+        errors
     }
 }
 
@@ -105,7 +133,8 @@ impl<'t, 's> Section<'t, 's> {
 
     /// Where the value of `key` stands, else the table.
     pub(super) fn place_of(&self, key: &str) -> Place {
-        self.raw(key).map_or_else(|| self.place.clone(), Spanned::span)
+        self.raw(key)
+            .map_or_else(|| self.place.clone(), Spanned::span)
     }
 
     /// Every key with its place and value, in the order of the file.
@@ -260,10 +289,7 @@ pub(super) fn wrong(errors: &mut Errors<'_>, place: &Place, takes: &str, got: &D
     errors.add(place, format!("got {got}, takes {takes}"));
 }
 
-pub(super) fn integer_of(
-    value: &Spanned<DeValue<'_>>,
-    errors: &mut Errors<'_>,
-) -> Option<Integer> {
+pub(super) fn integer_of(value: &Spanned<DeValue<'_>>, errors: &mut Errors<'_>) -> Option<Integer> {
     let DeValue::Integer(integer) = value.get_ref() else {
         wrong(errors, &value.span(), "an integer", value.get_ref());
         return None;

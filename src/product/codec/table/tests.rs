@@ -36,7 +36,10 @@ fn line_of(error: &LoadError) -> String {
 fn load_errors() {
     let dir = root().join("fixtures/codec/load_errors");
     let water = profile_of(&root().join("codecs/water-meter"));
-    let mut paths: Vec<PathBuf> = fs::read_dir(&dir).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> = fs::read_dir(&dir)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     paths.sort();
     assert!(!paths.is_empty());
     let mut failures = Vec::new();
@@ -50,7 +53,11 @@ fn load_errors() {
         };
         let want: Vec<&str> = source.lines().filter(|l| l.starts_with("#! ")).collect();
         if got != want {
-            failures.push(format!("{name}\ngot\n{}\nwant\n{}", got.join("\n"), want.join("\n")));
+            failures.push(format!(
+                "{name}\ngot\n{}\nwant\n{}",
+                got.join("\n"),
+                want.join("\n")
+            ));
         }
     }
     assert!(failures.is_empty(), "\n{}", failures.join("\n\n"));

@@ -1,15 +1,15 @@
 //! Bytes to values, by the program. One pass, every byte read at most twice (checksum and
 //! value), output bounded: the work is linear in the payload whatever its bytes are.
 
+mod tlv;
 mod value;
 
 use serde_json::{Map, Value};
 
 use crate::base::limits::CODEC_OUTPUT_MAX;
 use crate::base::time::Timestamp;
-use crate::product::codec::table::layout::entry_size;
 use crate::product::codec::table::program::{
-    Bit, Case, Checksum, Field, Kind, Meaning, Message, Program, REFERENCES_MAX, Role, Size, Word,
+    Bit, Checksum, Field, Kind, Meaning, Message, Program, REFERENCES_MAX, Role, Size, Word,
 };
 use crate::product::codec::text::hex;
 use crate::product::codec::{CodecError, TraceEntry};
@@ -234,10 +234,12 @@ impl<'a, 't> Decoder<'a, 't> {
     fn retrace(&mut self, from: usize, outer: &str) {
         if let Some(trace) = self.trace.as_deref_mut() {
             for entry in trace.iter_mut().skip(from) {
-                entry.field = match entry.field.is_empty() {
-                    true => outer.to_owned(),
-                    false => format!("{outer}.{}", entry.field),
+                let dot = if entry.field.starts_with('[') {
+                    ""
+                } else {
+                    "."
                 };
+                entry.field = format!("{outer}{dot}{}", entry.field);
             }
         }
     }
@@ -437,7 +439,9 @@ impl<'a, 't> Decoder<'a, 't> {
             Size::Prefixed(word) => self.word(word, field)?,
             Size::Stored(slot) => self.kept.get(slot).copied().unwrap_or_default(),
         };
-        let need = usize::try_from(number).unwrap_or(usize::MAX).saturating_mul(of);
+        let need = usize::try_from(number)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(of);
         if need > self.left() {
             return Err(CodecError::Truncated {
                 field: field.to_owned(),
@@ -447,84 +451,6 @@ impl<'a, 't> Decoder<'a, 't> {
             });
         }
         Ok(need / of.max(1))
-    }
-
-    fn tlv(&mut self, field: &Field, maps: &mut [Map<String, Value>]) -> Outcome<()> {
-        let Kind::Tlv {
-            tag,
-            len,
-            skip_unknown,
-            cases,
-        } = &field.kind
-        else {
-            return Ok(());
-        };
-        let mut seen = 0_u128;
-        // Fewer bytes than an entry takes belong to what follows, or are left over.
-        let least = entry_size(field).max(1);
-        while self.left() >= least {
-            let from = self.at;
-            let code = self.word(*tag, &field.label)?;
-            let outer = self.end;
-            if let Some(len) = len {
-                let bytes = self.len(Size::Prefixed(*len), 1, &field.label)?;
-                self.end = self.at + bytes;
-            }
-            let place = cases.iter().position(|case| case.tag == code);
-            let known = place.and_then(|at| Some((at, cases.get(at)?)));
-            match known {
-                Some((at, case)) => {
-                    let mark = 1_u128 << at;
-                    if seen & mark != 0 && !case.many {
-                        let reason = format!("tag {code:#x} comes twice");
-                        return Err(field_error(&field.label, reason));
-                    }
-                    seen |= mark;
-                    self.note(from, "tag", || Value::from(code));
-                    self.case(case, maps)?;
-                    if len.is_some() {
-                        self.finish_region()?;
-                    }
-                }
-                None if *skip_unknown => {
-                    self.at = self.end;
-                    self.note(from, "skipped", || Value::from(code));
-                }
-                None => {
-                    let reason = format!("has no case for tag {code:#x}");
-                    return Err(field_error(&field.label, reason));
-                }
-            }
-            self.end = outer;
-        }
-        Ok(())
-    }
-
-    fn case(&mut self, case: &Case, maps: &mut [Map<String, Value>]) -> Outcome<()> {
-        let [field] = case.fields.as_slice() else {
-            return self.list(&case.fields, maps);
-        };
-        if !case.many {
-            return self.field(field, maps);
-        }
-        let (from, start) = (self.at, self.traced());
-        let value = self.value(field)?;
-        self.spend("", &value)?;
-        if is_leaf(&field.kind) {
-            self.note(from, &field.label, || value.clone());
-        } else {
-            self.retrace(start, &field.label);
-        }
-        let Some(map) = maps.get_mut(field.slot) else {
-            return Ok(());
-        };
-        match map.get_mut(&field.label) {
-            Some(Value::Array(values)) => values.push(value),
-            _ => {
-                self.put(maps, field.slot, &field.label, Value::Array(vec![value]))?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -51,10 +51,11 @@ impl Decoder<'_, '_> {
             Kind::Array { count, max, of } => self.array(field, *count, *max, of),
             Kind::Group(fields) => {
                 let mut maps = [Map::new()];
-                self.list(fields, &mut maps).map_err(|e| match field.named {
-                    true => within(label, e),
-                    false => e,
-                })?;
+                self.list(fields, &mut maps)
+                    .map_err(|e| match field.named {
+                        true => within(label, e),
+                        false => e,
+                    })?;
                 let [map] = maps;
                 Ok(Value::Object(map))
             }
@@ -64,9 +65,7 @@ impl Decoder<'_, '_> {
                 let [map] = maps;
                 Ok(Value::Object(map))
             }
-            Kind::Id(word) | Kind::Bits { word, .. } => {
-                self.word(*word, label).map(Value::from)
-            }
+            Kind::Id(word) | Kind::Bits { word, .. } => self.word(*word, label).map(Value::from),
         }
     }
 
@@ -84,6 +83,9 @@ impl Decoder<'_, '_> {
             false => self.len(count, of.min.max(1), label)?,
         };
         let mut items = Vec::with_capacity(count.min(self.left()));
+        if self.trace.is_none() && max.is_none() {
+            self.integers(label, count, to_the_end, of, &mut items)?;
+        }
         while match to_the_end {
             true => self.left() > 0,
             false => items.len() < count,
@@ -107,6 +109,40 @@ impl Decoder<'_, '_> {
             items.push(value);
         }
         Ok(Value::Array(items))
+    }
+
+    /// The short way for integers that are all there, as interval readings are: the bytes are
+    /// taken once. Anything else is left to the long way, which names what is wrong.
+    fn integers(
+        &mut self,
+        label: &str,
+        count: usize,
+        to_the_end: bool,
+        of: &Element,
+        items: &mut Vec<Value>,
+    ) -> Outcome<()> {
+        let Kind::Int {
+            word,
+            signed: is_signed,
+            meaning,
+            ..
+        } = &of.field.kind
+        else {
+            return Ok(());
+        };
+        let len = count.saturating_mul(word.bytes);
+        if len > self.left() || (to_the_end && len != self.left()) {
+            return Ok(());
+        }
+        for chunk in self.take(len, label)?.chunks_exact(word.bytes) {
+            let raw = word.read(chunk);
+            let number = signed(raw, word.bytes * 8, *is_signed);
+            let value = meant(label, meaning, number, raw)
+                .map_err(|e| renamed(&format!("{label}[{}]", items.len()), e))?;
+            self.spend("", &value)?;
+            items.push(value);
+        }
+        Ok(())
     }
 
     /// The array's own name is put in front when the array is complete.
@@ -192,7 +228,10 @@ impl Decoder<'_, '_> {
 }
 
 /// An error of an element, under the element's own place.
-fn renamed(place: &str, error: crate::product::codec::CodecError) -> crate::product::codec::CodecError {
+fn renamed(
+    place: &str,
+    error: crate::product::codec::CodecError,
+) -> crate::product::codec::CodecError {
     use crate::product::codec::CodecError as E;
     match error {
         E::Field { reason, .. } => field_error(place, reason),
@@ -233,12 +272,19 @@ pub(super) fn meant(label: &str, meaning: &Meaning, number: i128, raw: u64) -> O
 }
 
 fn scaled(label: &str, scale: &Scale, number: i128) -> Outcome<Value> {
+    // Decimal places alone need no arithmetic, and are what most fields have.
+    if scale.mul == 1 && scale.add == 0 {
+        return Ok(json(number, scale.places));
+    }
     let exact = number
         .checked_mul(scale.mul)
         .and_then(|n| n.checked_add(scale.add));
     match exact {
         Some(exact) => Ok(json(exact, scale.places)),
-        None => Err(field_error(label, format!("is too large to scale: {number}"))),
+        None => Err(field_error(
+            label,
+            format!("is too large to scale: {number}"),
+        )),
     }
 }
 

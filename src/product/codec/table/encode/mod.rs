@@ -262,9 +262,7 @@ impl Encoder {
                 self.word(*word, raw)
             }
             Kind::Float { word, .. } => self.word(*word, float_bits(label, value, *word)?),
-            Kind::Unix { word, ms } => {
-                self.word(*word, value::time_raw(label, value, *word, *ms)?)
-            }
+            Kind::Unix { word, ms } => self.word(*word, value::time_raw(label, value, *word, *ms)?),
             Kind::Bcd { size, .. } | Kind::Text { size, .. } | Kind::Bytes { size, .. } => {
                 let bytes = text_bytes(label, value, &field.kind)?;
                 self.sized(*size, &bytes, label)
@@ -308,7 +306,11 @@ impl Encoder {
             return Err(field_error(label, "takes a list"));
         };
         if max.is_some_and(|max| items.len() > max) {
-            let reason = format!("has {} entries, takes at most {}", items.len(), max.unwrap_or(0));
+            let reason = format!(
+                "has {} entries, takes at most {}",
+                items.len(),
+                max.unwrap_or(0)
+            );
             return Err(field_error(label, reason));
         }
         match count {
@@ -345,7 +347,9 @@ impl Encoder {
                 continue;
             }
             let [member] = case.fields.as_slice() else {
-                self.entry((*tag, *len), case, field, |e| e.list(&case.fields, paras, 0))?;
+                self.entry((*tag, *len), case, field, |e| {
+                    e.list(&case.fields, paras, 0)
+                })?;
                 continue;
             };
             if !case.many {

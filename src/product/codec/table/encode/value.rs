@@ -20,7 +20,12 @@ pub(super) fn raw_of(
     let number = match meaning {
         Meaning::Bool => match value {
             Value::Bool(flag) => return Ok(u64::from(*flag)),
-            _ => return Err(field_error(label, format!("is {value}, takes true or false"))),
+            _ => {
+                return Err(field_error(
+                    label,
+                    format!("is {value}, takes true or false"),
+                ));
+            }
         },
         Meaning::Enum(table) => {
             let code = value.as_str().and_then(|name| table.code(name));
@@ -50,7 +55,10 @@ fn unscaled(label: &str, value: &Value, scale: &Scale) -> Outcome<i128> {
     };
     let raw = number.unscale(scale.scale, scale.offset, scale.dec);
     let wrong = || {
-        let step = format!("steps of {}", Decimal::new(scale.scale.mantissa(), scale.scale.places() + scale.dec));
+        let step = format!(
+            "steps of {}",
+            Decimal::new(scale.scale.mantissa(), scale.scale.places() + scale.dec)
+        );
         field_error(label, format!("is {number}, takes {step}"))
     };
     raw.ok_or_else(wrong)
@@ -66,7 +74,11 @@ fn fit(label: &str, number: i128, bits: usize, signed: bool) -> Outcome<u64> {
         return Err(field_error(label, reason));
     }
     // Two's complement within the field's own bits.
-    let raw = if number < 0 { number + (1_i128 << bits) } else { number };
+    let raw = if number < 0 {
+        number + (1_i128 << bits)
+    } else {
+        number
+    };
     u64::try_from(raw).map_err(|_| field_error(label, format!("is {number}, out of range")))
 }
 
@@ -124,9 +136,8 @@ pub(super) fn text_bytes(label: &str, value: &Value, kind: &Kind) -> Outcome<Vec
             let mut bytes = text.as_bytes().to_vec();
             if let Size::Fixed(len) = size {
                 if bytes.len() > *len || bytes.last() == Some(&0) {
-                    let reason = format!(
-                        "is {value}, takes at most {len} bytes that don't end in a zero"
-                    );
+                    let reason =
+                        format!("is {value}, takes at most {len} bytes that don't end in a zero");
                     return Err(field_error(label, reason));
                 }
                 bytes.resize(*len, 0);

@@ -1,19 +1,15 @@
 //! The types of fields and the keys of each.
 
-use crate::product::codec::table::field::{ALL_KEYS, Reader, Scope, Stand, Type, little};
 use crate::base::limits::BODY_MAX;
 use crate::product::codec::table::field::DEPTH_MAX;
+use crate::product::codec::table::field::{Reader, Scope, Stand, Type, little};
 use crate::product::codec::table::program::{
-    Bit, Case, Direction, Element, Field, Kind, Meaning, Role, Size, Word,
+    Case, Direction, Element, Field, Kind, Meaning, Role, Size, Word,
 };
 use crate::product::codec::table::source::{Section, closest, integer_key, integer_of};
 use crate::product::codec::text;
 use toml::de::DeValue;
 
-const BIT_KEYS: [&str; 13] = [
-    "n", "at", "w", "signed", "service", "enum", "other", "dec", "scale", "offset", "const", "as",
-    "result",
-];
 const CASES_MAX: usize = 128;
 
 impl Reader<'_, '_> {
@@ -69,7 +65,8 @@ impl Reader<'_, '_> {
                 let ms = section.bounded(self.errors, "dec", 3..=3).is_some();
                 if ms && bytes != 8 {
                     let place = section.place_of("dec");
-                    self.errors.add(&place, "milliseconds since 1970 need unix64");
+                    self.errors
+                        .add(&place, "milliseconds since 1970 need unix64");
                 }
                 Some(Kind::Unix {
                     word: word(bytes),
@@ -153,7 +150,8 @@ impl Reader<'_, '_> {
             return self.size(section, scope, "len", is_little);
         };
         if constant.is_empty() {
-            self.errors.add(&section.place_of("const"), "`const` is empty");
+            self.errors
+                .add(&section.place_of("const"), "`const` is empty");
             return None;
         }
         match section.raw("len") {
@@ -161,7 +159,10 @@ impl Reader<'_, '_> {
             Some(_) => match self.size(section, scope, "len", is_little)? {
                 Size::Fixed(n) if n == constant.len() => Some(Size::Fixed(n)),
                 _ => {
-                    let message = format!("`const` is {} bytes long, `len` must be too", constant.len());
+                    let message = format!(
+                        "`const` is {} bytes long, `len` must be too",
+                        constant.len()
+                    );
                     self.errors.add(&section.place_of("len"), message);
                     None
                 }
@@ -169,12 +170,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn bytes(
-        &mut self,
-        section: &Section<'_, '_>,
-        scope: &Scope,
-        is_little: bool,
-    ) -> Option<Kind> {
+    fn bytes(&mut self, section: &Section<'_, '_>, scope: &Scope, is_little: bool) -> Option<Kind> {
         let base64 = match section.text(self.errors, "enc") {
             None | Some(("hex", _)) => false,
             Some(("base64", _)) => true,
@@ -232,6 +228,7 @@ impl Reader<'_, '_> {
         let min = field.min_size();
         let unfit = match &field.kind {
             Kind::Bits { .. } => Some("bits stand in a group: of = { fields = [...] }"),
+            _ if field.named => Some("an element has no name of its own: leave out `n`"),
             Kind::Tlv { .. } => Some("a tlv loop has no end inside an array"),
             _ if field.role != Role::Value => Some("an element is a value"),
             _ if field.optional => Some("an element cannot be optional"),
@@ -247,12 +244,7 @@ impl Reader<'_, '_> {
         Some(Kind::Array { count, max, of })
     }
 
-    fn group(
-        &mut self,
-        section: &Section<'_, '_>,
-        scope: &mut Scope,
-        named: bool,
-    ) -> Option<Kind> {
+    fn group(&mut self, section: &Section<'_, '_>, scope: &mut Scope, named: bool) -> Option<Kind> {
         if !section.has("fields") {
             self.errors.add(&section.place, "a group needs `fields`");
             return None;
@@ -263,19 +255,19 @@ impl Reader<'_, '_> {
             self.errors.add(&place, "a group needs at least one field");
             return None;
         }
-        // A nameless group of a TLV case stands for its fields: they keep their service.
-        let flat = !named && !self.nested;
-        if flat {
-            let mut own = Scope {
-                taken: std::mem::take(&mut scope.taken),
-                ..Scope::default()
-            };
-            let fields = self.list(items, &mut own, Stand::List);
-            scope.taken = own.taken;
-            return Some(Kind::Group(fields));
+        // A nameless group of a TLV case stands for its fields: they keep their service, and
+        // their names are names of the list around it.
+        let mut own = Scope::default();
+        let was_nested = self.nested;
+        if named {
+            self.nested = true;
+        } else {
+            own.taken = std::mem::take(&mut scope.taken);
         }
-        let was_nested = std::mem::replace(&mut self.nested, true);
-        let fields = self.list(items, &mut Scope::default(), Stand::List);
+        let fields = self.list(items, &mut own, Stand::List);
+        if !named {
+            scope.taken = own.taken;
+        }
         self.nested = was_nested;
         Some(Kind::Group(fields))
     }
@@ -398,104 +390,5 @@ impl Reader<'_, '_> {
             field => vec![field],
         };
         Some(Case { tag, many, fields })
-    }
-
-    fn bits(
-        &mut self,
-        section: &Section<'_, '_>,
-        scope: &mut Scope,
-        word: Word,
-    ) -> Option<Kind> {
-        if !section.has("bits") {
-            self.errors
-                .add(&section.place, "a bits field needs `bits`: a list of { n, at, w }");
-            return None;
-        }
-        let (items, _) = section.list(self.errors, "bits")?;
-        let mut bits: Vec<Bit> = Vec::with_capacity(items.len());
-        let mut taken = 0_u64;
-        for item in items {
-            let Some(bit) = Section::of(item, self.errors) else {
-                continue;
-            };
-            let Some(bit) = self.bit(&bit, section, scope, word) else {
-                continue;
-            };
-            let mine = bit.mask() << bit.at;
-            if taken & mine != 0 {
-                let clash = bits.iter().find(|b| (b.mask() << b.at) & mine != 0);
-                let other = clash.map_or("another", |b| b.label.as_str());
-                let message = format!("bits of `{}` overlap those of `{other}`", bit.label);
-                self.errors.add(&bit.place, message);
-            }
-            taken |= mine;
-            bits.push(bit);
-        }
-        if items.is_empty() {
-            let place = section.place_of("bits");
-            self.errors.add(&place, "`bits` is empty");
-        }
-        Some(Kind::Bits { word, bits })
-    }
-
-    fn bit(
-        &mut self,
-        section: &Section<'_, '_>,
-        parent: &Section<'_, '_>,
-        scope: &mut Scope,
-        word: Word,
-    ) -> Option<Bit> {
-        section.allow(self.errors, "a bit field", &BIT_KEYS, &ALL_KEYS);
-        let total = word.bytes * 8;
-        let last = i128::try_from(total).unwrap_or(64) - 1;
-        if !section.has("at") {
-            self.errors
-                .add(&section.place, "a bit field needs `at`, counted from the lowest bit");
-        }
-        let at = section.bounded(self.errors, "at", 0..=last);
-        let width = match section.has("w") {
-            true => section.bounded(self.errors, "w", 1..=last + 1)?,
-            false => 1,
-        };
-        let at = at?;
-        if at + width > total {
-            let message = format!("bits {at} to {} lie outside the {total} bits", at + width - 1);
-            self.errors.add(&section.place, message);
-            return None;
-        }
-        let signed = section.flag(self.errors, "signed").unwrap_or(false);
-        let name = section.name(self.errors, "n");
-        let named = name.as_ref().map(|(n, p)| (*n, p));
-        let plain = if named.is_none() || section.has("const") {
-            Role::Padding
-        } else {
-            Role::Value
-        };
-        let of_type = Type::Int {
-            bytes: word.bytes,
-            signed,
-        };
-        let mut role = self.special_role(section, of_type, plain, Stand::List)?;
-        let store = self.store(section, scope, named, &mut role, of_type);
-        let of = if section.has("service") { section } else { parent };
-        let slot = self.slot(of, role, false);
-        if let Some((name, place)) = named {
-            self.claim(scope, slot, name, place);
-        }
-        let flag = width == 1 && role != Role::Length;
-        let plain = if flag { Meaning::Bool } else { Meaning::Number };
-        let max = if width >= 64 { u64::MAX } else { (1 << width) - 1 };
-        Some(Bit {
-            label: named.map_or_else(|| format!("bit {at}"), |(name, _)| name.to_owned()),
-            role,
-            slot,
-            store,
-            at,
-            width,
-            signed,
-            meaning: self.meaning(section, width, signed, plain),
-            constant: self.constant(section, max),
-            place: section.place.clone(),
-        })
     }
 }

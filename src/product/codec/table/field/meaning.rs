@@ -63,7 +63,8 @@ impl Reader<'_, '_> {
         }
         let places = (dec + scale.places()).max(offset.places());
         if places > PLACES_MAX {
-            let message = format!("the value has {places} decimal places, takes at most {PLACES_MAX}");
+            let message =
+                format!("the value has {places} decimal places, takes at most {PLACES_MAX}");
             self.errors.add(&section.place, message);
             return None;
         }
@@ -97,8 +98,10 @@ impl Reader<'_, '_> {
         let Some(value) = section.raw("enum") else {
             if section.has("other") {
                 let place = section.place_of("other");
-                self.errors
-                    .add(&place, "`other` names the other codes of an `enum`: there is none");
+                self.errors.add(
+                    &place,
+                    "`other` names the other codes of an `enum`: there is none",
+                );
             }
             return None;
         };
@@ -112,7 +115,11 @@ impl Reader<'_, '_> {
         let other = section
             .name(self.errors, "other")
             .map(|(name, place)| (name.to_owned(), place));
-        let max = if bits >= 64 { u64::MAX } else { (1 << bits) - 1 };
+        let max = if bits >= 64 {
+            u64::MAX
+        } else {
+            (1 << bits) - 1
+        };
         self.check_entries(&entries, max, bits);
         if let (Direction::Down, Some((_, place))) = (self.direction, &other) {
             let message = "`other` has no code that a command could send";
@@ -120,11 +127,14 @@ impl Reader<'_, '_> {
         }
         let first = entries.first().map(|(code, ..)| *code);
         let Some(first) = first else {
-            self.errors.add(&value.span(), "`enum` is empty, takes at least one name");
+            self.errors
+                .add(&value.span(), "`enum` is empty, takes at least one name");
             return None;
         };
-        let mut labels: Vec<(u64, String)> =
-            entries.into_iter().map(|(code, label, _)| (code, label)).collect();
+        let mut labels: Vec<(u64, String)> = entries
+            .into_iter()
+            .map(|(code, label, _)| (code, label))
+            .collect();
         labels.sort();
         Some(EnumTable {
             labels,
@@ -133,10 +143,7 @@ impl Reader<'_, '_> {
         })
     }
 
-    fn entries(
-        &mut self,
-        value: &toml::Spanned<DeValue<'_>>,
-    ) -> Option<Vec<(u64, String, Place)>> {
+    fn entries(&mut self, value: &toml::Spanned<DeValue<'_>>) -> Option<Vec<(u64, String, Place)>> {
         let mut entries = Vec::new();
         match value.get_ref() {
             DeValue::Array(items) => {
@@ -153,7 +160,8 @@ impl Reader<'_, '_> {
                 let section = Section::of(value, self.errors)?;
                 for (key, place, item) in section.entries() {
                     let Some(code) = integer_key(key) else {
-                        let message = format!("{key:?} is no code, takes numbers such as 5 or 0x05");
+                        let message =
+                            format!("{key:?} is no code, takes numbers such as 5 or 0x05");
                         self.errors.add(&place, message);
                         continue;
                     };
@@ -187,7 +195,8 @@ impl Reader<'_, '_> {
                 self.errors.add(place, "the name is empty");
             }
             if earlier.iter().any(|(c, ..)| c == code) {
-                self.errors.add(place, format!("code {code} is there already"));
+                self.errors
+                    .add(place, format!("code {code} is there already"));
             }
             if self.direction == Direction::Down && earlier.iter().any(|(_, l, _)| l == label) {
                 let message = format!("{label:?} is there already: a command could send either");
@@ -209,5 +218,4 @@ impl Reader<'_, '_> {
             }
         }
     }
-
 }

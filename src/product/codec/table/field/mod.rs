@@ -3,25 +3,26 @@
 //! Each type takes its own keys, and a key that it does not take is a mistake with its place.
 //! What needs several fields at once (order, sizes, replies) is checked in `layout`.
 
+mod bits;
 mod kinds;
 mod meaning;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::product::codec::table::program::{
-    Direction, Field, REFERENCES_MAX, Role, Word,
-};
+use crate::product::codec::table::program::{Direction, Field, REFERENCES_MAX, Role, Word};
 use crate::product::codec::table::source::{Errors, Place, Section, closest};
 
 /// Groups, arrays and TLV loops inside each other.
 const DEPTH_MAX: usize = 6;
+/// Fields of one list.
+const FIELDS_MAX: usize = 512;
 
 /// Every key that some field takes.
 pub(super) const ALL_KEYS: [&str; 29] = [
-    "n", "t", "at", "w", "signed", "service", "optional", "endian", "as", "dec", "scale",
-    "offset", "enum", "other", "const", "auto", "match", "result", "len", "enc", "count", "of",
-    "max", "tag", "unknown", "bits", "cases", "fields", "many",
+    "n", "t", "at", "w", "signed", "service", "optional", "endian", "as", "dec", "scale", "offset",
+    "enum", "other", "const", "auto", "match", "result", "len", "enc", "count", "of", "max", "tag",
+    "unknown", "bits", "cases", "fields", "many",
 ];
 
 /// What all fields of one message share while they are read.
@@ -185,6 +186,11 @@ impl Reader<'_, '_> {
         scope: &mut Scope,
         stand: Stand,
     ) -> Vec<Field> {
+        if let Some(extra) = items.get(FIELDS_MAX) {
+            let message = format!("a list takes at most {FIELDS_MAX} fields");
+            self.errors.add(&extra.span(), message);
+            return Vec::new();
+        }
         self.note_references(items, scope);
         let mut fields = Vec::with_capacity(items.len());
         for item in items {
@@ -378,7 +384,8 @@ impl Reader<'_, '_> {
             }
         };
         if self.direction != Direction::Up || self.nested {
-            let message = format!("`as = {text:?}` belongs to a field of a message with dir = \"up\"");
+            let message =
+                format!("`as = {text:?}` belongs to a field of a message with dir = \"up\"");
             self.errors.add(place, message);
         }
         Some(role)
@@ -397,9 +404,11 @@ impl Reader<'_, '_> {
         if !scope.referenced.iter().any(|r| r == name) {
             return None;
         }
-        let plain = !["dec", "scale", "offset", "enum", "as", "const", "auto", "match", "result"]
-            .iter()
-            .any(|key| section.has(key));
+        let plain = ![
+            "dec", "scale", "offset", "enum", "as", "const", "auto", "match", "result",
+        ]
+        .iter()
+        .any(|key| section.has(key));
         let optional = section.flag(self.errors, "optional") == Some(true);
         if !matches!(of_type, Type::Int { signed: false, .. }) || !plain || optional {
             let message = format!(
