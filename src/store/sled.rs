@@ -254,7 +254,9 @@ fn drop_quietly(open: Option<Open>) {
     }
     for _ in 0..DROP_TRIES {
         if rustix::fs::flock(&log, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            return; // and the lock goes with `log`
+            // Closing the file would do, were there no child process with a copy of it.
+            drop(rustix::fs::flock(&log, FlockOperation::Unlock));
+            return;
         }
         std::thread::sleep(Duration::from_millis(1));
     }
