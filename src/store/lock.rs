@@ -45,7 +45,9 @@ impl DataLock {
 impl Drop for DataLock {
     /// Closing the file would do, were there no child process with a copy of it.
     fn drop(&mut self) {
-        drop(rustix::fs::flock(&self.file, FlockOperation::Unlock));
+        if let Err(e) = rustix::fs::flock(&self.file, FlockOperation::Unlock) {
+            tracing::warn!(error = %e, "the lock of the data directory stays until exit");
+        }
     }
 }
 

@@ -22,15 +22,14 @@ use sled::{Db, IVec, Mode};
 
 use super::kv::{Kv, KvStore, Order, Visit, Writes};
 use super::{StoreError, StoreSettings};
-use crate::base::time::Clock;
 
 /// A store in a directory.
 pub type SledStore = KvStore<Sled>;
 
 impl SledStore {
     /// Opens or creates the store in this directory.
-    pub fn open(path: &Path, settings: &StoreSettings, clock: Clock) -> Result<Self, StoreError> {
-        Self::start(Sled::open(path, settings)?, settings, clock)
+    pub fn open(path: &Path, settings: &StoreSettings) -> Result<Self, StoreError> {
+        Self::start(Sled::open(path, settings)?, settings)
     }
 }
 
@@ -253,9 +252,10 @@ fn drop_quietly(open: Option<Open>) {
         );
     }
     for _ in 0..DROP_TRIES {
-        if rustix::fs::flock(&log, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            // Closing the file would do, were there no child process with a copy of it.
-            drop(rustix::fs::flock(&log, FlockOperation::Unlock));
+        // Closing the file would unlock it, were there no child process with a copy of it.
+        let free = rustix::fs::flock(&log, FlockOperation::NonBlockingLockExclusive)
+            .and_then(|()| rustix::fs::flock(&log, FlockOperation::Unlock));
+        if free.is_ok() {
             return;
         }
         std::thread::sleep(Duration::from_millis(1));
