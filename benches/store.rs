@@ -56,13 +56,18 @@ fn main() {
     let store = open();
     println!("open: {:?}", begun.elapsed());
     let begun = Instant::now();
+    let cpu = cpu_time("");
     let mut seen = 0_u64;
     let mut count = |_: DeviceRecord, _: Option<StateRecord>| {
         seen += 1;
         ControlFlow::Continue(())
     };
     store.each_device(&mut count).unwrap();
-    println!("each_device, {seen} devices: {:?}", begun.elapsed());
+    let cpu = cpu_time("") - cpu;
+    println!(
+        "each_device, {seen} devices: {:?}, cpu {cpu:?}",
+        begun.elapsed()
+    );
     let size = strait::store::kv::Kv::size_bytes(store.engine()).unwrap();
     println!("size on disk: {} MB", size / 1_000_000);
 }

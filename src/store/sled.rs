@@ -98,6 +98,11 @@ impl Sled {
         }
     }
 
+    fn swap(&self, new: Option<Open>) -> Option<Open> {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *open, new)
+    }
+
     fn free_bytes(&self) -> Result<u64, StoreError> {
         let stat = rustix::fs::statvfs(&self.path)
             .map_err(|e| StoreError::Io(format!("{}: {e}", self.path.display())))?;
@@ -208,10 +213,11 @@ impl Kv for Sled {
     }
 
     fn recover(&self) -> Result<(), StoreError> {
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        drop_quietly(open.take());
+        drop_quietly(self.swap(None));
         self.room(ROOM_MIN)?;
-        *open = Some(Open::new(&self.path, self.cache_bytes)?);
+        // Reads fail meanwhile, and don't wait.
+        let open = Open::new(&self.path, self.cache_bytes)?;
+        self.swap(Some(open));
         Ok(())
     }
 
@@ -226,8 +232,7 @@ impl Kv for Sled {
     }
 
     fn close(&self) {
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        drop_quietly(open.take());
+        drop_quietly(self.swap(None));
     }
 
     fn place(&self) -> String {

@@ -153,39 +153,23 @@ impl<E: Kv> Committer<E> {
                 Job::Commit { plan, .. } => shared.engine.admit(plan.bytes),
                 Job::Reserve { .. } | Job::Delete { .. } => shared.engine.ready(),
             };
-            match (job, room) {
-                (job, Err(e)) => job.refuse(e),
-                (Job::Commit { plan, done }, Ok(())) => match draft.add(*plan) {
-                    Ok(()) => waiting.push(Waiting::Commit(done, Ok(()))),
-                    Err(StepError::Conflict(guard)) => {
-                        waiting.push(Waiting::Commit(done, Err(CommitError::Conflict(guard))));
-                    }
-                    Err(StepError::Engine(e)) => {
-                        resolve(done, Err(e.clone().into()));
-                        broken = Some(e);
-                    }
-                },
-                (Job::Reserve { done }, Ok(())) => {
-                    reserve = true;
-                    waiting.push(Waiting::Other(done));
-                }
-                (Job::Delete { keys, done }, Ok(())) => {
-                    match keys.into_iter().try_for_each(|key| draft.remove(key)) {
-                        Ok(()) => waiting.push(Waiting::Other(done)),
-                        Err(e) => {
-                            tell(&done, Err(e.clone()));
-                            broken = Some(e);
-                        }
-                    }
-                }
+            if let Err(e) = room {
+                job.refuse(e);
+                continue;
+            }
+            reserve |= matches!(job, Job::Reserve { .. });
+            match take(&mut draft, job) {
+                Ok(taken) => waiting.push(taken),
+                Err(e) => broken = Some(e),
             }
         }
         let mut writes = std::mem::take(&mut draft.writes);
         if let Some(e) = broken {
-            // A damaged row stays damaged; reopening the engine can't help.
+            // A damaged row stays damaged: opening the engine anew can't help, and the other
+            // commits of the batch may try again.
             let serves = matches!(e, StoreError::Corrupt { .. });
             self.forget(before);
-            answer(waiting, Some(&e));
+            answer(waiting, Some(&StoreError::Io(e.to_string())));
             return serves;
         }
         if writes.is_empty() && !reserve {
@@ -319,6 +303,34 @@ impl<E: Kv> Committer<E> {
             .last_event
             .store(self.counters.position, Ordering::SeqCst);
         Ok(())
+    }
+}
+
+/// Takes one job into the batch. `Err`: the engine failed, and the batch is spoilt.
+fn take<E: Kv>(draft: &mut Draft<'_, E>, job: Job) -> Result<Waiting, StoreError> {
+    match job {
+        Job::Commit { plan, done } => {
+            let result = match draft.add(*plan) {
+                Ok(()) => Ok(()),
+                Err(StepError::Conflict(guard)) => Err(CommitError::Conflict(guard)),
+                Err(StepError::Damaged(e)) => Err(e.into()),
+                Err(StepError::Engine(e)) => {
+                    resolve(done, Err(e.clone().into()));
+                    return Err(e);
+                }
+            };
+            Ok(Waiting::Commit(done, result))
+        }
+        Job::Reserve { done } => Ok(Waiting::Other(done)),
+        Job::Delete { keys, done } => {
+            match keys.into_iter().try_for_each(|key| draft.remove(key)) {
+                Ok(()) => Ok(Waiting::Other(done)),
+                Err(e) => {
+                    tell(&done, Err(e.clone()));
+                    Err(e)
+                }
+            }
+        }
     }
 }
 

@@ -227,3 +227,32 @@ fn unfinished_import_is_refused() {
     let opened = KvStore::start(engine, &StoreSettings::default());
     assert!(matches!(opened, Err(StoreError::Corrupt { .. })));
 }
+
+/// A damaged row fails the commits that need it, and nobody else's.
+#[test]
+fn damaged_row_concerns_its_device_alone() {
+    let engine = Memory::default();
+    let store = MemoryStore::over(engine.clone());
+    write(
+        &store,
+        vec![put_state("good", state(1)), put_state("bad", state(1))],
+    );
+    drop(store);
+    let mut writes = Writes::new();
+    writes.insert(keys::state(&device_id("bad")), Some(vec![1, 0xff]));
+    engine.apply(&writes).unwrap();
+    let store = MemoryStore::over(engine);
+    store.faults().hold();
+    let next = |id: &str| {
+        store.commit(Commit {
+            guards: vec![Guard::StateVersion(device_id(id), 1)],
+            changes: vec![put_state(id, state(2))],
+        })
+    };
+    let (bad, good) = (next("bad"), next("good"));
+    store.faults().release();
+    assert_eq!(kind(bad.wait()), "corrupt");
+    assert_eq!(kind(good.wait()), "fine");
+    assert!(store.state(&device_id("bad")).is_err());
+    assert_eq!(store.health(), Health::Ready);
+}
