@@ -22,15 +22,14 @@ use sled::{Db, IVec, Mode};
 
 use super::kv::{Kv, KvStore, Order, Visit, Writes};
 use super::{StoreError, StoreSettings};
-use crate::base::time::Clock;
 
 /// A store in a directory.
 pub type SledStore = KvStore<Sled>;
 
 impl SledStore {
     /// Opens or creates the store in this directory.
-    pub fn open(path: &Path, settings: &StoreSettings, clock: Clock) -> Result<Self, StoreError> {
-        Self::start(Sled::open(path, settings)?, settings, clock)
+    pub fn open(path: &Path, settings: &StoreSettings) -> Result<Self, StoreError> {
+        Self::start(Sled::open(path, settings)?, settings)
     }
 }
 
@@ -97,6 +96,11 @@ impl Sled {
                 panic_text(&*panic)
             ))),
         }
+    }
+
+    fn swap(&self, new: Option<Open>) -> Option<Open> {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *open, new)
     }
 
     fn free_bytes(&self) -> Result<u64, StoreError> {
@@ -209,10 +213,11 @@ impl Kv for Sled {
     }
 
     fn recover(&self) -> Result<(), StoreError> {
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        drop_quietly(open.take());
+        drop_quietly(self.swap(None));
         self.room(ROOM_MIN)?;
-        *open = Some(Open::new(&self.path, self.cache_bytes)?);
+        // Reads fail meanwhile, and don't wait.
+        let open = Open::new(&self.path, self.cache_bytes)?;
+        self.swap(Some(open));
         Ok(())
     }
 
@@ -227,8 +232,7 @@ impl Kv for Sled {
     }
 
     fn close(&self) {
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        drop_quietly(open.take());
+        drop_quietly(self.swap(None));
     }
 
     fn place(&self) -> String {
@@ -253,8 +257,11 @@ fn drop_quietly(open: Option<Open>) {
         );
     }
     for _ in 0..DROP_TRIES {
-        if rustix::fs::flock(&log, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            return; // and the lock goes with `log`
+        // Closing the file would unlock it, were there no child process with a copy of it.
+        let free = rustix::fs::flock(&log, FlockOperation::NonBlockingLockExclusive)
+            .and_then(|()| rustix::fs::flock(&log, FlockOperation::Unlock));
+        if free.is_ok() {
+            return;
         }
         std::thread::sleep(Duration::from_millis(1));
     }

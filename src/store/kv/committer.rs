@@ -17,6 +17,7 @@ use super::plan::Plan;
 use super::reader::{Reader, corrupt};
 use super::{Kv, Order, Shared, Writes, resolve};
 use crate::base::limits::BATCH_MAX;
+use crate::base::time::Clock;
 use crate::store::keys::{self, Meta, Table};
 use crate::store::{CommitError, StoreError};
 
@@ -121,7 +122,7 @@ impl<E: Kv> Committer<E> {
                 bytes = bytes.saturating_add(job.bytes());
                 jobs.push(job);
             }
-            let now_ms = self.shared.clock.now().as_ms();
+            let now_ms = Clock::System.now().as_ms();
             self.shared.batch_since_ms.store(now_ms, Ordering::SeqCst);
             let fine = self.run_batch(jobs);
             self.shared.batch_since_ms.store(0, Ordering::SeqCst);
@@ -152,39 +153,23 @@ impl<E: Kv> Committer<E> {
                 Job::Commit { plan, .. } => shared.engine.admit(plan.bytes),
                 Job::Reserve { .. } | Job::Delete { .. } => shared.engine.ready(),
             };
-            match (job, room) {
-                (job, Err(e)) => job.refuse(e),
-                (Job::Commit { plan, done }, Ok(())) => match draft.add(*plan) {
-                    Ok(()) => waiting.push(Waiting::Commit(done, Ok(()))),
-                    Err(StepError::Conflict(guard)) => {
-                        waiting.push(Waiting::Commit(done, Err(CommitError::Conflict(guard))));
-                    }
-                    Err(StepError::Engine(e)) => {
-                        resolve(done, Err(e.clone().into()));
-                        broken = Some(e);
-                    }
-                },
-                (Job::Reserve { done }, Ok(())) => {
-                    reserve = true;
-                    waiting.push(Waiting::Other(done));
-                }
-                (Job::Delete { keys, done }, Ok(())) => {
-                    match keys.into_iter().try_for_each(|key| draft.remove(key)) {
-                        Ok(()) => waiting.push(Waiting::Other(done)),
-                        Err(e) => {
-                            tell(&done, Err(e.clone()));
-                            broken = Some(e);
-                        }
-                    }
-                }
+            if let Err(e) = room {
+                job.refuse(e);
+                continue;
+            }
+            reserve |= matches!(job, Job::Reserve { .. });
+            match take(&mut draft, job) {
+                Ok(taken) => waiting.push(taken),
+                Err(e) => broken = Some(e),
             }
         }
         let mut writes = std::mem::take(&mut draft.writes);
         if let Some(e) = broken {
-            // A damaged row stays damaged; reopening the engine can't help.
+            // A damaged row stays damaged: opening the engine anew can't help, and the other
+            // commits of the batch may try again.
             let serves = matches!(e, StoreError::Corrupt { .. });
             self.forget(before);
-            answer(waiting, Some(&e));
+            answer(waiting, Some(&StoreError::Io(e.to_string())));
             return serves;
         }
         if writes.is_empty() && !reserve {
@@ -230,10 +215,12 @@ impl<E: Kv> Committer<E> {
                 shared
                     .last_event
                     .store(self.counters.position, Ordering::SeqCst);
+                metrics::counter!("strait_store_batches_total").increment(1);
                 answer(waiting, None);
                 true
             }
             Err(e) => {
+                metrics::counter!("strait_store_failed_batches_total").increment(1);
                 self.batch = self.batch.saturating_sub(1);
                 self.forget(before);
                 answer(waiting, Some(&e));
@@ -272,13 +259,25 @@ impl<E: Kv> Committer<E> {
                 }
                 Err(e) => self.shared.set_trouble(Some(e.to_string())),
             }
-            match self.jobs.recv_timeout(pause) {
-                Ok(job) => {
-                    let reason = self.shared.trouble();
-                    job.refuse(StoreError::Io(reason));
-                }
-                Err(RecvTimeoutError::Timeout) => pause = pause.saturating_mul(2).min(PAUSE_MAX),
+            if !self.refuse_for(pause) {
+                return false;
+            }
+            pause = pause.saturating_mul(2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Refuses jobs for so long. `false`: the store was closed.
+    fn refuse_for(&self, pause: Duration) -> bool {
+        let until = Clock::System.instant() + pause;
+        loop {
+            let left = until.saturating_duration_since(Clock::System.instant());
+            match self.jobs.recv_timeout(left) {
+                Ok(job) => job.refuse(StoreError::Io(self.shared.trouble())),
+                Err(RecvTimeoutError::Timeout) => return true,
                 Err(RecvTimeoutError::Disconnected) => return false,
+            }
+            if left.is_zero() {
+                return true;
             }
         }
     }
@@ -307,8 +306,40 @@ impl<E: Kv> Committer<E> {
     }
 }
 
+/// Takes one job into the batch. `Err`: the engine failed, and the batch is spoilt.
+fn take<E: Kv>(draft: &mut Draft<'_, E>, job: Job) -> Result<Waiting, StoreError> {
+    match job {
+        Job::Commit { plan, done } => {
+            let result = match draft.add(*plan) {
+                Ok(()) => Ok(()),
+                Err(StepError::Conflict(guard)) => Err(CommitError::Conflict(guard)),
+                Err(StepError::Damaged(e)) => Err(e.into()),
+                Err(StepError::Engine(e)) => {
+                    resolve(done, Err(e.clone().into()));
+                    return Err(e);
+                }
+            };
+            Ok(Waiting::Commit(done, result))
+        }
+        Job::Reserve { done } => Ok(Waiting::Other(done)),
+        Job::Delete { keys, done } => {
+            match keys.into_iter().try_for_each(|key| draft.remove(key)) {
+                Ok(()) => Ok(Waiting::Other(done)),
+                Err(e) => {
+                    tell(&done, Err(e.clone()));
+                    Err(e)
+                }
+            }
+        }
+    }
+}
+
 /// Resolves in the order of the queue.
 fn answer(waiting: Vec<Waiting>, failure: Option<&StoreError>) {
+    if failure.is_none() {
+        let count = u64::try_from(waiting.len()).unwrap_or(u64::MAX);
+        metrics::counter!("strait_store_commits_total").increment(count);
+    }
     for waiting in waiting {
         match (waiting, failure) {
             (Waiting::Commit(done, Ok(())), Some(e)) => resolve(done, Err(e.clone().into())),

@@ -1,6 +1,6 @@
 //! One batch in the making: commits are judged one after the other against the engine and what
-//! the batch has written so far. A commit whose guard fails leaves no trace; a failed read of the
-//! engine spoils the whole batch ([`StepError::Engine`]).
+//! the batch has written so far. A commit whose guard fails leaves no trace; a read of the engine
+//! that fails among the changes spoils the whole batch ([`StepError::Engine`]).
 
 use std::ops::ControlFlow;
 
@@ -33,6 +33,8 @@ pub(super) const SERIAL_BLOCK: u64 = 1_000_000;
 #[derive(Debug)]
 pub(super) enum StepError {
     Conflict(Guard),
+    /// A row that a guard asks for is damaged; the rest of the batch is fine.
+    Damaged(StoreError),
     Engine(StoreError),
 }
 
@@ -62,8 +64,11 @@ impl<'a, E: Kv> Draft<'a, E> {
     /// Checks every guard, then takes every change.
     pub(super) fn add(&mut self, plan: Plan) -> Result<(), StepError> {
         for guard in plan.guards {
-            if !self.holds(&guard)? {
-                return Err(StepError::Conflict(guard));
+            match self.holds(&guard) {
+                Ok(true) => {}
+                Ok(false) => return Err(StepError::Conflict(guard)),
+                Err(e @ StoreError::Corrupt { .. }) => return Err(StepError::Damaged(e)),
+                Err(e) => return Err(StepError::Engine(e)),
             }
         }
         for step in plan.steps {

@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use strait::base::time::Clock;
 use strait::store::kv::{Kv, Writes};
 use strait::store::lock::DataLock;
 use strait::store::sled::{Sled, SledStore};
@@ -28,7 +27,7 @@ fn strait(words: &[&str], data: &Path, file: Option<&Path>) -> (i32, String, Str
 
 fn filled(data: &Path) {
     let settings = StoreSettings::default();
-    let store = SledStore::open(&data.join("store"), &settings, Clock::System).unwrap();
+    let store = SledStore::open(&data.join("store"), &settings).unwrap();
     let seq = store.allocate_seq().unwrap();
     write(
         &store,
@@ -72,7 +71,7 @@ fn export_import_and_check_agree() {
     let (code, _, _) = strait(&["check"], &new, None);
     assert_eq!(code, 0);
     let settings = StoreSettings::default();
-    let store = SledStore::open(&new.join("store"), &settings, Clock::System).unwrap();
+    let store = SledStore::open(&new.join("store"), &settings).unwrap();
     let state = store.state(&device_id("one")).unwrap();
     assert_eq!(state, Some(long_state(1, 9000, 'a')));
 }

@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use strait::base::time::Clock;
 use strait::store::kv::{Kv, KvStore, Writes};
 use strait::store::memory::{Memory, MemoryStore};
 use strait::store::sled::SledStore;
@@ -43,7 +42,7 @@ fn full_queue_refuses_at_once_and_loses_nothing() {
         queue_len: 3,
         ..StoreSettings::default()
     };
-    let store = KvStore::start(Memory::default(), &settings, Clock::System).unwrap();
+    let store = KvStore::start(Memory::default(), &settings).unwrap();
     write(&store, vec![emit(1, "{}")]);
     store.faults().hold();
     // The committer holds what it took, the queue three more, whichever they are; the rest is
@@ -110,7 +109,7 @@ fn engine_that_stays_broken_makes_the_store_unavailable_until_it_serves() {
     let mut refused = 0;
     while kind(one_event(&store).wait()) != "fine" {
         refused += 1;
-        assert!(refused < 100_000, "never came back");
+        assert!(refused < 10_000_000, "never came back");
     }
     assert!(refused > 0);
     assert_eq!(store.health(), Health::Ready);
@@ -126,7 +125,7 @@ fn small() -> StoreSettings {
 }
 
 fn filled(dir: &std::path::Path) {
-    let store = SledStore::open(dir, &small(), Clock::System).unwrap();
+    let store = SledStore::open(dir, &small()).unwrap();
     for n in 0..2000 {
         let id = format!("d{n}");
         write(&store, vec![put_state(&id, state(n)), emit(n, "{}")]);
@@ -136,14 +135,14 @@ fn filled(dir: &std::path::Path) {
 #[test]
 fn second_process_is_told_who_has_the_directory() {
     let dir = tempfile::tempdir().unwrap();
-    let first = SledStore::open(dir.path(), &small(), Clock::System).unwrap();
-    let second = SledStore::open(dir.path(), &small(), Clock::System);
+    let first = SledStore::open(dir.path(), &small()).unwrap();
+    let second = SledStore::open(dir.path(), &small());
     assert!(
         matches!(second, Err(StoreError::InUse { .. })),
         "{second:?}"
     );
     drop(first);
-    SledStore::open(dir.path(), &small(), Clock::System).unwrap();
+    SledStore::open(dir.path(), &small()).unwrap();
 }
 
 #[test]
@@ -151,7 +150,7 @@ fn unfinished_snapshot_of_a_crash_does_not_block() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path());
     fs::write(dir.path().join("snap.00000000000FFFFF.generating"), b"half").unwrap();
-    let store = SledStore::open(dir.path(), &small(), Clock::System).unwrap();
+    let store = SledStore::open(dir.path(), &small()).unwrap();
     assert_eq!(store.last_event(), 2000);
 }
 
@@ -160,7 +159,7 @@ fn unfinished_snapshot_of_a_crash_does_not_block() {
 fn damaged_files_are_refused_with_advice() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path());
-    drop(SledStore::open(dir.path(), &small(), Clock::System).unwrap());
+    drop(SledStore::open(dir.path(), &small()).unwrap());
     let mut refused = 0;
     for entry in fs::read_dir(dir.path()).unwrap() {
         let path = entry.unwrap().path();
@@ -178,7 +177,7 @@ fn damaged_files_are_refused_with_advice() {
             let copy = tempfile::tempdir().unwrap();
             copy_files(dir.path(), copy.path());
             fs::write(copy.path().join(path.file_name().unwrap()), damaged).unwrap();
-            match SledStore::open(copy.path(), &small(), Clock::System) {
+            match SledStore::open(copy.path(), &small()) {
                 Ok(store) => assert_eq!(store.last_event(), 2000, "{path:?} {how}: lost data"),
                 Err(e) => {
                     refused += 1;
@@ -211,7 +210,7 @@ fn newer_format_is_refused() {
     let newer = 99_u32.to_be_bytes().to_vec();
     writes.insert(keys::meta(keys::Meta::Format), Some(newer));
     engine.apply(&writes).unwrap();
-    let opened = KvStore::start(engine, &StoreSettings::default(), Clock::System);
+    let opened = KvStore::start(engine, &StoreSettings::default());
     let Err(StoreError::Format { found, newest, .. }) = opened else {
         panic!("opened a newer format");
     };
@@ -225,6 +224,35 @@ fn unfinished_import_is_refused() {
     let mut writes = Writes::new();
     writes.insert(keys::event(1), Some(vec![1]));
     engine.apply(&writes).unwrap();
-    let opened = KvStore::start(engine, &StoreSettings::default(), Clock::System);
+    let opened = KvStore::start(engine, &StoreSettings::default());
     assert!(matches!(opened, Err(StoreError::Corrupt { .. })));
+}
+
+/// A damaged row fails the commits that need it, and nobody else's.
+#[test]
+fn damaged_row_concerns_its_device_alone() {
+    let engine = Memory::default();
+    let store = MemoryStore::over(engine.clone());
+    write(
+        &store,
+        vec![put_state("good", state(1)), put_state("bad", state(1))],
+    );
+    drop(store);
+    let mut writes = Writes::new();
+    writes.insert(keys::state(&device_id("bad")), Some(vec![1, 0xff]));
+    engine.apply(&writes).unwrap();
+    let store = MemoryStore::over(engine);
+    store.faults().hold();
+    let next = |id: &str| {
+        store.commit(Commit {
+            guards: vec![Guard::StateVersion(device_id(id), 1)],
+            changes: vec![put_state(id, state(2))],
+        })
+    };
+    let (bad, good) = (next("bad"), next("good"));
+    store.faults().release();
+    assert_eq!(kind(bad.wait()), "corrupt");
+    assert_eq!(kind(good.wait()), "fine");
+    assert!(store.state(&device_id("bad")).is_err());
+    assert_eq!(store.health(), Health::Ready);
 }
