@@ -23,7 +23,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, json};
 use strait::base::ids::{AppId, DeviceId, NodeId, ProductId};
 use strait::base::secret::Secret;
-use strait::base::time::{Clock, Timestamp};
+use strait::base::time::Timestamp;
 use strait::store::records::{
     AuthRecord, AuthType, DeviceRecord, EnvelopeRecord, EventRecord, HistoryRecord, PresenceRecord,
     RegistrationKind, RegistrationRecord, ShadowRecord, StateRecord,
@@ -40,7 +40,7 @@ fn main() {
     let devices = setting("STRAIT_BENCH_DEVICES", 10_000);
     let parent = std::env::var_os("STRAIT_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
     let dir = tempfile::tempdir_in(&parent).unwrap();
-    let open = || SledStore::open(dir.path(), &StoreSettings::default(), Clock::System).unwrap();
+    let open = || SledStore::open(dir.path(), &StoreSettings::default()).unwrap();
 
     let store = open();
     let begun = Instant::now();

@@ -12,7 +12,7 @@ use super::StoreError;
 /// The lock of a data directory.
 #[derive(Debug)]
 pub struct DataLock {
-    _file: File,
+    file: File,
 }
 
 impl DataLock {
@@ -33,11 +33,20 @@ impl DataLock {
             .open(&path)
             .map_err(io)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(Errno::WOULDBLOCK) => Err(StoreError::InUse {
                 path: data.display().to_string(),
             }),
             Err(e) => Err(io(e.into())),
+        }
+    }
+}
+
+impl Drop for DataLock {
+    /// Closing the file would do, were there no child process with a copy of it.
+    fn drop(&mut self) {
+        if let Err(e) = rustix::fs::flock(&self.file, FlockOperation::Unlock) {
+            tracing::warn!(error = %e, "the lock of the data directory stays until exit");
         }
     }
 }

@@ -7,7 +7,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::kv::{Kv, KvStore, Order, Visit, Writes};
 use super::{StoreError, StoreSettings};
-use crate::base::time::Clock;
 
 /// A store in memory.
 pub type MemoryStore = KvStore<Memory>;
@@ -20,7 +19,7 @@ impl MemoryStore {
 
     /// A store over an engine that may hold rows already: clones of an engine share them.
     pub fn over(engine: Memory) -> Self {
-        match Self::start(engine, &StoreSettings::default(), Clock::System) {
+        match Self::start(engine, &StoreSettings::default()) {
             Ok(store) => store,
             Err(e) => Self::closed(Memory::default(), &e),
         }

@@ -64,7 +64,8 @@ pub trait Store: Send + Sync + 'static {
     fn last_event(&self) -> u64;
 
     /// Deletes history, raw uplinks and events older than these times, at most `limit` rows in one
-    /// call; returns how many. Durable in its own time: what is expired may come back after a crash.
+    /// call; returns how many. Blocks until they are gone. The search of one call is bounded, too:
+    /// fewer than `limit` does not mean that nothing is left.
     fn expire(&self, expiry: &Expiry, limit: usize) -> Result<usize, StoreError>;
 
     /// Whether commits can succeed now.
@@ -189,7 +190,8 @@ pub enum StoreError {
     #[error("{path} is in use by another process")]
     InUse { path: String },
     #[error(
-        "{path} is damaged: {reason}; `strait store check` tells more, a backup helps: `strait store import`"
+        "{path} is damaged: {reason}; `strait store check` tells more, \
+         a backup helps: `strait store import`"
     )]
     Corrupt { path: String, reason: String },
     #[error("{path} has format {found}, this version reads up to {newest}")]

@@ -79,8 +79,8 @@ pub struct StateRecord {
     pub observations: Vec<ObservationRecord>,
     /// Newest confirmable and non-confirmable messages with a durable effect.
     pub recent: Vec<RecentRecord>,
-    /// Message ids from here on were never used towards this device: each commit moves it past those
-    /// that its effects may use.
+    /// Message ids from here on were never used towards this device: each commit moves it past
+    /// those that its effects may use.
     pub next_msg_id: u16,
     pub shadow: Vec<ShadowRecord>,
     pub fw_version: Option<String>,

@@ -15,20 +15,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
+use rustix::fs::FlockOperation;
 use sled::{Db, IVec, Mode};
 
 use super::kv::{Kv, KvStore, Order, Visit, Writes};
 use super::{StoreError, StoreSettings};
-use crate::base::time::Clock;
 
 /// A store in a directory.
 pub type SledStore = KvStore<Sled>;
 
 impl SledStore {
     /// Opens or creates the store in this directory.
-    pub fn open(path: &Path, settings: &StoreSettings, clock: Clock) -> Result<Self, StoreError> {
-        Self::start(Sled::open(path, settings)?, settings, clock)
+    pub fn open(path: &Path, settings: &StoreSettings) -> Result<Self, StoreError> {
+        Self::start(Sled::open(path, settings)?, settings)
     }
 }
 
@@ -234,14 +235,32 @@ impl Kv for Sled {
     }
 }
 
-/// sled panics when its last flush fails; everything acknowledged is on disk by then.
+/// How long sled's own threads may hold the database after it was dropped, in tries of 1 ms.
+const DROP_TRIES: usize = 2000;
+
+/// Drops the database and waits until sled's threads have let go of its lock, so that it can be
+/// opened again at once. sled panics when its last flush fails; everything acknowledged is on
+/// disk by then.
 fn drop_quietly(open: Option<Open>) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(open))) {
+    let Some(Open { db, log }) = open else {
+        return;
+    };
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(db))) {
         tracing::warn!(
             reason = panic_text(&*panic),
             "the engine panicked when it closed"
         );
     }
+    for _ in 0..DROP_TRIES {
+        // Closing the file would unlock it, were there no child process with a copy of it.
+        let free = rustix::fs::flock(&log, FlockOperation::NonBlockingLockExclusive)
+            .and_then(|()| rustix::fs::flock(&log, FlockOperation::Unlock));
+        if free.is_ok() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    tracing::warn!("the engine still holds its lock");
 }
 
 /// sled refuses to open beside a snapshot that a crash left unfinished.

@@ -5,7 +5,6 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use strait::base::time::Clock;
 use strait::store::kv::KvStore;
 use strait::store::sled::{Sled, SledStore};
 use strait::store::{CommitError, Health, Store, StoreError, StoreSettings};
@@ -20,7 +19,7 @@ pub(crate) fn fill(dir: &Path) {
 
 /// With a reserve: commits are refused as full, reads go on, and room is enough to go on.
 fn refused_before_it_is_too_late(dir: &Path) {
-    let store = SledStore::open(&dir.join("a"), &settings(), Clock::System).unwrap();
+    let store = SledStore::open(&dir.join("a"), &settings()).unwrap();
     let mut version = commit_some(&store, 0, 200).unwrap();
     let ballast = dir.join("ballast");
     take_all_but(dir, &ballast, 4);
@@ -50,7 +49,7 @@ fn survives_a_disk_without_any_room(dir: &Path) {
         with_sync: true,
         with_room: false,
     };
-    let store = KvStore::start(engine, &settings, Clock::System).unwrap();
+    let store = KvStore::start(engine, &settings).unwrap();
     let mut version = 0;
     for round in 1..=3 {
         version = commit_some(&store, version, 100).unwrap();
@@ -83,7 +82,7 @@ fn survives_a_disk_without_any_room(dir: &Path) {
         println!("round {round}: serves again after {tries} tries");
     }
     drop(store);
-    let store = SledStore::open(&dir.join("b"), &settings, Clock::System).unwrap();
+    let store = SledStore::open(&dir.join("b"), &settings).unwrap();
     assert_eq!(newest(&store), version, "after opening again");
     assert_eq!(store.last_event(), version);
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::exit;
 
 use strait::base::ids::DeviceId;
-use strait::base::time::{Clock, Timestamp};
+use strait::base::time::Timestamp;
 use strait::store::check::check;
 use strait::store::kv::KvStore;
 use strait::store::records::{EnvelopeRecord, EventRecord, HistoryRecord, StateRecord};
@@ -74,14 +74,14 @@ pub(crate) fn uplink(device: u64, version: u64) -> Commit {
 
 pub(crate) fn write(dir: &Path, with_sync: bool) {
     if with_sync {
-        write_on(&SledStore::open(dir, &settings(), Clock::System).unwrap());
+        write_on(&SledStore::open(dir, &settings()).unwrap());
     } else {
         let engine = Bent {
             sled: Sled::open(dir, &settings()).unwrap(),
             with_sync: false,
             with_room: true,
         };
-        write_on(&KvStore::start(engine, &settings(), Clock::System).unwrap());
+        write_on(&KvStore::start(engine, &settings()).unwrap());
     }
 }
 
@@ -109,19 +109,9 @@ fn write_on(store: &impl Store) {
 }
 
 pub(crate) fn look(dir: &Path, acks: &Path) {
-    let mut acknowledged = BTreeMap::<u64, u64>::new();
-    let text = std::fs::read_to_string(acks).unwrap();
-    // The last line may be cut by the kill; it was not read by anybody.
-    for line in text
-        .split_inclusive('\n')
-        .filter(|line| line.ends_with('\n'))
-    {
-        let (device, version) = line.trim_end().split_once(' ').unwrap();
-        let newest = acknowledged.entry(device.parse().unwrap()).or_default();
-        *newest = (*newest).max(version.parse().unwrap());
-    }
+    let acknowledged = read_acks(acks);
     let total: u64 = acknowledged.values().sum();
-    let store = match SledStore::open(dir, &settings(), Clock::System) {
+    let store = match SledStore::open(dir, &settings()) {
         Ok(store) => store,
         Err(e) => {
             println!("LOST: {e}");
@@ -129,6 +119,45 @@ pub(crate) fn look(dir: &Path, acks: &Path) {
         }
     };
     let mut lost = Vec::new();
+    let stored = look_at_devices(&store, &acknowledged, &mut lost);
+    look_at_events(&store, stored, &mut lost);
+    check(store.engine(), &mut |_| (), &mut |mistake| {
+        // States of devices without a device record are what this program writes.
+        if !mistake.what.starts_with("there is no row devices") {
+            lost.push(format!("{}: {}", mistake.row, mistake.what));
+        }
+    })
+    .unwrap();
+    if lost.is_empty() {
+        println!("{total} acknowledged, {stored} stored, all there");
+        return;
+    }
+    for line in lost.iter().take(5) {
+        println!("LOST: {line}");
+    }
+    exit(1);
+}
+
+/// The newest acknowledged version of each device.
+fn read_acks(acks: &Path) -> BTreeMap<u64, u64> {
+    let mut acknowledged = BTreeMap::<u64, u64>::new();
+    let text = std::fs::read_to_string(acks).unwrap();
+    // The last line may be cut by the kill; it was not read by anybody.
+    let lines = text.split_inclusive('\n');
+    for line in lines.filter(|line| line.ends_with('\n')) {
+        let (device, version) = words(line.trim_end());
+        let newest = acknowledged.entry(device).or_default();
+        *newest = (*newest).max(version);
+    }
+    acknowledged
+}
+
+/// State and history of each device; the number of reports that are there.
+fn look_at_devices(
+    store: &impl Store,
+    acknowledged: &BTreeMap<u64, u64>,
+    lost: &mut Vec<String>,
+) -> u64 {
     let mut stored = 0;
     for device in 0..DEVICES {
         let newest = acknowledged.get(&device).copied().unwrap_or(0);
@@ -153,7 +182,11 @@ pub(crate) fn look(dir: &Path, acks: &Path) {
             lost.push(format!("device {device}: history is not 1 to {version}"));
         }
     }
-    // Each report is told once: as many events as reports, every one of them different.
+    stored
+}
+
+/// Each report is told once, in order: as many events as reports.
+fn look_at_events(store: &impl Store, stored: u64, lost: &mut Vec<String>) {
     let mut told = BTreeMap::<u64, u64>::new();
     let mut after = 0;
     loop {
@@ -171,29 +204,13 @@ pub(crate) fn look(dir: &Path, acks: &Path) {
             *newest = version;
         }
     }
-    if told.values().sum::<u64>() != stored {
-        lost.push(format!(
-            "{stored} reports, {} events",
-            told.values().sum::<u64>()
-        ));
+    let count: u64 = told.values().sum();
+    if count != stored {
+        lost.push(format!("{stored} reports, {count} events"));
     }
-    check(store.engine(), &mut |_| (), &mut |mistake| {
-        // States of devices without a device record are what this program writes.
-        if !mistake.what.starts_with("there is no row devices") {
-            lost.push(format!("{}: {}", mistake.row, mistake.what));
-        }
-    })
-    .unwrap();
-    if lost.is_empty() {
-        println!("{total} acknowledged, {stored} stored, all there");
-        return;
-    }
-    for line in lost.iter().take(5) {
-        println!("LOST: {line}");
-    }
-    exit(1);
 }
 
+/// The two numbers that a text begins with.
 fn words(text: &str) -> (u64, u64) {
     let mut words = text.split(' ').take(2).map(|word| word.parse().unwrap());
     (words.next().unwrap(), words.next().unwrap())

@@ -17,6 +17,7 @@ use super::plan::Plan;
 use super::reader::{Reader, corrupt};
 use super::{Kv, Order, Shared, Writes, resolve};
 use crate::base::limits::BATCH_MAX;
+use crate::base::time::Clock;
 use crate::store::keys::{self, Meta, Table};
 use crate::store::{CommitError, StoreError};
 
@@ -121,7 +122,7 @@ impl<E: Kv> Committer<E> {
                 bytes = bytes.saturating_add(job.bytes());
                 jobs.push(job);
             }
-            let now_ms = self.shared.clock.now().as_ms();
+            let now_ms = Clock::System.now().as_ms();
             self.shared.batch_since_ms.store(now_ms, Ordering::SeqCst);
             let fine = self.run_batch(jobs);
             self.shared.batch_since_ms.store(0, Ordering::SeqCst);
@@ -230,10 +231,12 @@ impl<E: Kv> Committer<E> {
                 shared
                     .last_event
                     .store(self.counters.position, Ordering::SeqCst);
+                metrics::counter!("strait_store_batches_total").increment(1);
                 answer(waiting, None);
                 true
             }
             Err(e) => {
+                metrics::counter!("strait_store_failed_batches_total").increment(1);
                 self.batch = self.batch.saturating_sub(1);
                 self.forget(before);
                 answer(waiting, Some(&e));
@@ -272,13 +275,25 @@ impl<E: Kv> Committer<E> {
                 }
                 Err(e) => self.shared.set_trouble(Some(e.to_string())),
             }
-            match self.jobs.recv_timeout(pause) {
-                Ok(job) => {
-                    let reason = self.shared.trouble();
-                    job.refuse(StoreError::Io(reason));
-                }
-                Err(RecvTimeoutError::Timeout) => pause = pause.saturating_mul(2).min(PAUSE_MAX),
+            if !self.refuse_for(pause) {
+                return false;
+            }
+            pause = pause.saturating_mul(2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Refuses jobs for so long. `false`: the store was closed.
+    fn refuse_for(&self, pause: Duration) -> bool {
+        let until = Clock::System.instant() + pause;
+        loop {
+            let left = until.saturating_duration_since(Clock::System.instant());
+            match self.jobs.recv_timeout(left) {
+                Ok(job) => job.refuse(StoreError::Io(self.shared.trouble())),
+                Err(RecvTimeoutError::Timeout) => return true,
                 Err(RecvTimeoutError::Disconnected) => return false,
+            }
+            if left.is_zero() {
+                return true;
             }
         }
     }
@@ -309,6 +324,10 @@ impl<E: Kv> Committer<E> {
 
 /// Resolves in the order of the queue.
 fn answer(waiting: Vec<Waiting>, failure: Option<&StoreError>) {
+    if failure.is_none() {
+        let count = u64::try_from(waiting.len()).unwrap_or(u64::MAX);
+        metrics::counter!("strait_store_commits_total").increment(count);
+    }
     for waiting in waiting {
         match (waiting, failure) {
             (Waiting::Commit(done, Ok(())), Some(e)) => resolve(done, Err(e.clone().into())),

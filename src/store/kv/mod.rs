@@ -110,7 +110,6 @@ pub struct KvStore<E: Kv> {
 #[derive(Debug)]
 struct Shared<E> {
     engine: E,
-    clock: Clock,
     /// Newest durable event.
     last_event: AtomicU64,
     /// The next sequence number to give, and the durable bound it must stay below.
@@ -126,10 +125,9 @@ struct Shared<E> {
 const BATCH_STUCK_MS: u64 = 10_000;
 
 impl<E> Shared<E> {
-    const fn new(engine: E, clock: Clock) -> Self {
+    const fn new(engine: E) -> Self {
         Self {
             engine,
-            clock,
             last_event: AtomicU64::new(0),
             seq_next: AtomicU64::new(1),
             seq_end: AtomicU64::new(1),
@@ -159,9 +157,9 @@ impl<E> Shared<E> {
 
 impl<E: Kv> KvStore<E> {
     /// Opens the store in an engine: migrates older formats, then starts the committer.
-    pub fn start(engine: E, settings: &StoreSettings, clock: Clock) -> Result<Self, StoreError> {
+    pub fn start(engine: E, settings: &StoreSettings) -> Result<Self, StoreError> {
         super::migrate::migrate(&engine)?;
-        let shared = Arc::new(Shared::new(engine, clock));
+        let shared = Arc::new(Shared::new(engine));
         let (queue, jobs) = sync_channel(settings.queue_len.max(1));
         let committer = Committer::load(Arc::clone(&shared), jobs)?;
         let thread = std::thread::Builder::new()
@@ -178,7 +176,7 @@ impl<E: Kv> KvStore<E> {
 
     /// A store that was never opened: everything fails with `Closed`.
     pub(super) fn closed(engine: E, reason: &StoreError) -> Self {
-        let shared = Shared::new(engine, Clock::System);
+        let shared = Shared::new(engine);
         shared.set_trouble(Some(reason.to_string()));
         Self {
             shared: Arc::new(shared),
@@ -364,7 +362,7 @@ impl<E: Kv> Store for KvStore<E> {
             return Health::Unavailable(reason);
         }
         let since_ms = self.shared.batch_since_ms.load(Ordering::SeqCst);
-        let stuck_ms = self.shared.clock.now().as_ms().saturating_sub(since_ms);
+        let stuck_ms = Clock::System.now().as_ms().saturating_sub(since_ms);
         if since_ms > 0 && stuck_ms > BATCH_STUCK_MS {
             return Health::Unavailable(format!("the disk has not answered for {stuck_ms} ms"));
         }

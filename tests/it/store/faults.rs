@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use strait::base::time::Clock;
 use strait::store::kv::{Kv, KvStore, Writes};
 use strait::store::memory::{Memory, MemoryStore};
 use strait::store::sled::SledStore;
@@ -43,17 +42,19 @@ fn full_queue_refuses_at_once_and_loses_nothing() {
         queue_len: 3,
         ..StoreSettings::default()
     };
-    let store = KvStore::start(Memory::default(), &settings, Clock::System).unwrap();
+    let store = KvStore::start(Memory::default(), &settings).unwrap();
     write(&store, vec![emit(1, "{}")]);
     store.faults().hold();
-    // The committer holds what it took; the queue holds three more; the rest is refused.
+    // The committer holds what it took, the queue three more, whichever they are; the rest is
+    // refused.
     let waiting: Vec<Completion> = (0..400).map(|_| one_event(&store)).collect();
     assert_eq!(store.last_event(), 1, "held commits are not durable");
     store.faults().release();
     let kinds: Vec<&str> = waiting.into_iter().map(|done| kind(done.wait())).collect();
     let fine = kinds.iter().filter(|kind| **kind == "fine").count();
     assert!((3..=259).contains(&fine), "{fine} were taken");
-    assert!(kinds[fine..].iter().all(|kind| *kind == "busy"));
+    let busy = kinds.iter().filter(|kind| **kind == "busy").count();
+    assert_eq!(fine + busy, 400);
     assert_eq!(store.last_event(), u64::try_from(fine).unwrap() + 1);
 }
 
@@ -108,7 +109,7 @@ fn engine_that_stays_broken_makes_the_store_unavailable_until_it_serves() {
     let mut refused = 0;
     while kind(one_event(&store).wait()) != "fine" {
         refused += 1;
-        assert!(refused < 100_000, "never came back");
+        assert!(refused < 10_000_000, "never came back");
     }
     assert!(refused > 0);
     assert_eq!(store.health(), Health::Ready);
@@ -124,7 +125,7 @@ fn small() -> StoreSettings {
 }
 
 fn filled(dir: &std::path::Path) {
-    let store = SledStore::open(dir, &small(), Clock::System).unwrap();
+    let store = SledStore::open(dir, &small()).unwrap();
     for n in 0..2000 {
         let id = format!("d{n}");
         write(&store, vec![put_state(&id, state(n)), emit(n, "{}")]);
@@ -134,14 +135,14 @@ fn filled(dir: &std::path::Path) {
 #[test]
 fn second_process_is_told_who_has_the_directory() {
     let dir = tempfile::tempdir().unwrap();
-    let first = SledStore::open(dir.path(), &small(), Clock::System).unwrap();
-    let second = SledStore::open(dir.path(), &small(), Clock::System);
+    let first = SledStore::open(dir.path(), &small()).unwrap();
+    let second = SledStore::open(dir.path(), &small());
     assert!(
         matches!(second, Err(StoreError::InUse { .. })),
         "{second:?}"
     );
     drop(first);
-    SledStore::open(dir.path(), &small(), Clock::System).unwrap();
+    SledStore::open(dir.path(), &small()).unwrap();
 }
 
 #[test]
@@ -149,7 +150,7 @@ fn unfinished_snapshot_of_a_crash_does_not_block() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path());
     fs::write(dir.path().join("snap.00000000000FFFFF.generating"), b"half").unwrap();
-    let store = SledStore::open(dir.path(), &small(), Clock::System).unwrap();
+    let store = SledStore::open(dir.path(), &small()).unwrap();
     assert_eq!(store.last_event(), 2000);
 }
 
@@ -158,7 +159,7 @@ fn unfinished_snapshot_of_a_crash_does_not_block() {
 fn damaged_files_are_refused_with_advice() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path());
-    drop(SledStore::open(dir.path(), &small(), Clock::System).unwrap());
+    drop(SledStore::open(dir.path(), &small()).unwrap());
     let mut refused = 0;
     for entry in fs::read_dir(dir.path()).unwrap() {
         let path = entry.unwrap().path();
@@ -176,7 +177,7 @@ fn damaged_files_are_refused_with_advice() {
             let copy = tempfile::tempdir().unwrap();
             copy_files(dir.path(), copy.path());
             fs::write(copy.path().join(path.file_name().unwrap()), damaged).unwrap();
-            match SledStore::open(copy.path(), &small(), Clock::System) {
+            match SledStore::open(copy.path(), &small()) {
                 Ok(store) => assert_eq!(store.last_event(), 2000, "{path:?} {how}: lost data"),
                 Err(e) => {
                     refused += 1;
@@ -209,7 +210,7 @@ fn newer_format_is_refused() {
     let newer = 99_u32.to_be_bytes().to_vec();
     writes.insert(keys::meta(keys::Meta::Format), Some(newer));
     engine.apply(&writes).unwrap();
-    let opened = KvStore::start(engine, &StoreSettings::default(), Clock::System);
+    let opened = KvStore::start(engine, &StoreSettings::default());
     let Err(StoreError::Format { found, newest, .. }) = opened else {
         panic!("opened a newer format");
     };
@@ -223,6 +224,6 @@ fn unfinished_import_is_refused() {
     let mut writes = Writes::new();
     writes.insert(keys::event(1), Some(vec![1]));
     engine.apply(&writes).unwrap();
-    let opened = KvStore::start(engine, &StoreSettings::default(), Clock::System);
+    let opened = KvStore::start(engine, &StoreSettings::default());
     assert!(matches!(opened, Err(StoreError::Corrupt { .. })));
 }

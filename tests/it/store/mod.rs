@@ -1,12 +1,13 @@
 //! The store contract, run on every engine: `contract!` makes one test per case and engine.
 
 mod cases;
+mod cli;
 mod faults;
 mod records;
+mod tools;
 
 use std::ops::ControlFlow;
 
-use strait::base::time::Clock;
 use strait::store::keys::Table;
 use strait::store::kv::{Kv, Order};
 use strait::store::memory::{Memory, MemoryStore};
@@ -64,7 +65,7 @@ impl Engine for OnSled {
             reserve_mb: 1,
             ..StoreSettings::default()
         };
-        SledStore::open(self.0.path(), &settings, Clock::System).unwrap()
+        SledStore::open(self.0.path(), &settings).unwrap()
     }
 
     fn close(&self, store: &SledStore) {
