@@ -93,6 +93,9 @@ pub async fn sweep(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::memory::MemoryStore;
+    use crate::store::records::EventRecord;
+    use crate::store::{Change, Commit};
 
     #[test]
     fn each_kind_of_row_has_its_own_age() {
@@ -104,5 +107,29 @@ mod tests {
         assert_eq!(expiry.events_before, Timestamp::from_ms(37 * day));
         let early = retention.expiry(Timestamp::from_ms(day));
         assert_eq!(early.history_before, Timestamp::from_ms(0));
+    }
+
+    #[tokio::test]
+    async fn a_sweep_takes_what_is_old_alone() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let event = |ms| {
+            Change::Emit(Box::new(EventRecord {
+                at: Timestamp::from_ms(ms),
+                envelopes: Vec::new(),
+            }))
+        };
+        let changes = vec![event(1000), event(2000), event(3000)];
+        let guards = Vec::new();
+        store.commit(Commit { guards, changes }).await.unwrap();
+        let expiry = Expiry {
+            history_before: Timestamp::from_ms(0),
+            raw_before: Timestamp::from_ms(0),
+            events_before: Timestamp::from_ms(2500),
+        };
+        let stop = crate::app::tasks::Tasks::new().stop();
+        assert_eq!(sweep(&store, &expiry, &stop).await.unwrap(), 2);
+        let left = store.events(0, 10).unwrap();
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].1.at, Timestamp::from_ms(3000));
     }
 }
