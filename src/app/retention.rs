@@ -53,3 +53,36 @@ pub async fn sweep(
     }
     Ok(total)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::Timestamp;
+    use crate::store::memory::MemoryStore;
+    use crate::store::records::EventRecord;
+    use crate::store::{Change, Commit};
+
+    #[tokio::test]
+    async fn a_sweep_takes_what_is_old_alone() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let event = |ms| {
+            Change::Emit(Box::new(EventRecord {
+                at: Timestamp::from_ms(ms),
+                envelopes: Vec::new(),
+            }))
+        };
+        let changes = vec![event(1000), event(2000), event(3000)];
+        let guards = Vec::new();
+        store.commit(Commit { guards, changes }).await.unwrap();
+        let expiry = Expiry {
+            history_before: Timestamp::from_ms(0),
+            raw_before: Timestamp::from_ms(0),
+            events_before: Timestamp::from_ms(2500),
+        };
+        let stop = crate::app::tasks::Tasks::new().stop();
+        assert_eq!(sweep(&store, &expiry, &stop).await.unwrap(), 2);
+        let left = store.events(0, 10).unwrap();
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].1.at, Timestamp::from_ms(3000));
+    }
+}

@@ -458,8 +458,16 @@ async fn changes_at_the_same_time_all_count() {
         json!({"description": "B"}),
         json!({"extension_info": {"c": 1}}),
     ];
+    // All read the device before the first of them is on disk.
+    server.store.faults().hold();
     let calls = patches.iter().map(|patch| server.put(one, patch));
-    let answers = futures_util::future::join_all(calls).await;
+    let mut calls = std::pin::pin!(futures_util::future::join_all(calls));
+    for _ in 0..20 {
+        assert!(futures_util::poll!(&mut calls).is_pending());
+        tokio::task::yield_now().await;
+    }
+    server.store.faults().release();
+    let answers = calls.await;
     assert!(answers.iter().all(|a| a.status == 200), "{answers:?}");
     let shown = server.get(one).await.body;
     assert_eq!(shown["device_name"], "A");
