@@ -1,1 +1,251 @@
-//! Loads and checks the configuration.
+//! The configuration: a TOML file, then environment variables (`STRAIT_NET__COAP` sets `net.coap`),
+//! then flags. Every field has a default; an unknown one is an error. Checked once, then handed to
+//! each layer in parts.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use crate::store::StoreSettings;
+use crate::telemetry::LogFormat;
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where everything durable lives.
+    pub data: PathBuf,
+    pub net: Net,
+    pub http: Http,
+    pub store: StoreSettings,
+    pub trace: Trace,
+    pub log: Log,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("data"),
+            net: Net::default(),
+            http: Http::default(),
+            store: StoreSettings::default(),
+            trace: Trace::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+/// The device side.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Net {
+    pub coap: Listen,
+    pub coaps: Listen,
+    /// Tasks that devices are spread over; 0 takes one per core.
+    pub shards: usize,
+    /// Peers of which anything is remembered at the same time.
+    pub peers_max: usize,
+    /// When a confirmable request gets its acknowledgement before its answer.
+    pub separate_after_ms: u64,
+}
+
+impl Default for Net {
+    fn default() -> Self {
+        Self {
+            coap: Listen::On(SocketAddr::from(([0, 0, 0, 0], 5683))),
+            coaps: Listen::Off,
+            shards: 0,
+            peers_max: 1 << 20,
+            separate_after_ms: 1_500,
+        }
+    }
+}
+
+/// The application side.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    pub listen: SocketAddr,
+    /// Whoever reaches the address may do everything: only on loopback.
+    pub no_auth: bool,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), no_auth: false }
+    }
+}
+
+/// Message traces.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Trace {
+    /// Devices traced at the same time.
+    pub devices_max: usize,
+}
+
+impl Default for Trace {
+    fn default() -> Self {
+        Self { devices_max: crate::app::trace::DEVICES_MAX }
+    }
+}
+
+/// What goes to stderr.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// As in `info,strait=debug`.
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: LogFormat::default() }
+    }
+}
+
+/// An address to listen on, or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listen {
+    On(SocketAddr),
+    Off,
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let address = text.parse();
+        address.map(Self::On).map_err(|_| {
+            format!("{text:?} is no address: takes HOST:PORT with a numeric host, or \"off\"")
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Why the configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{0}")]
+    Source(#[from] config::ConfigError),
+    #[error("{field} is {got}: takes {takes}")]
+    Value { field: &'static str, got: String, takes: &'static str },
+}
+
+/// Reads file and environment. Without a file: environment over defaults. Values are not checked
+/// yet: flags may still change them.
+pub fn load(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Config, ConfigError> {
+    // Variables of other uses (`STRAIT_SEEDS`) are not configuration: a field's name has a section.
+    let variables: HashMap<String, String> = environment
+        .filter(|(name, _)| {
+            name.starts_with("STRAIT_") && (name.contains("__") || name == "STRAIT_DATA")
+        })
+        .collect();
+    let mut builder = config::Config::builder();
+    if let Some(file) = file {
+        builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
+    }
+    let environment = config::Environment::with_prefix("STRAIT")
+        .prefix_separator("_")
+        .separator("__")
+        .try_parsing(true)
+        .source(Some(variables));
+    Ok(builder.add_source(environment).build()?.try_deserialize()?)
+}
+
+impl Config {
+    /// Judges values that each parse but can't work.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |field, got: &dyn ToString, takes| {
+            Err(ConfigError::Value { field, got: got.to_string(), takes })
+        };
+        if !self.http.no_auth {
+            let takes = "true (--no-auth): this version knows no callers yet";
+            return wrong("http.no_auth", &false, takes);
+        }
+        if !self.http.listen.ip().is_loopback() {
+            let takes = "a loopback address such as 127.0.0.1:8080 while http.no_auth is true";
+            return wrong("http.listen", &self.http.listen, takes);
+        }
+        if let Listen::On(address) = self.net.coaps {
+            return wrong("net.coaps", &address, "\"off\": this version has no DTLS yet");
+        }
+        if self.net.shards > 256 {
+            return wrong("net.shards", &self.net.shards, "0 (one per core) to 256");
+        }
+        if self.net.peers_max == 0 {
+            return wrong("net.peers_max", &0, "1 or more");
+        }
+        if !(100..=60_000).contains(&self.net.separate_after_ms) {
+            return wrong("net.separate_after_ms", &self.net.separate_after_ms, "100 to 60000");
+        }
+        Ok(())
+    }
+}
+
+/// The commented template that `strait config` prints. It holds the defaults.
+pub const TEMPLATE: &str = include_str!("config.toml");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        load(None, variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
+    }
+
+    #[test]
+    fn the_template_holds_the_defaults() {
+        let parsed: Config = toml::from_str(TEMPLATE).unwrap();
+        assert_eq!(parsed, Config::default());
+        let fields = TEMPLATE.lines().filter(|l| l.contains('=')).count();
+        assert!(fields >= 12, "{fields} fields");
+    }
+
+    #[test]
+    fn the_environment_overrides() {
+        let variables = [
+            ("STRAIT_NET__COAP", "127.0.0.1:0"),
+            ("STRAIT_NET__SHARDS", "3"),
+            ("STRAIT_HTTP__NO_AUTH", "true"),
+            ("STRAIT_DATA", "/tmp/x"),
+            ("STRAIT_SEEDS", "7"),
+        ];
+        let config = with(&variables).unwrap();
+        assert_eq!(config.net.coap, Listen::On(SocketAddr::from(([127, 0, 0, 1], 0))));
+        assert_eq!((config.net.shards, config.data), (3, PathBuf::from("/tmp/x")));
+    }
+
+    #[test]
+    fn errors_name_the_field_and_the_value() {
+        let cases = [
+            (("STRAIT_NET__COAP", "nowhere"), "nowhere"),
+            (("STRAIT_NET__SHARDS", "many"), "shards"),
+            (("STRAIT_NET__SPEED", "1"), "speed"),
+        ];
+        for (variable, part) in cases {
+            let error = with(&[variable]).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        let mut config = with(&[("STRAIT_HTTP__NO_AUTH", "true")]).unwrap();
+        assert!(config.check().is_ok());
+        config.http.listen = SocketAddr::from(([0, 0, 0, 0], 8080));
+        let error = config.check().unwrap_err().to_string();
+        assert!(error.contains("http.listen is 0.0.0.0:8080"), "{error}");
+    }
+}

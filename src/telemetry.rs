@@ -1,1 +1,174 @@
-//! Tracing and metrics set-up.
+//! Tracing and metrics set-up: logs go to stderr, metrics to a recorder that `/metrics` renders.
+//!
+//! The subscriber and the recorder are the process's only globals. Tests and embedders install
+//! neither and take [`detached_metrics`].
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, gauge};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+
+use crate::app::tasks::Stop;
+use crate::net::{endpoint, udp};
+
+/// Bounds of `*_seconds` histograms: from a tenth of a millisecond to ten seconds.
+const SECONDS: [f64; 16] = [
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
+];
+
+/// How often what histograms gathered is folded in, so that it stays bounded without a scrape.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Plain,
+    Json,
+}
+
+/// Why telemetry could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    #[error("log filter {filter:?}: {reason}; takes a level (info) or target=level,…")]
+    Filter { filter: String, reason: String },
+    #[error("logging is set up already")]
+    Logging,
+    #[error("metrics: {0}")]
+    Metrics(String),
+}
+
+impl TelemetryError {
+    /// Stable word for logs and metrics; never reworded.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Filter { .. } => "filter",
+            Self::Logging => "logging",
+            Self::Metrics(_) => "metrics",
+        }
+    }
+}
+
+/// Sends logs to stderr. `filter` is in the style of `RUST_LOG`, such as `info,strait::net=debug`.
+pub fn install_logging(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
+    let parsed = parse_filter(filter)?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(parsed)
+        .with_writer(std::io::stderr);
+    let installed = match format {
+        LogFormat::Plain => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    installed.map_err(|_| TelemetryError::Logging)
+}
+
+/// Checks a filter without using it.
+pub fn parse_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::try_new(filter).map_err(|e| TelemetryError::Filter {
+        filter: filter.to_owned(),
+        reason: e.to_string(),
+    })
+}
+
+/// Installs the process's recorder: every counter of every layer ends here. Once in a process.
+pub fn install_metrics() -> Result<PrometheusHandle, TelemetryError> {
+    let recorder = builder()?.build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).map_err(|e| TelemetryError::Metrics(e.to_string()))?;
+    Ok(handle)
+}
+
+/// A handle whose recorder nobody writes to.
+pub fn detached_metrics() -> PrometheusHandle {
+    PrometheusBuilder::new().build_recorder().handle()
+}
+
+fn builder() -> Result<PrometheusBuilder, TelemetryError> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
+        .map_err(|e| TelemetryError::Metrics(e.to_string()))
+}
+
+/// Keeps the recorder small until `stop`.
+pub async fn keep_up(handle: PrometheusHandle, mut stop: Stop) {
+    loop {
+        tokio::select! {
+            () = stop.requested() => return,
+            () = tokio::time::sleep(UPKEEP) => handle.run_upkeep(),
+        }
+    }
+}
+
+/// How often the figures of the network are carried over to the recorder.
+const NETWORK_EVERY: Duration = Duration::from_secs(1);
+
+/// Carries the endpoint's and the socket's counters over to the recorder until `stop`. They are
+/// plain numbers where they arise, so that counting costs a datagram nothing.
+pub async fn watch_network(endpoint: endpoint::Figures, socket: Arc<udp::Counters>, mut stop: Stop) {
+    describe_counter!("strait_coap_messages_total", "CoAP messages, by fate");
+    let fate = |fate: &'static str| counter!("strait_coap_messages_total", "fate" => fate);
+    let peers = gauge!("strait_coap_peers");
+    loop {
+        let (c, known) = endpoint.read();
+        let figures = [
+            ("received", c.received),
+            ("sent", c.sent),
+            ("malformed", c.malformed),
+            ("duplicate", c.duplicates),
+            ("retransmitted", c.retransmitted),
+            ("timeout", c.timeouts),
+            ("reset_sent", c.resets_sent),
+            ("bad_option", c.bad_option),
+            ("overloaded", c.overloaded),
+            ("amplification_stopped", c.amplification_stopped),
+            ("unmatched", c.unmatched),
+            ("oversize", socket.oversize.load(Ordering::Relaxed)),
+            ("dropped", socket.dropped.load(Ordering::Relaxed)),
+            ("unsent", socket.unsent.load(Ordering::Relaxed)),
+        ];
+        for (name, value) in figures {
+            fate(name).absolute(value);
+        }
+        peers.set(f64::from(u32::try_from(known).unwrap_or(u32::MAX)));
+        tokio::select! {
+            () = stop.requested() => return,
+            () = tokio::time::sleep(NETWORK_EVERY) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_filter_is_named() {
+        assert!(parse_filter("info,strait::net=debug").is_ok());
+        let error = parse_filter("strait=loud").unwrap_err().to_string();
+        assert!(error.contains("strait=loud"), "{error}");
+    }
+
+    #[test]
+    fn seconds_come_in_buckets() {
+        let recorder = builder().unwrap().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            metrics::histogram!("strait_test_seconds").record(0.003);
+        });
+        let text = handle.render();
+        assert!(
+            text.contains(r#"strait_test_seconds_bucket{le="0.005"} 1"#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"strait_test_seconds_bucket{le="0.0025"} 0"#),
+            "{text}"
+        );
+    }
+}

@@ -1,1 +1,137 @@
-//! The HTTP face.
+//! The HTTP face: `/v5/iot/{project_id}/…` as IoTDA has it, `/v1/…` for what is ours, and
+//! operations. Described in `docs/api.md`.
+//!
+//! Handlers parse, call one service and shape the answer. `project_id` may be anything and
+//! partitions nothing. There is no authentication: serve on loopback alone.
+
+pub mod codec;
+pub mod device_body;
+pub mod devices;
+pub mod error;
+pub mod events;
+pub mod history;
+pub mod input;
+pub mod operations;
+pub mod page;
+pub mod product_body;
+pub mod products;
+pub mod request;
+pub mod respond;
+pub mod server;
+pub mod settings;
+pub mod trace;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{get, post, put};
+
+use crate::app::App;
+pub use server::Server;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest `X-Request-Id` taken from a caller.
+const REQUEST_ID_MAX: usize = 128;
+
+/// Everything that is served over HTTP.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .nest("/v5/iot/{project_id}", v5())
+        .nest("/v1", v1())
+        .route("/healthz", get(operations::healthz))
+        .route("/readyz", get(operations::readyz))
+        .route("/metrics", get(operations::metrics))
+        .fallback(operations::unknown_path)
+        .method_not_allowed_fallback(operations::wrong_method)
+        .layer(from_fn_with_state(app.clone(), observe))
+        .with_state(app)
+}
+
+fn v5() -> Router<App> {
+    Router::new()
+        .route("/products", get(products::list).post(products::create))
+        .route(
+            "/products/{product_id}",
+            get(products::show)
+                .put(products::update)
+                .delete(products::delete),
+        )
+        .route("/devices", get(devices::list).post(devices::create))
+        .route(
+            "/devices/{device_id}",
+            get(devices::show)
+                .put(devices::update)
+                .delete(devices::delete),
+        )
+        .route("/devices/{device_id}/action", post(devices::act))
+        .route("/devices/{device_id}/freeze", post(devices::freeze))
+        .route("/devices/{device_id}/unfreeze", post(devices::unfreeze))
+        .route("/devices/{device_id}/shadow", get(devices::shadow))
+}
+
+fn v1() -> Router<App> {
+    Router::new()
+        .route(
+            "/products/{product_id}/codec",
+            put(codec::put).get(codec::show).delete(codec::delete),
+        )
+        .route("/products/{product_id}/codec/decode", post(codec::decode))
+        .route("/products/{product_id}/codec/encode", post(codec::encode))
+        .route(
+            "/products/{product_id}/settings",
+            get(settings::show).put(settings::put),
+        )
+        .route("/devices/{device_id}/history", get(history::show))
+        .route(
+            "/devices/{device_id}/trace",
+            get(trace::show).put(trace::switch),
+        )
+        .route("/events", get(events::stream))
+}
+
+/// Counts and times every request, and names it: the caller's `X-Request-Id`, else one of ours.
+async fn observe(
+    State(app): State<App>,
+    matched: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let began = app.clock.instant();
+    let path = matched.map_or_else(|| "none".to_owned(), |m| m.as_str().to_owned());
+    let method = method_label(request.method());
+    let id = request_id(&request);
+    let mut response = next.run(request).await;
+    let took = app.clock.instant().saturating_duration_since(began);
+    let status = response.status().as_u16().to_string();
+    let labels = [
+        ("path", path.clone()),
+        ("method", method.to_owned()),
+        ("status", status),
+    ];
+    metrics::counter!("strait_http_requests_total", &labels).increment(1);
+    metrics::histogram!("strait_http_request_seconds", "path" => path).record(took.as_secs_f64());
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+/// A caller may make up methods; they must not make up metrics.
+fn method_label(method: &Method) -> &'static str {
+    let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
+    let found = known.into_iter().find(|name| *name == method.as_str());
+    found.unwrap_or("other")
+}
+
+fn request_id(request: &Request) -> HeaderValue {
+    let given = request.headers().get(&REQUEST_ID).filter(|id| {
+        let printable = |b: &u8| b.is_ascii_graphic();
+        (1..=REQUEST_ID_MAX).contains(&id.len()) && id.as_bytes().iter().all(printable)
+    });
+    given.cloned().unwrap_or_else(|| {
+        // For people to find a request by: chance need not be secret.
+        let made = format!("{:032x}", fastrand::u128(..));
+        HeaderValue::from_str(&made).unwrap_or(HeaderValue::from_static("-"))
+    })
+}

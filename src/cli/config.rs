@@ -1,21 +1,42 @@
 //! `strait config` and `strait check-config`.
 
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use crate::config;
 
 /// Arguments of `strait check-config`.
 #[derive(Debug, clap::Args)]
-pub struct CheckArgs {}
+pub struct CheckArgs {
+    /// Configuration file (TOML)
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
 
 /// Arguments of `strait config`.
 #[derive(Debug, clap::Args)]
 pub struct PrintArgs {}
 
-/// Runs `strait check-config`.
-pub fn check(_args: CheckArgs) -> ExitCode {
-    ExitCode::FAILURE
+/// Reads the file with the environment over it, as `strait serve --config` would.
+pub fn check(args: CheckArgs) -> ExitCode {
+    let checked = config::load(Some(&args.file), std::env::vars()).and_then(|c| c.check());
+    match checked {
+        Ok(()) => {
+            drop(writeln!(std::io::stdout(), "{}: fine", args.file.display()));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            drop(writeln!(std::io::stderr(), "{}: {error}", args.file.display()));
+            ExitCode::from(2)
+        }
+    }
 }
 
-/// Runs `strait config`.
+/// Prints the commented template.
 pub fn print(_args: PrintArgs) -> ExitCode {
-    ExitCode::FAILURE
+    match std::io::stdout().write_all(config::TEMPLATE.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
 }

@@ -45,6 +45,23 @@ enum Command {
     Config(config::PrintArgs),
 }
 
+/// Reads the arguments. The exit code of wrong ones is 2, below `codec` its own, as
+/// help and version are 0; what is wrong has been printed.
+pub fn parse() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|error| {
+        let _closed = error.print().is_err();
+        let below_codec = std::env::args_os()
+            .skip(1)
+            .find(|arg| !arg.as_encoded_bytes().starts_with(b"-"))
+            .is_some_and(|arg| arg == "codec");
+        match (error.use_stderr(), below_codec) {
+            (false, _) => ExitCode::SUCCESS,
+            (true, true) => ExitCode::from(codec::USAGE),
+            (true, false) => ExitCode::from(2),
+        }
+    })
+}
+
 /// Runs the subcommand and says how it went.
 pub fn run(cli: Cli) -> ExitCode {
     match cli.command {

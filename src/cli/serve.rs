@@ -1,12 +1,206 @@
-//! `strait serve`.
+//! `strait serve`: the server.
 
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::api;
+use crate::app::platform::{Network, Platform, Settings};
+use crate::base::time::Clock;
+use crate::config::{self, Config, ConfigError, Listen};
+use crate::engine::exchange::Settings as ExchangeSettings;
+use crate::net::endpoint::DATAGRAM_QUEUE;
+use crate::net::udp;
+use crate::store::Store;
+use crate::store::lock::DataLock;
+use crate::store::sled::SledStore;
+use crate::telemetry;
 
 /// Arguments of `strait serve`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Configuration file (TOML); `strait config` prints a template
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Data directory [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Address for applications [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// Address for CoAP devices, or `off` [default: 0.0.0.0:5683]
+    #[arg(long, value_name = "ADDR")]
+    coap: Option<Listen>,
+    /// Address for CoAP devices over DTLS, or `off`; this version takes only `off`
+    #[arg(long, value_name = "ADDR")]
+    coaps: Option<Listen>,
+    /// Let everyone who reaches the HTTP address do everything; only on loopback
+    #[arg(long)]
+    no_auth: bool,
+}
 
-/// Runs `strait serve`.
-pub fn run(_args: Args) -> ExitCode {
-    ExitCode::FAILURE
+/// Runs the server until SIGTERM or Ctrl-C.
+pub fn run(args: Args) -> ExitCode {
+    let config = match configure(args) {
+        Ok(config) => config,
+        Err(error) => {
+            complain(&format_args!("{error}"));
+            return ExitCode::from(2);
+        }
+    };
+    if let Err(error) = telemetry::install_logging(&config.log.filter, config.log.format) {
+        complain(&format_args!("log: {error}"));
+        return ExitCode::from(2);
+    }
+    let served = telemetry::install_metrics().context("metrics").and_then(|metrics| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(serve(&config, metrics))
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format_args!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// File, environment, flags; checked.
+fn configure(args: Args) -> Result<Config, ConfigError> {
+    let mut config = config::load(args.config.as_deref(), std::env::vars())?;
+    if let Some(data) = args.data {
+        config.data = data;
+    }
+    if let Some(http) = args.http {
+        config.http.listen = http;
+    }
+    if let Some(coap) = args.coap {
+        config.net.coap = coap;
+    }
+    if let Some(coaps) = args.coaps {
+        config.net.coaps = coaps;
+    }
+    config.http.no_auth |= args.no_auth;
+    config.check()?;
+    Ok(config)
+}
+
+async fn serve(config: &Config, metrics: PrometheusHandle) -> anyhow::Result<()> {
+    // Before anything is bound, so that a signal during the start is not lost.
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    let running = Running::start(config, metrics).await?;
+    let address = |bound: Option<SocketAddr>| bound.map_or("-".to_owned(), |a| a.to_string());
+    let ready =
+        format!("ready http={} coap={} coaps=-", running.http, address(running.coap));
+    let mut stdout = std::io::stdout();
+    // Whoever started the server may not read its output.
+    drop(writeln!(stdout, "{ready}").and_then(|()| stdout.flush()));
+    tracing::info!("{ready}");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    running.stop().await;
+    Ok(())
+}
+
+/// A server with its listeners.
+pub struct Running {
+    pub http: SocketAddr,
+    /// `None`: off.
+    pub coap: Option<SocketAddr>,
+    platform: Platform,
+    store: Arc<SledStore>,
+    /// Held until the store is closed.
+    lock: DataLock,
+    http_server: api::Server,
+    socket: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Running {
+    /// Opens the data directory, binds the listeners and serves.
+    pub async fn start(config: &Config, metrics: PrometheusHandle) -> anyhow::Result<Self> {
+        let clock = Clock::System;
+        let lock = DataLock::hold(&config.data)?;
+        let store = SledStore::open(&config.data.join("store"), &config.store, clock.clone())?;
+        let store = Arc::new(store);
+        let listener = TcpListener::bind(config.http.listen)
+            .await
+            .with_context(|| format!("http.listen {}", config.http.listen))?;
+        let http = listener.local_addr()?;
+        let (datagrams, datagrams_in) = mpsc::channel(DATAGRAM_QUEUE);
+        let (datagrams_out, outgoing) = mpsc::channel(DATAGRAM_QUEUE);
+        let socket = match config.net.coap {
+            Listen::Off => None,
+            Listen::On(address) => Some(
+                udp::Socket::bind(address).with_context(|| format!("net.coap {address}"))?,
+            ),
+        };
+        let coap = socket.as_ref().map(udp::Socket::local_addr).transpose()?;
+        let platform = Platform::start(
+            &settings(config),
+            Arc::clone(&store) as Arc<dyn Store>,
+            clock,
+            metrics,
+            Network { datagrams_in, datagrams_out },
+            getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness: {e}"))?,
+        )?;
+        let counters = Arc::new(udp::Counters::default());
+        let tasks = &platform.app.tasks;
+        let figures = (platform.endpoint.clone(), Arc::clone(&counters));
+        tasks.spawn("network figures", telemetry::watch_network(figures.0, figures.1, tasks.stop()));
+        let socket = socket.map(|socket| {
+            #[expect(clippy::disallowed_methods, reason = "joined by Running::stop")]
+            tokio::spawn(socket.run(datagrams, outgoing, counters))
+        });
+        let http_server = api::Server::start(platform.app.clone(), listener);
+        Ok(Self { http, coap, platform, store, lock, http_server, socket })
+    }
+
+    /// Takes nothing new, finishes what was begun, closes the store.
+    pub async fn stop(self) {
+        // First of all, so that those who follow events let go of their connections.
+        self.platform.app.tasks.request_stop();
+        self.http_server.stop().await;
+        let cancelled = self.platform.stop().await;
+        if !cancelled.is_empty() {
+            tracing::warn!(?cancelled, "tasks did not end by themselves");
+        }
+        if let Some(socket) = self.socket {
+            drop(socket.await);
+        }
+        let store = self.store;
+        drop(tokio::task::spawn_blocking(move || store.close()).await);
+        drop(self.lock);
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    let shards = match config.net.shards {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        shards => shards,
+    };
+    Settings {
+        shards,
+        exchange: ExchangeSettings {
+            peers_max: config.net.peers_max,
+            separate_after: std::time::Duration::from_millis(config.net.separate_after_ms),
+            ..ExchangeSettings::default()
+        },
+        store: config.store.clone(),
+        traced_devices_max: config.trace.devices_max,
+    }
+}
+
+fn complain(what: &std::fmt::Arguments<'_>) {
+    drop(writeln!(std::io::stderr(), "strait serve: {what}"));
 }

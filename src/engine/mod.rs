@@ -1,1 +1,11 @@
-//! State machines: no async, no clock or randomness of their own, no I/O.
+//! State machines: plain functions of (state, now, input). No async, no clock or randomness of
+//! their own, no I/O.
+
+#![deny(clippy::wildcard_enum_match_arm)]
+
+pub mod blockwise;
+pub mod exchange;
+pub mod observe;
+pub mod presence;
+pub mod registration;
+pub mod shadow;

@@ -3,5 +3,6 @@
 
 pub mod check;
 pub mod codec;
+pub mod decimal;
 pub mod profile;
 pub mod settings;

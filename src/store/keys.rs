@@ -1,1 +1,274 @@
-//! keys.
+//! Key layout: one tree, one prefix byte per table, numbers big-endian, so that byte order is the
+//! order of reading.
+//!
+//! | prefix | table | key after the prefix | value |
+//! |---|---|---|---|
+//! | 00 | meta | name | `u32` (format) or `u64` |
+//! | 01 | devices | device id | row: `DeviceRecord` |
+//! | 02 | states | device id | row: `StateRecord` |
+//! | 03 | nodes | node id | device id |
+//! | 04 | order | seq `u64` | device id |
+//! | 05 | members | product id, 00, seq `u64` | device id |
+//! | 06 | products | product id | row: `ProductRecord` |
+//! | 07 | codecs | product id | row: `CodecRecord` |
+//! | 08 | settings | product id | row: `SettingsRecord` |
+//! | 09 | history | device seq `u64`, received ms `u64`, serial `u32` | row: `HistoryRecord` |
+//! | 0a | raw | device seq `u64`, received ms `u64`, serial `u32` | row: `RawRecord` |
+//! | 0b | events | position `u64` | row: `EventRecord` |
+//! | 0c | parts | split id `u64`, index `u16` | bytes of a split row |
+//!
+//! 03, 04 and 05 are indexes of 01: text as it is, without a row header (`rows.rs`). Ids hold
+//! no 00 byte, so 05 is unambiguous. Prefixes are never used anew.
+
+use crate::base::ids::{DeviceId, NodeId, ProductId};
+use crate::base::time::Timestamp;
+use crate::store::HistoryKey;
+
+/// A table: the first byte of its keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Table {
+    Meta = 0x00,
+    Devices = 0x01,
+    States = 0x02,
+    Nodes = 0x03,
+    Order = 0x04,
+    Members = 0x05,
+    Products = 0x06,
+    Codecs = 0x07,
+    Settings = 0x08,
+    History = 0x09,
+    Raw = 0x0a,
+    Events = 0x0b,
+    Parts = 0x0c,
+}
+
+impl Table {
+    /// Every table, ascending.
+    pub const ALL: [Self; 13] = [
+        Self::Meta,
+        Self::Devices,
+        Self::States,
+        Self::Nodes,
+        Self::Order,
+        Self::Members,
+        Self::Products,
+        Self::Codecs,
+        Self::Settings,
+        Self::History,
+        Self::Raw,
+        Self::Events,
+        Self::Parts,
+    ];
+
+    /// The first byte of this table's keys.
+    pub const fn prefix(self) -> u8 {
+        self as u8
+    }
+
+    /// The table of a key.
+    pub fn of(key: &[u8]) -> Option<Self> {
+        let first = *key.first()?;
+        Self::ALL.into_iter().find(|t| t.prefix() == first)
+    }
+
+    /// Stable word for messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Devices => "devices",
+            Self::States => "states",
+            Self::Nodes => "nodes",
+            Self::Order => "order",
+            Self::Members => "members",
+            Self::Products => "products",
+            Self::Codecs => "codecs",
+            Self::Settings => "settings",
+            Self::History => "history",
+            Self::Raw => "raw",
+            Self::Events => "events",
+            Self::Parts => "parts",
+        }
+    }
+
+    /// The smallest key of the table, and the smallest above it.
+    pub fn span(self) -> (Vec<u8>, Vec<u8>) {
+        let prefix = self.prefix();
+        (vec![prefix], vec![prefix.saturating_add(1)])
+    }
+
+    fn key(self, rest: &[&[u8]]) -> Vec<u8> {
+        let len = rest.iter().map(|part| part.len()).sum::<usize>();
+        let mut key = Vec::with_capacity(len.saturating_add(1));
+        key.push(self.prefix());
+        for part in rest {
+            key.extend_from_slice(part);
+        }
+        key
+    }
+}
+
+/// Rows of the meta table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meta {
+    /// `u32`: format of the whole database (`migrate.rs`).
+    Format,
+    /// `u64`: sequence numbers below this one may have been given.
+    Seq,
+    /// `u64`: serials below this one may have been used.
+    Serial,
+    /// `u64`: number of the newest batch.
+    Batch,
+}
+
+pub fn meta(row: Meta) -> Vec<u8> {
+    let name: &[u8] = match row {
+        Meta::Format => b"format",
+        Meta::Seq => b"seq",
+        Meta::Serial => b"serial",
+        Meta::Batch => b"batch",
+    };
+    Table::Meta.key(&[name])
+}
+
+pub fn device(id: &DeviceId) -> Vec<u8> {
+    Table::Devices.key(&[id.as_str().as_bytes()])
+}
+
+pub fn state(id: &DeviceId) -> Vec<u8> {
+    Table::States.key(&[id.as_str().as_bytes()])
+}
+
+pub fn node(id: &NodeId) -> Vec<u8> {
+    Table::Nodes.key(&[id.as_str().as_bytes()])
+}
+
+pub fn order(seq: u64) -> Vec<u8> {
+    Table::Order.key(&[&seq.to_be_bytes()])
+}
+
+pub fn member(product: &ProductId, seq: u64) -> Vec<u8> {
+    Table::Members.key(&[product.as_str().as_bytes(), &[0], &seq.to_be_bytes()])
+}
+
+/// The smallest key of a product's members, and the smallest above them.
+pub fn members(product: &ProductId) -> (Vec<u8>, Vec<u8>) {
+    let id = product.as_str().as_bytes();
+    (
+        Table::Members.key(&[id, &[0]]),
+        Table::Members.key(&[id, &[1]]),
+    )
+}
+
+pub fn product(id: &ProductId) -> Vec<u8> {
+    Table::Products.key(&[id.as_str().as_bytes()])
+}
+
+pub fn codec(id: &ProductId) -> Vec<u8> {
+    Table::Codecs.key(&[id.as_str().as_bytes()])
+}
+
+pub fn settings(id: &ProductId) -> Vec<u8> {
+    Table::Settings.key(&[id.as_str().as_bytes()])
+}
+
+pub fn history(device_seq: u64, at: HistoryKey) -> Vec<u8> {
+    timed(Table::History, device_seq, at)
+}
+
+/// A row of `history` or `raw`.
+pub fn timed(table: Table, device_seq: u64, at: HistoryKey) -> Vec<u8> {
+    table.key(&[
+        &device_seq.to_be_bytes(),
+        &at.received_at.as_ms().to_be_bytes(),
+        &at.serial.to_be_bytes(),
+    ])
+}
+
+/// The smallest key of a device in `history` or `raw`.
+pub fn timed_start(table: Table, device_seq: u64) -> Vec<u8> {
+    table.key(&[&device_seq.to_be_bytes()])
+}
+
+/// Device seq and place of a row of `history` or `raw`; `None` when the key has another shape.
+pub fn split_timed(key: &[u8]) -> Option<(u64, HistoryKey)> {
+    let (_, rest) = key.split_first()?;
+    let (seq, rest) = rest.split_first_chunk::<8>()?;
+    let (ms, rest) = rest.split_first_chunk::<8>()?;
+    let serial: [u8; 4] = rest.try_into().ok()?;
+    let at = HistoryKey {
+        received_at: Timestamp::from_ms(u64::from_be_bytes(*ms)),
+        serial: u32::from_be_bytes(serial),
+    };
+    Some((u64::from_be_bytes(*seq), at))
+}
+
+pub fn event(position: u64) -> Vec<u8> {
+    Table::Events.key(&[&position.to_be_bytes()])
+}
+
+pub fn part(split_id: u64, index: u16) -> Vec<u8> {
+    Table::Parts.key(&[&split_id.to_be_bytes(), &index.to_be_bytes()])
+}
+
+/// The number right behind the prefix, in `order`, `events`, `history`, `raw` and `parts`.
+pub fn leading_number(key: &[u8]) -> Option<u64> {
+    let (number, _) = key.get(1..)?.split_first_chunk::<8>()?;
+    Some(u64::from_be_bytes(*number))
+}
+
+/// The text behind the prefix, in tables keyed by an id.
+pub fn text(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.get(1..)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_sort_as_their_rows_are_read() {
+        let at = |ms, serial| HistoryKey {
+            received_at: Timestamp::from_ms(ms),
+            serial,
+        };
+        let product = |text| ProductId::parse(text).unwrap();
+        let ascending = [
+            order(1),
+            order(255),
+            order(256),
+            member(&product("a"), 300),
+            member(&product("a-b"), 1),
+            member(&product("b"), 1),
+            history(1, at(999, 7)),
+            history(1, at(1000, 0)),
+            history(1, at(1000, 1)),
+            history(2, at(0, 0)),
+            event(9),
+            event(u64::MAX),
+            part(1, 2),
+            part(1, 256),
+        ];
+        assert!(ascending.is_sorted(), "{ascending:x?}");
+    }
+
+    #[test]
+    fn members_of_one_product_stay_apart_from_longer_names() {
+        let (from, to) = members(&ProductId::parse("a").unwrap());
+        let inside = member(&ProductId::parse("a").unwrap(), u64::MAX);
+        let outside = member(&ProductId::parse("a-").unwrap(), 0);
+        assert!(from <= inside && inside < to);
+        assert!(outside < from || outside >= to);
+    }
+
+    #[test]
+    fn timed_keys_come_back() {
+        let at = HistoryKey {
+            received_at: Timestamp::from_ms(1_700_000_000_123),
+            serial: 42,
+        };
+        assert_eq!(split_timed(&history(7, at)), Some((7, at)));
+        assert_eq!(split_timed(&event(1)), None);
+        assert_eq!(leading_number(&event(77)), Some(77));
+    }
+}

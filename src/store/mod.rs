@@ -5,14 +5,20 @@
 //! so that an implementation may live on another machine. The contract assumes nothing about how
 //! many processes use the store.
 
+pub mod archive;
+pub mod check;
 pub mod keys;
 pub mod kv;
+pub mod lock;
 pub mod memory;
 pub mod migrate;
 pub mod records;
+pub mod rows;
 pub mod sled;
 
 use std::ops::ControlFlow;
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::ids::{DeviceId, NodeId, ProductId};
 use crate::base::time::Timestamp;
@@ -192,6 +198,79 @@ pub enum StoreError {
         found: u32,
         newest: u32,
     },
+}
+
+impl StoreError {
+    /// Stable word for logs, metrics and fixtures; never reworded.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Full { .. } => "full",
+            Self::Io(_) => "io",
+            Self::Busy => "busy",
+            Self::Closed => "closed",
+            Self::InUse { .. } => "in_use",
+            Self::Corrupt { .. } => "corrupt",
+            Self::Format { .. } => "format",
+        }
+    }
+}
+
+impl CommitError {
+    /// Stable word for logs, metrics and fixtures; never reworded.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Conflict(_) => "conflict",
+            Self::Store(e) => e.kind(),
+        }
+    }
+}
+
+/// What an operator sets under `[store]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreSettings {
+    /// Memory for pages of the database.
+    pub cache_mb: u64,
+    /// Commits are refused while the file system has less room than this.
+    pub reserve_mb: u64,
+    /// Commits that may wait for the committer; more are refused as busy.
+    pub queue_len: usize,
+    /// Reported data older than this goes.
+    pub history_days: u32,
+    /// Uplinks that no codec could decode, older than this, go.
+    pub raw_days: u32,
+    /// Events older than this go, pushed or not.
+    pub events_days: u32,
+}
+
+/// 64 MB of cache hold the hot pages of 100,000 devices; a reserve of 64 MB is a hundred segments
+/// of the engine; 8192 commits are half a second of work.
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            cache_mb: 64,
+            reserve_mb: 64,
+            queue_len: 8192,
+            history_days: 30,
+            raw_days: 7,
+            events_days: 3,
+        }
+    }
+}
+
+impl StoreSettings {
+    /// What is expired at `now`.
+    pub fn expiry(&self, now: Timestamp) -> Expiry {
+        let before = |days: u32| {
+            let span_ms = u64::from(days).saturating_mul(86_400_000);
+            Timestamp::from_ms(now.as_ms().saturating_sub(span_ms))
+        };
+        Expiry {
+            history_before: before(self.history_days),
+            raw_before: before(self.raw_days),
+            events_before: before(self.events_days),
+        }
+    }
 }
 
 /// A page of devices.

@@ -79,8 +79,9 @@ pub struct StateRecord {
     pub observations: Vec<ObservationRecord>,
     /// Newest confirmable and non-confirmable messages with a durable effect.
     pub recent: Vec<RecentRecord>,
-    /// Message ids from here on were never used towards this device.
-    pub msg_ids_reserved_to: u16,
+    /// Message ids from here on were never used towards this device: each commit moves it past those
+    /// that its effects may use.
+    pub next_msg_id: u16,
     pub shadow: Vec<ShadowRecord>,
     pub fw_version: Option<String>,
     pub sw_version: Option<String>,
@@ -124,9 +125,19 @@ pub enum RegistrationKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservationRecord {
     pub token: u64,
+    pub status: ObservationStatus,
     /// `/19/0/0`, `/t/d`.
     pub path: String,
-    pub observed_at: Timestamp,
+    pub asked_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ObservationStatus {
+    /// The request went out, or could not: asked again when the device is next awake.
+    Asked,
+    Established,
+    /// The device answered an error: asked again after its next registration.
+    Refused,
 }
 
 /// A message whose effect is durable: recognised when the device repeats it.

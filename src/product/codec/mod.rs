@@ -1,14 +1,19 @@
 //! Codecs: a device's bytes become JSON of the product model, and commands become bytes.
 //!
 //! One internal form for every kind of codec: [`Decoded`] up, [`Encode`] down. Errors:
-//! [`CodecError`], whose `kind()` is a stable word. See `docs/codecs.md`.
+//! [`CodecError`], whose `kind()` is a stable word. [`compile`] takes a codec's source of any
+//! kind. See `docs/codecs.md`.
 
 pub mod fixture;
 pub mod table;
+pub mod text;
 
-use serde_json::{Map, Value};
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
 
 use crate::base::time::Timestamp;
+use crate::product::profile::Profile;
 
 /// What a codec does. Implementations are pure: same input, same output.
 pub trait Codec: Send + Sync + std::fmt::Debug {
@@ -21,6 +26,60 @@ pub trait Codec: Send + Sync + std::fmt::Debug {
 
     /// A command as the bytes that the device takes.
     fn encode(&self, command: &Encode<'_>) -> Result<Vec<u8>, CodecError>;
+
+    /// What an encoded command says, read back as the device would: fixtures prove with it that
+    /// nothing got lost. `None` when this codec cannot tell.
+    fn decode_downlink(&self, _bytes: &[u8]) -> Option<Result<Downlink, CodecError>> {
+        None
+    }
+}
+
+/// The sorts of codec sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// `codec.toml`, see [`table`].
+    Table,
+}
+
+/// One mistake in a codec's source. Lines and columns count from 1, columns in characters.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, thiserror::Error)]
+#[error("{line}:{column}: {message}")]
+pub struct LoadError {
+    pub line: u32,
+    pub column: u32,
+    pub message: String,
+    /// What would be right, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// Compiles a codec's source and checks it, against the product model too when there is one.
+/// Errors: every mistake, in the order of the source.
+pub fn compile(
+    kind: Kind,
+    source: &[u8],
+    profile: Option<&Profile>,
+) -> Result<Arc<dyn Codec>, Vec<LoadError>> {
+    let text = std::str::from_utf8(source).map_err(|e| vec![not_text(source, e.valid_up_to())])?;
+    match kind {
+        Kind::Table => Ok(Arc::new(table::load(text, profile)?)),
+    }
+}
+
+/// The place where a source stops being UTF-8.
+fn not_text(source: &[u8], valid: usize) -> LoadError {
+    let before = source.get(..valid).unwrap_or_default();
+    let line_start = before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+    let text = String::from_utf8_lossy(before.get(line_start..).unwrap_or_default());
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    LoadError {
+        line: number(line),
+        column: number(text.chars().count() + 1),
+        message: "the source is not UTF-8 text".to_owned(),
+        hint: None,
+    }
 }
 
 /// What arrived.
@@ -39,6 +98,52 @@ pub enum Decoded {
     Response(Response),
     /// Understood, and nothing to report.
     Nothing,
+}
+
+impl Decoded {
+    /// The form that fixtures and dry runs show: `kind` and what belongs to it. Event times are
+    /// `yyyyMMdd'T'HHmmss'Z'`, with milliseconds in the longer form.
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Report(report) => {
+                let services: Vec<Value> = report.services.iter().map(shown).collect();
+                let mut shown = json!({ "kind": "report", "services": services });
+                if let (true, Some(map)) = (report.has_more, shown.as_object_mut()) {
+                    map.insert("has_more".to_owned(), Value::Bool(true));
+                }
+                shown
+            }
+            Self::Response(response) => {
+                let mut map = Map::new();
+                map.insert("kind".to_owned(), "response".into());
+                if let Some(mid) = response.mid {
+                    map.insert("mid".to_owned(), mid.into());
+                }
+                map.insert("result_code".to_owned(), u8::from(!response.succeeded).into());
+                if let Some(name) = &response.response_name {
+                    map.insert("response_name".to_owned(), name.clone().into());
+                }
+                map.insert("paras".to_owned(), response.paras.clone().into());
+                Value::Object(map)
+            }
+            Self::Nothing => json!({ "kind": "none" }),
+        }
+    }
+}
+
+fn shown(service: &ServiceReport) -> Value {
+    let mut map = Map::new();
+    map.insert("service_id".to_owned(), service.service_id.clone().into());
+    map.insert("properties".to_owned(), service.properties.clone().into());
+    if let Some(at) = service.event_time {
+        let text = if at.as_ms() % 1000 == 0 {
+            at.compact()
+        } else {
+            at.rfc3339_ms()
+        };
+        map.insert("event_time".to_owned(), text.into());
+    }
+    Value::Object(map)
 }
 
 /// Properties that the device reports.
@@ -74,6 +179,14 @@ pub struct Encode<'a> {
     pub paras: &'a Map<String, Value>,
     /// Correlation id, 1 to 65535.
     pub mid: u16,
+}
+
+/// An encoded command, read back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Downlink {
+    pub command_name: String,
+    pub paras: Map<String, Value>,
+    pub mid: Option<u16>,
 }
 
 /// Which bytes became which field.

@@ -1,0 +1,123 @@
+//! Bodies of `…/devices`: `AddDevice`, `UpdateDevice` and `ResetDeviceSecret` of the v5 API.
+
+use serde_json::Value;
+
+use super::error::ApiError;
+use super::input::{Alphabet, Fields, Problems, TextRule};
+use crate::app::device::{Desired, DevicePatch, NewAuth, NewDevice, SecretKind};
+use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
+use crate::base::secret::Secret;
+use crate::store::records::AuthType;
+
+const SECRET: TextRule = TextRule::new(Alphabet::Id, 8, 32);
+/// A SHA-256 fingerprint has 64 hexadecimal digits, a SHA-1 one 40.
+const FINGERPRINT: TextRule = TextRule::new(Alphabet::Hex, 40, 64);
+const AUTH_TYPES: [(&str, AuthType); 2] = [
+    ("SECRET", AuthType::Secret),
+    ("CERTIFICATES", AuthType::Certificates),
+];
+const SECRET_KINDS: [(&str, SecretKind); 2] = [
+    ("PRIMARY", SecretKind::Primary),
+    ("SECONDARY", SecretKind::Secondary),
+];
+
+/// Bytes of JSON in `extension_info`, and in one service's desired properties.
+const OBJECT_MAX: usize = 16 * 1024;
+/// Services in `shadow`: as many as a model has.
+const SHADOW_MAX: usize = 500;
+/// Seconds in `timeout`.
+const TIMEOUT_MAX: u32 = 2_147_483_647;
+
+/// `AddDevice`.
+pub fn new_device(body: &Value) -> Result<NewDevice, ApiError> {
+    let problems = Problems::default();
+    let new = Fields::of_body(body, &problems).and_then(|fields| {
+        let node_id = fields.needed_id("node_id", NodeId::parse);
+        let product_id = fields.needed_id("product_id", ProductId::parse);
+        let device_id = fields.id("device_id", DeviceId::parse);
+        let device_name = fields.text("device_name", TextRule::note(256));
+        let auth = fields.object("auth_info").map(|f| new_auth(&f));
+        let description = fields.text("description", TextRule::note(2048));
+        let gateway_id = fields.id("gateway_id", DeviceId::parse);
+        let app_id = fields.id("app_id", AppId::parse);
+        let extension_info = fields.map("extension_info", OBJECT_MAX);
+        let shadow = fields.objects("shadow", SHADOW_MAX).unwrap_or_default();
+        Some(NewDevice {
+            desired: shadow.iter().map(desired).collect(),
+            node_id: node_id?,
+            product_id: product_id?,
+            auth: auth.unwrap_or_default(),
+            extension_info: extension_info.map(Value::Object),
+            device_id,
+            device_name,
+            description,
+            gateway_id,
+            app_id,
+        })
+    });
+    problems.check()?;
+    new.ok_or_else(|| ApiError::invalid("body: takes an object"))
+}
+
+fn new_auth(fields: &Fields<'_>) -> NewAuth {
+    NewAuth {
+        auth_type: fields.one_of("auth_type", &AUTH_TYPES),
+        secret: fields.text("secret", SECRET).map(Secret::new),
+        fingerprint: fields.text("fingerprint", FINGERPRINT),
+        secure_access: fields.boolean("secure_access"),
+        timeout_s: fields.integer("timeout", 0..=TIMEOUT_MAX).unwrap_or(0),
+    }
+}
+
+fn desired(fields: &Fields<'_>) -> Desired {
+    if !fields.has("desired") {
+        fields.missing("desired", "an object of properties");
+    }
+    Desired {
+        service_id: fields.needed_text("service_id", TextRule::name(32)),
+        properties: fields.map("desired", OBJECT_MAX).unwrap_or_default(),
+    }
+}
+
+/// `UpdateDevice`: absent and null leave a field as it is.
+pub fn device_patch(body: &Value) -> Result<DevicePatch, ApiError> {
+    let problems = Problems::default();
+    let patch = Fields::of_body(body, &problems).map(|fields| {
+        let auth = fields.object("auth_info");
+        DevicePatch {
+            device_name: fields.text("device_name", TextRule::note(256)),
+            description: fields.text("description", TextRule::note(2048)),
+            extension_info: fields.map("extension_info", OBJECT_MAX).map(Value::Object),
+            secure_access: auth.as_ref().and_then(|f| f.boolean("secure_access")),
+            timeout_s: auth
+                .as_ref()
+                .and_then(|f| f.integer("timeout", 0..=TIMEOUT_MAX)),
+        }
+    });
+    problems.check()?;
+    Ok(patch.unwrap_or_default())
+}
+
+/// `ResetDeviceSecret`.
+pub struct SecretReset {
+    pub secret: Option<Secret<String>>,
+    pub kind: SecretKind,
+}
+
+/// Reads a `ResetDeviceSecret`. `force_disconnect` is checked and has nothing to do: an unsecured
+/// device has no session to cut.
+pub fn secret_reset(body: &Value, problems: &Problems) -> SecretReset {
+    let Some(fields) = Fields::of_body(body, problems) else {
+        return SecretReset {
+            secret: None,
+            kind: SecretKind::Primary,
+        };
+    };
+    fields.boolean("force_disconnect");
+    SecretReset {
+        secret: fields.text("secret", SECRET).map(Secret::new),
+        kind: fields
+            .one_of("secret_type", &SECRET_KINDS)
+            .unwrap_or_default(),
+    }
+}

@@ -1,0 +1,213 @@
+//! `…/devices` of the v5 API, and the shadow as it is read.
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::device_body;
+use super::error::ApiError;
+use super::input::{Problems, Query, TextRule};
+use super::page::{PageInfo, PageQuery, marker_of};
+use super::request::{DevicePath, JsonBody, MaybeJsonBody};
+use super::respond::json;
+use crate::app::App;
+use crate::app::device::SecretKind;
+use crate::app::device::list::DeviceQuery;
+use crate::app::device::view::{DeviceSummary, DeviceView};
+use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
+use crate::base::time::Timestamp;
+use crate::store::records::ShadowRecord;
+
+#[derive(Serialize)]
+struct List<'a> {
+    devices: Vec<DeviceSummary<'a>>,
+    page: PageInfo,
+}
+
+/// `POST …/devices`: 201 with the secret. Errors: 400 bad field, unknown product, id or node id
+/// taken.
+pub async fn create(
+    State(app): State<App>,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let new = device_body::new_device(&body)?;
+    let device = app.devices.create(new).await?;
+    let view = DeviceView::of(&device, app.clock.now());
+    Ok(json(StatusCode::CREATED, &view))
+}
+
+/// `GET …/devices`: newest first.
+pub async fn list(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
+    let wanted = wanted_of(&uri)?;
+    let found = app.devices.list(wanted).await?;
+    let now = app.clock.now();
+    let devices = found.devices.iter().map(|d| DeviceSummary::of(d, now));
+    let list = List {
+        devices: devices.collect(),
+        page: PageInfo {
+            count: found.count,
+            marker: found.devices.last().map(|d| marker_of(d.device.seq)),
+        },
+    };
+    Ok(json(StatusCode::OK, &list))
+}
+
+fn wanted_of(uri: &Uri) -> Result<DeviceQuery, ApiError> {
+    let problems = Problems::default();
+    let query = Query::of(uri, &problems)?;
+    let page = PageQuery::of(&query);
+    let (created_from, created_to) = query.times("start_time", "end_time");
+    let wanted = DeviceQuery {
+        product_id: query.id("product_id", ProductId::parse),
+        node_id: query.id("node_id", NodeId::parse),
+        app_id: query.id("app_id", AppId::parse),
+        device_name: query.text("device_name", TextRule::name(256)),
+        gateway_id: query.id("gateway_id", DeviceId::parse),
+        cascade: query.boolean("is_cascade_query").unwrap_or(false),
+        created_from,
+        created_to,
+        before: page.before,
+        offset: page.offset,
+        limit: page.limit,
+    };
+    problems.check()?;
+    Ok(wanted)
+}
+
+/// `GET …/devices/{device_id}`. Errors: 404.
+pub async fn show(
+    State(app): State<App>,
+    DevicePath(id): DevicePath,
+) -> Result<Response, ApiError> {
+    let device = app.devices.show(&id)?;
+    let view = DeviceView::of(&device, app.clock.now());
+    Ok(json(StatusCode::OK, &view))
+}
+
+/// `PUT …/devices/{device_id}`: what is absent stays. Errors: 404, 400 bad field.
+pub async fn update(
+    State(app): State<App>,
+    DevicePath(id): DevicePath,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let patch = device_body::device_patch(&body)?;
+    let device = app.devices.update(id, patch).await?;
+    let view = DeviceView::of(&device, app.clock.now());
+    Ok(json(StatusCode::OK, &view))
+}
+
+/// `DELETE …/devices/{device_id}`: 204. Errors: 404.
+pub async fn delete(
+    State(app): State<App>,
+    DevicePath(id): DevicePath,
+) -> Result<StatusCode, ApiError> {
+    app.devices.delete(id.clone()).await?;
+    app.tracer.stop(&id);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Serialize)]
+struct SecretAnswer<'a> {
+    device_id: &'a DeviceId,
+    secret: &'a str,
+    secret_type: &'a str,
+}
+
+/// `POST …/devices/{device_id}/action?action_id=resetSecret`. Errors: 404, 400.
+pub async fn act(
+    State(app): State<App>,
+    DevicePath(id): DevicePath,
+    uri: Uri,
+    MaybeJsonBody(body): MaybeJsonBody,
+) -> Result<Response, ApiError> {
+    let reset = {
+        let problems = Problems::default();
+        Query::of(&uri, &problems)?.needed_word("action_id", "resetSecret");
+        let reset = device_body::secret_reset(&body, &problems);
+        problems.check()?;
+        reset
+    };
+    let kind = reset.kind;
+    let secret = app
+        .devices
+        .reset_secret(id.clone(), kind, reset.secret)
+        .await?;
+    let answer = SecretAnswer {
+        device_id: &id,
+        secret: secret.expose(),
+        secret_type: match kind {
+            SecretKind::Primary => "PRIMARY",
+            SecretKind::Secondary => "SECONDARY",
+        },
+    };
+    Ok(json(StatusCode::OK, &answer))
+}
+
+/// `POST …/devices/{device_id}/freeze`: 204, also when it is frozen already. Errors: 404.
+pub async fn freeze(
+    State(app): State<App>,
+    DevicePath(id): DevicePath,
+) -> Result<StatusCode, ApiError> {
+    app.devices.freeze(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST …/devices/{device_id}/unfreeze`: 204, also when it is not frozen. Errors: 404.
+pub async fn unfreeze(
+    State(app): State<App>,
+    DevicePath(id): DevicePath,
+) -> Result<StatusCode, ApiError> {
+    app.devices.unfreeze(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Serialize)]
+struct Shadow<'a> {
+    device_id: &'a DeviceId,
+    shadow: Vec<ServiceShadow<'a>>,
+}
+
+#[derive(Serialize)]
+struct ServiceShadow<'a> {
+    service_id: &'a str,
+    desired: Side<'a>,
+    reported: Side<'a>,
+    version: u64,
+}
+
+#[derive(Serialize)]
+struct Side<'a> {
+    properties: &'a Map<String, Value>,
+    event_time: Option<String>,
+}
+
+impl<'a> From<&'a ShadowRecord> for ServiceShadow<'a> {
+    fn from(shadow: &'a ShadowRecord) -> Self {
+        let side = |properties, at: Option<Timestamp>| Side {
+            properties,
+            event_time: at.map(Timestamp::compact),
+        };
+        Self {
+            service_id: &shadow.service_id,
+            desired: side(&shadow.desired, shadow.desired_at),
+            reported: side(&shadow.reported, shadow.reported_at),
+            version: shadow.version,
+        }
+    }
+}
+
+/// `GET …/devices/{device_id}/shadow`: services that were reported or are desired. Errors: 404.
+pub async fn shadow(
+    State(app): State<App>,
+    DevicePath(id): DevicePath,
+) -> Result<Response, ApiError> {
+    let device = app.devices.show(&id)?;
+    let state = device.state.unwrap_or_default();
+    let answer = Shadow {
+        device_id: &id,
+        shadow: state.shadow.iter().map(ServiceShadow::from).collect(),
+    };
+    Ok(json(StatusCode::OK, &answer))
+}

@@ -1,0 +1,171 @@
+//! What a caller is told when a request fails: `{"error_code","error_msg"}` with the HTTP status.
+//!
+//! The one place that maps errors to HTTP. The text of store and system errors stays inside: it is
+//! logged, and the caller learns only that waiting helps.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::app::device::DeviceError;
+use crate::app::product::ProductError;
+use crate::app::trace::TraceError;
+use crate::product::codec::LoadError;
+use crate::store::StoreError;
+
+/// Codes of the v5 API. Those without a published meaning here take the nearest published one.
+pub mod code {
+    pub const INTERNAL: &str = "IOTDA.000001";
+    pub const INVALID: &str = "IOTDA.000006";
+    pub const MALFORMED: &str = "IOTDA.000008";
+    pub const TIME_FORMAT: &str = "IOTDA.000009";
+    pub const TIME_ORDER: &str = "IOTDA.000010";
+    pub const LIMIT: &str = "IOTDA.000017";
+    pub const MARKER: &str = "IOTDA.000018";
+    pub const NO_MODEL: &str = "IOTDA.009002";
+    pub const NO_PRODUCT: &str = "IOTDA.013001";
+    pub const NO_DEVICE: &str = "IOTDA.014000";
+    pub const DEVICE_EXISTS: &str = "IOTDA.014031";
+}
+
+/// Seconds after which a caller may try again.
+const RETRY_AFTER_S: u32 = 5;
+
+/// A failed request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    pub status: StatusCode,
+    pub code: &'static str,
+    pub message: String,
+    /// Mistakes of a codec, each with its place.
+    pub errors: Option<Vec<LoadError>>,
+    pub retry_after_s: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error_code: &'a str,
+    error_msg: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<&'a [LoadError]>,
+}
+
+impl ApiError {
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            errors: None,
+            retry_after_s: None,
+        }
+    }
+
+    /// 400: well-formed, and not acceptable.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code::INVALID, message)
+    }
+
+    /// 400: not even well-formed.
+    pub fn malformed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code::MALFORMED, message)
+    }
+
+    /// 503: waiting helps.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self {
+            retry_after_s: Some(RETRY_AFTER_S),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code::INTERNAL, message)
+        }
+    }
+
+    /// 409: others change the same thing; waiting helps.
+    fn contended(message: impl Into<String>) -> Self {
+        Self {
+            retry_after_s: Some(1),
+            ..Self::new(StatusCode::CONFLICT, code::INVALID, message)
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = Body {
+            error_code: self.code,
+            error_msg: &self.message,
+            errors: self.errors.as_deref(),
+        };
+        let mut response = (self.status, Json(body)).into_response();
+        if let Some(seconds) = self.retry_after_s {
+            let value = HeaderValue::from(seconds);
+            response.headers_mut().insert(header::RETRY_AFTER, value);
+        }
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(%error, "a request failed because of the store");
+        match error {
+            StoreError::Full { .. } => Self::unavailable("the server's disk is full, try later"),
+            StoreError::Busy => Self::unavailable("the server has too much to do, try again"),
+            StoreError::Closed => Self::unavailable("the server is stopping, try again"),
+            _ => Self::unavailable("the server's store can't be used now, try later"),
+        }
+    }
+}
+
+impl From<ProductError> for ApiError {
+    fn from(error: ProductError) -> Self {
+        let message = error.to_string();
+        match error {
+            ProductError::NotFound(_) => {
+                Self::new(StatusCode::NOT_FOUND, code::NO_PRODUCT, message)
+            }
+            ProductError::NoCodec(_) => Self::new(StatusCode::NOT_FOUND, code::INVALID, message),
+            ProductError::Exists(_) | ProductError::InUse(_) | ProductError::Invalid { .. } => {
+                Self::invalid(message)
+            }
+            ProductError::Mistakes(mistakes) => Self {
+                errors: Some(mistakes),
+                ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code::INVALID, message)
+            },
+            ProductError::Codec(error) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                code::INVALID,
+                format!("{}: {message}", error.kind()),
+            ),
+            ProductError::Precondition { .. } => {
+                Self::new(StatusCode::PRECONDITION_FAILED, code::INVALID, message)
+            }
+            ProductError::Contended => Self::contended(message),
+            ProductError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeviceError> for ApiError {
+    fn from(error: DeviceError) -> Self {
+        let message = error.to_string();
+        match error {
+            DeviceError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, code::NO_DEVICE, message),
+            DeviceError::Exists { .. } => {
+                Self::new(StatusCode::BAD_REQUEST, code::DEVICE_EXISTS, message)
+            }
+            DeviceError::NoProduct(_) => {
+                Self::new(StatusCode::BAD_REQUEST, code::NO_MODEL, message)
+            }
+            DeviceError::Invalid { .. } => Self::invalid(message),
+            DeviceError::Contended => Self::contended(message),
+            DeviceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TraceError> for ApiError {
+    fn from(error: TraceError) -> Self {
+        Self::invalid(format!("enabled: {error}"))
+    }
+}

@@ -1,0 +1,116 @@
+//! `GET /v1/events`: everything that is pushed, as server-sent events.
+//!
+//! `event:` is `resource.event`, `data:` the envelope, `id:` the position after it. Events of one
+//! commit share a position, which only the last of them carries: whoever reconnects after a part of
+//! them gets all of them again, and loses none.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::stream::{Stream, unfold};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::error::ApiError;
+use super::input::{Problems, Query, quoted};
+use crate::app::App;
+use crate::app::outbox::Follower;
+use crate::app::tasks::Stop;
+use crate::store::records::EventRecord;
+
+/// Commits read from the store at once.
+const STEP: usize = 100;
+
+/// How often a silent stream shows that it lives: middle boxes cut after a minute, as a rule.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// `GET /v1/events?from=`: what was committed after the position in `Last-Event-ID`, else in
+/// `from`, else from now on. `from=0` is the oldest kept. Errors: 400, 503 too many readers.
+pub async fn stream(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    let after = start_of(&uri, &headers)?.unwrap_or_else(|| app.outbox.position());
+    let admission = app.outbox.admit().ok_or_else(|| {
+        ApiError::unavailable("too many readers follow events, try later or end one")
+    })?;
+    let reader = Reader {
+        follower: app.outbox.follow(after),
+        stop: app.tasks.stop(),
+        // Sent at once, so that the caller sees the stream open.
+        waiting: VecDeque::from([Event::default().comment(format!("from {after}"))]),
+        _admission: admission,
+    };
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+    Ok(Sse::new(unfold(reader, Reader::step)).keep_alive(keep_alive))
+}
+
+fn start_of(uri: &Uri, headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+    let problems = Problems::default();
+    let query = Query::of(uri, &problems)?;
+    let (name, text) = match headers.get("last-event-id") {
+        Some(value) => ("Last-Event-ID", Some(value.to_str().unwrap_or("?"))),
+        None => ("from", query.raw("from")),
+    };
+    let position = text.map(|text| {
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
+        text.parse().ok().filter(|_| digits).unwrap_or_else(|| {
+            let problem = format!("got {}, takes the id of an event", quoted(text));
+            problems.add(name, problem);
+            0
+        })
+    });
+    problems.check()?;
+    Ok(position)
+}
+
+struct Reader {
+    follower: Follower,
+    stop: Stop,
+    waiting: VecDeque<Event>,
+    /// Counts this reader as long as it lives.
+    _admission: OwnedSemaphorePermit,
+}
+
+impl Reader {
+    async fn step(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Some((Ok(event), self));
+            }
+            let read = tokio::select! {
+                () = self.stop.requested() => return None,
+                read = self.follower.next(STEP) => read,
+            };
+            match read {
+                Ok(events) if events.is_empty() => return None,
+                Ok(events) => {
+                    for (position, record) in events {
+                        self.queue(position, &record);
+                    }
+                }
+                Err(error) => {
+                    // The reader comes back with its last id.
+                    tracing::warn!(%error, "a stream of events ends");
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn queue(&mut self, position: u64, record: &EventRecord) {
+        let last = record.envelopes.len().saturating_sub(1);
+        for (i, envelope) in record.envelopes.iter().enumerate() {
+            let name = format!("{}.{}", envelope.resource, envelope.event);
+            let event = Event::default().event(name).data(&envelope.json);
+            self.waiting.push_back(match i == last {
+                true => event.id(position.to_string()),
+                false => event,
+            });
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The query string of a request. Keys that nobody asks for are ignored, as in the v5 API; a key
+//! given twice is a problem, for nobody knows which one was meant.
+
+use std::ops::RangeInclusive;
+
+use axum::http::Uri;
+
+use super::{Problems, TextRule, quoted};
+use crate::api::error::{ApiError, code};
+use crate::base::ids::IdError;
+use crate::base::time::Timestamp;
+
+/// A parsed query string.
+pub struct Query<'a> {
+    pairs: Vec<(String, String)>,
+    problems: &'a Problems,
+}
+
+impl<'a> Query<'a> {
+    pub fn of(uri: &Uri, problems: &'a Problems) -> Result<Self, ApiError> {
+        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_err(|_| ApiError::malformed("the query string can't be read, takes key=value&…"))?
+            .0;
+        Ok(Self { pairs, problems })
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        let mut found = self.pairs.iter().filter(|(key, _)| key == name);
+        let value = found.next()?;
+        if found.next().is_some() {
+            self.problems.add(name, "is given twice, takes one value");
+        }
+        Some(&value.1)
+    }
+
+    pub fn text(&self, name: &str, rule: TextRule) -> Option<String> {
+        let text = self.value(name)?;
+        match rule.problem(text) {
+            Some(problem) => {
+                self.problems.add(name, problem);
+                None
+            }
+            None => Some(text.to_owned()),
+        }
+    }
+
+    pub fn id<T>(&self, name: &str, parse: fn(&str) -> Result<T, IdError>) -> Option<T> {
+        parse(self.value(name)?)
+            .inspect_err(|e| self.problems.add(name, e.to_string()))
+            .ok()
+    }
+
+    pub fn boolean(&self, name: &str) -> Option<bool> {
+        match self.value(name)? {
+            "true" => Some(true),
+            "false" => Some(false),
+            other => {
+                let problem = format!("got {}, takes true or false", quoted(other));
+                self.problems.add(name, problem);
+                None
+            }
+        }
+    }
+
+    /// A whole number in a range; out of it, a problem with this code.
+    pub fn integer(
+        &self,
+        name: &str,
+        range: RangeInclusive<u64>,
+        code: &'static str,
+    ) -> Option<u64> {
+        let text = self.value(name)?;
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
+        let found = text.parse().ok().filter(|n| digits && range.contains(n));
+        if found.is_none() {
+            let problem = format!(
+                "got {}, takes a whole number from {} to {}",
+                quoted(text),
+                range.start(),
+                range.end()
+            );
+            self.problems.add_as(code, name, problem);
+        }
+        found
+    }
+
+    pub fn time(&self, name: &str) -> Option<Timestamp> {
+        let text = self.value(name)?;
+        let time = Timestamp::parse(text);
+        if time.is_none() {
+            let problem = format!("got {}, takes a time like 20260131T235959Z", quoted(text));
+            self.problems.add_as(code::TIME_FORMAT, name, problem);
+        }
+        time
+    }
+
+    /// Both ends of a range of times, in order.
+    pub fn times(&self, from: &str, to: &str) -> (Option<Timestamp>, Option<Timestamp>) {
+        let ends = (self.time(from), self.time(to));
+        if let (Some(first), Some(last)) = ends
+            && first > last
+        {
+            let problem = format!("is later than {to}, takes the same time or an earlier one");
+            self.problems.add_as(code::TIME_ORDER, from, problem);
+        }
+        ends
+    }
+
+    /// A word that must be there and be this one.
+    pub fn needed_word(&self, name: &str, word: &str) {
+        match self.value(name) {
+            Some(text) if text == word => {}
+            Some(text) => {
+                let problem = format!("got {}, takes {word}", quoted(text));
+                self.problems.add(name, problem);
+            }
+            None => self.problems.add(name, format!("is missing, takes {word}")),
+        }
+    }
+
+    /// The raw value, for what has a form of its own.
+    pub fn raw(&self, name: &str) -> Option<&str> {
+        self.value(name)
+    }
+
+    pub fn problem(&self, code: &'static str, name: &str, problem: impl AsRef<str>) {
+        self.problems.add_as(code, name, problem);
+    }
+}

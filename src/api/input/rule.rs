@@ -1,0 +1,76 @@
+//! What a text takes: alphabet and length in characters.
+
+use crate::product::check;
+
+/// Alphabet and length of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextRule {
+    pub alphabet: Alphabet,
+    /// In characters.
+    pub min: usize,
+    pub max: usize,
+}
+
+/// Which characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alphabet {
+    /// Chinese characters, letters, digits and `_?'#().,&%@!-`.
+    Name,
+    /// `[A-Za-z0-9_-]`
+    Id,
+    Hex,
+    Any,
+}
+
+impl TextRule {
+    /// A name that must not be empty.
+    pub const fn name(max: usize) -> Self {
+        Self::new(Alphabet::Name, 1, max)
+    }
+
+    /// Characters of a name, or nothing.
+    pub const fn note(max: usize) -> Self {
+        Self::new(Alphabet::Name, 0, max)
+    }
+
+    /// Any characters, or nothing.
+    pub const fn any(max: usize) -> Self {
+        Self::new(Alphabet::Any, 0, max)
+    }
+
+    pub const fn new(alphabet: Alphabet, min: usize, max: usize) -> Self {
+        Self { alphabet, min, max }
+    }
+
+    /// What is wrong with `text`. The text itself is not repeated: it may be a secret.
+    pub fn problem(&self, text: &str) -> Option<String> {
+        let len = text.chars().count();
+        if len < self.min || len > self.max {
+            return Some(format!("got {len} characters, takes {}", self.takes()));
+        }
+        let wrong = |legal: fn(char) -> bool| text.chars().find(|c| !legal(*c));
+        let found = match self.alphabet {
+            Alphabet::Any => None,
+            Alphabet::Name if text.is_empty() => None,
+            Alphabet::Name => return check::judge_name(text, self.max).err().map(|e| e.1),
+            Alphabet::Id => wrong(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-'),
+            Alphabet::Hex => wrong(|c| c.is_ascii_hexdigit()),
+        };
+        found.map(|c| format!("has the character {c:?}, takes {}", self.takes()))
+    }
+
+    /// `1 to 64 characters: letters, digits, _ and -`
+    pub fn takes(&self) -> String {
+        let length = match self.min {
+            0 => format!("up to {} characters", self.max),
+            min => format!("{min} to {} characters", self.max),
+        };
+        let alphabet = match self.alphabet {
+            Alphabet::Any => return length,
+            Alphabet::Name => "Chinese characters, letters, digits and _?'#().,&%@!-",
+            Alphabet::Id => "letters, digits, _ and -",
+            Alphabet::Hex => "hexadecimal digits",
+        };
+        format!("{length}: {alphabet}")
+    }
+}

@@ -1,0 +1,71 @@
+//! `/healthz`, `/readyz`, `/metrics`, and what answers when nothing else does.
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::error::{ApiError, code};
+use super::respond::json;
+use crate::app::App;
+use crate::store::Health;
+
+#[derive(Serialize)]
+struct Status<'a> {
+    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+/// `GET /healthz`: the process serves.
+pub async fn healthz() -> Response {
+    let status = Status {
+        status: "ok",
+        reason: None,
+    };
+    json(StatusCode::OK, &status)
+}
+
+/// `GET /readyz`: commits can succeed; 503 with the reason when not, and while the server stops.
+pub async fn readyz(State(app): State<App>) -> Response {
+    let health = app.store.health();
+    let (code, status, reason) = match &health {
+        _ if app.tasks.stop().is_requested() => {
+            let reason = Some("the server is stopping");
+            (StatusCode::SERVICE_UNAVAILABLE, "unavailable", reason)
+        }
+        Health::Ready => (StatusCode::OK, "ready", None),
+        Health::Unavailable(reason) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            Some(reason.as_str()),
+        ),
+    };
+    json(code, &Status { status, reason })
+}
+
+/// `GET /metrics`: Prometheus text format.
+pub async fn metrics(State(app): State<App>) -> Response {
+    let media = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, media)], app.metrics.render()).into_response()
+}
+
+/// 404 for a path that is none of ours.
+pub async fn unknown_path(uri: Uri) -> ApiError {
+    let path: String = uri.path().chars().take(200).collect();
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        code::MALFORMED,
+        format!("there is nothing at {path}"),
+    )
+}
+
+/// 405 for a path of ours and a method that it does not take; `Allow` names those it does.
+pub async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+    let path: String = uri.path().chars().take(200).collect();
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        code::MALFORMED,
+        format!("{path} does not take {method}"),
+    )
+}

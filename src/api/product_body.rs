@@ -1,0 +1,203 @@
+//! Bodies of `…/products`: `AddProduct` and `UpdateProduct` of the v5 API, read into the model.
+//!
+//! Types and presence are checked here, lengths and relations inside the model by
+//! `product::check::model`.
+
+use serde_json::Value;
+
+use super::error::ApiError;
+use super::input::{Alphabet, Fields, Problems, TextRule};
+use crate::app::product::{NewProduct, ProductPatch};
+use crate::base::ids::{AppId, ProductId};
+use crate::product::check;
+use crate::product::profile::{
+    Command, DataType, Event, Para, Profile, Property, Response, Service, ServiceOption,
+};
+
+const PROTOCOLS: [&str; 11] = [
+    "MQTT", "CoAP", "HTTP", "HTTPS", "Modbus", "ONVIF", "OPC-UA", "OPC-DA", "Other", "TCP", "UDP",
+];
+const DATA_FORMATS: [&str; 2] = ["json", "binary"];
+const METHODS: [&str; 7] = ["RWE", "RW", "RE", "WE", "E", "W", "R"];
+const DATA_TYPES: [(&str, DataType); 9] = [
+    ("int", DataType::Int),
+    ("long", DataType::Long),
+    ("decimal", DataType::Decimal),
+    ("string", DataType::String),
+    ("DateTime", DataType::DateTime),
+    ("jsonObject", DataType::JsonObject),
+    ("enum", DataType::Enum),
+    ("boolean", DataType::Boolean),
+    ("string list", DataType::StringList),
+];
+const OPTIONS: [(&str, ServiceOption); 3] = [
+    ("Master", ServiceOption::Master),
+    ("Mandatory", ServiceOption::Mandatory),
+    ("Optional", ServiceOption::Optional),
+];
+
+/// Services of a model; properties, commands, events of a service.
+const ITEMS_MAX: usize = 500;
+/// Where the API names no bound: far above what a model holds.
+const PARAS_MAX: usize = 1000;
+/// `min` and `max` are numbers in text.
+const BOUND: TextRule = TextRule::new(Alphabet::Any, 1, 16);
+
+/// `AddProduct`.
+pub fn new_product(body: &Value) -> Result<NewProduct, ApiError> {
+    let problems = Problems::default();
+    let new = Fields::of_body(body, &problems).map(|fields| NewProduct {
+        product_id: fields.id("product_id", ProductId::parse),
+        app_id: fields.id("app_id", AppId::parse),
+        name: fields.needed_text("name", TextRule::name(64)),
+        device_type: fields.needed_text("device_type", TextRule::name(32)),
+        protocol_type: fields.needed_choice("protocol_type", &PROTOCOLS).to_owned(),
+        data_format: fields
+            .choice("data_format", &DATA_FORMATS)
+            .unwrap_or("json")
+            .to_owned(),
+        manufacturer_name: fields.text("manufacturer_name", TextRule::note(32)),
+        industry: fields.text("industry", TextRule::note(64)),
+        description: fields.text("description", TextRule::any(128)),
+        profile: {
+            if !fields.has("service_capabilities") {
+                fields.missing("service_capabilities", "a list of up to 500 services");
+            }
+            profile(&fields, &problems).unwrap_or_default()
+        },
+    });
+    problems.check()?;
+    new.ok_or_else(|| ApiError::invalid("body: takes an object"))
+}
+
+/// `UpdateProduct`: absent and null leave a field as it is.
+pub fn product_patch(body: &Value) -> Result<ProductPatch, ApiError> {
+    let problems = Problems::default();
+    let patch = Fields::of_body(body, &problems).map(|fields| ProductPatch {
+        app_id: fields.id("app_id", AppId::parse),
+        name: fields.text("name", TextRule::name(64)),
+        device_type: fields.text("device_type", TextRule::name(32)),
+        protocol_type: fields
+            .choice("protocol_type", &PROTOCOLS)
+            .map(str::to_owned),
+        data_format: fields
+            .choice("data_format", &DATA_FORMATS)
+            .map(str::to_owned),
+        manufacturer_name: fields.text("manufacturer_name", TextRule::note(32)),
+        industry: fields.text("industry", TextRule::note(64)),
+        description: fields.text("description", TextRule::any(128)),
+        profile: profile(&fields, &problems),
+    });
+    problems.check()?;
+    Ok(patch.unwrap_or_default())
+}
+
+fn profile(fields: &Fields<'_>, problems: &Problems) -> Option<Profile> {
+    // Problems of the model alone: others must not hide them.
+    let own = Problems::default();
+    let services = fields
+        .within(&own)
+        .objects("service_capabilities", ITEMS_MAX);
+    let services = services.map(|list| list.iter().map(service).collect());
+    if !own.is_empty() {
+        problems.append(own);
+        return None;
+    }
+    let profile = Profile {
+        services: services?,
+    };
+    for violation in check::model(&profile) {
+        problems.add(&violation.path, &violation.message);
+    }
+    Some(profile)
+}
+
+fn service(fields: &Fields<'_>) -> Service {
+    let list = |name| fields.objects(name, ITEMS_MAX).unwrap_or_default();
+    Service {
+        service_id: fields.needed_text("service_id", TextRule::name(64)),
+        service_type: fields.needed_text("service_type", TextRule::name(64)),
+        properties: list("properties").iter().map(property).collect(),
+        commands: list("commands").iter().map(command).collect(),
+        events: list("events").iter().map(event).collect(),
+        description: fields.text("description", TextRule::any(128)),
+        option: fields.one_of("option", &OPTIONS).unwrap_or_default(),
+    }
+}
+
+fn property(fields: &Fields<'_>) -> Property {
+    Property {
+        property_name: fields.needed_text("property_name", TextRule::name(64)),
+        data_type: data_type(fields),
+        required: fields.boolean("required").unwrap_or(false),
+        enum_list: fields.texts("enum_list", ITEMS_MAX),
+        min: fields.text("min", BOUND),
+        max: fields.text("max", BOUND),
+        max_length: max_length(fields),
+        step: step(fields),
+        unit: fields.text("unit", TextRule::any(16)),
+        method: fields.needed_choice("method", &METHODS).to_owned(),
+        description: fields.text("description", TextRule::any(128)),
+        default_value: fields.any("default_value"),
+    }
+}
+
+fn command(fields: &Fields<'_>) -> Command {
+    let responses = fields.objects("responses", PARAS_MAX).unwrap_or_default();
+    Command {
+        command_name: fields.needed_text("command_name", TextRule::name(64)),
+        paras: paras(fields),
+        responses: responses
+            .iter()
+            .map(|fields| Response {
+                response_name: fields.needed_text("response_name", TextRule::name(128)),
+                paras: paras(fields),
+            })
+            .collect(),
+    }
+}
+
+fn event(fields: &Fields<'_>) -> Event {
+    Event {
+        event_type: fields.needed_text("event_type", TextRule::name(32)),
+        paras: paras(fields),
+    }
+}
+
+fn paras(fields: &Fields<'_>) -> Vec<Para> {
+    let list = fields.objects("paras", PARAS_MAX).unwrap_or_default();
+    list.iter().map(para).collect()
+}
+
+fn para(fields: &Fields<'_>) -> Para {
+    Para {
+        para_name: fields.needed_text("para_name", TextRule::name(32)),
+        data_type: data_type(fields),
+        required: fields.boolean("required").unwrap_or(false),
+        enum_list: fields.texts("enum_list", ITEMS_MAX),
+        min: fields.text("min", BOUND),
+        max: fields.text("max", BOUND),
+        max_length: max_length(fields),
+        step: step(fields),
+        unit: fields.text("unit", TextRule::any(16)),
+        description: fields.text("description", TextRule::any(128)),
+    }
+}
+
+fn data_type(fields: &Fields<'_>) -> DataType {
+    let words: Vec<&'static str> = DATA_TYPES.iter().map(|(word, _)| *word).collect();
+    if !fields.has("data_type") {
+        fields.missing("data_type", format!("one of {}", words.join(", ")));
+    }
+    fields
+        .one_of("data_type", &DATA_TYPES)
+        .unwrap_or(DataType::String)
+}
+
+fn max_length(fields: &Fields<'_>) -> Option<u32> {
+    fields.integer("max_length", 0..=2_147_483_647)
+}
+
+fn step(fields: &Fields<'_>) -> Option<f64> {
+    fields.number("step", f64::MIN..=f64::MAX)
+}

@@ -1,0 +1,237 @@
+//! Parts of a request as handlers take them: ids in the path, a JSON body, a codec bundle, and
+//! media types, which are parsed and not compared.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use http_body_util::LengthLimitError;
+use serde_json::Value;
+
+use super::error::{ApiError, code};
+use crate::base::ids::{DeviceId, IdError, ProductId};
+use crate::base::limits::HTTP_BODY_MAX;
+
+/// How long a body may take to come.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// `{device_id}` of the path.
+pub struct DevicePath(pub DeviceId);
+
+/// `{product_id}` of the path.
+pub struct ProductPath(pub ProductId);
+
+impl<S: Send + Sync> FromRequestParts<S> for DevicePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        path_id(parts, state, "device_id", DeviceId::parse)
+            .await
+            .map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ProductPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        path_id(parts, state, "product_id", ProductId::parse)
+            .await
+            .map(Self)
+    }
+}
+
+async fn path_id<S: Send + Sync, T>(
+    parts: &mut Parts,
+    state: &S,
+    name: &'static str,
+    parse: fn(&str) -> Result<T, IdError>,
+) -> Result<T, ApiError> {
+    let params = RawPathParams::from_request_parts(parts, state)
+        .await
+        .map_err(|_| ApiError::malformed("the path is not UTF-8"))?;
+    let text = params.iter().find(|(key, _)| *key == name).map(|(_, v)| v);
+    parse(text.unwrap_or_default()).map_err(|e| ApiError::invalid(format!("{name}: {e}")))
+}
+
+/// A JSON body.
+pub struct JsonBody(pub Value);
+
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        check_json_type(request.headers())?;
+        let bytes = read_body(request).await?;
+        parse_json(&bytes).map(Self)
+    }
+}
+
+/// A JSON body that may be left out: then it is an empty object.
+pub struct MaybeJsonBody(pub Value);
+
+impl<S: Send + Sync> FromRequest<S> for MaybeJsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        let typed = check_json_type(request.headers());
+        let bytes = read_body(request).await?;
+        if bytes.is_empty() {
+            return Ok(Self(Value::Object(serde_json::Map::new())));
+        }
+        typed?;
+        parse_json(&bytes).map(Self)
+    }
+}
+
+fn parse_json(bytes: &[u8]) -> Result<Value, ApiError> {
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        ApiError::malformed(format!(
+            "the body is not UTF-8 from byte {}",
+            e.valid_up_to()
+        ))
+    })?;
+    serde_json::from_str(text)
+        .map_err(|e| ApiError::malformed(format!("the body is not JSON: {e}")))
+}
+
+/// A whole body, bounded in size and time.
+pub async fn read_body(request: Request) -> Result<Bytes, ApiError> {
+    let declared = request.headers().get(header::CONTENT_LENGTH);
+    let declared = declared
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.parse::<usize>().ok());
+    if declared.is_some_and(|len| len > HTTP_BODY_MAX) {
+        return Err(too_large());
+    }
+    let reading = axum::body::to_bytes(Body::new(request.into_body()), HTTP_BODY_MAX);
+    match tokio::time::timeout(BODY_PATIENCE, reading).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if is_over_limit(&error) => Err(too_large()),
+        Ok(Err(_)) => Err(ApiError::malformed("the body broke off")),
+        Err(_) => Err(ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            code::MALFORMED,
+            format!("the body took over {} s", BODY_PATIENCE.as_secs()),
+        )),
+    }
+}
+
+fn is_over_limit(error: &axum::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if error.is::<LengthLimitError>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+/// 413: the body is over the bound of every request.
+fn too_large() -> ApiError {
+    ApiError::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        code::MALFORMED,
+        format!("the body is too large, takes up to {HTTP_BODY_MAX} bytes"),
+    )
+}
+
+/// A media type without its parameters, in lower case, and its charset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaType {
+    /// `application/json`
+    pub essence: String,
+    pub charset: Option<String>,
+}
+
+impl MediaType {
+    /// Reads a `Content-Type` (RFC 9110 §8.3.1). `None` when it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(';');
+        let essence = parts.next()?.trim().to_ascii_lowercase();
+        let (kind, subtype) = essence.split_once('/')?;
+        let is_token = |t: &str| {
+            let legal = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+            !t.is_empty() && t.bytes().all(legal)
+        };
+        if !is_token(kind) || !is_token(subtype) {
+            return None;
+        }
+        let mut charset = None;
+        for part in parts.map(str::trim).filter(|p| !p.is_empty()) {
+            let (name, value) = part.split_once('=')?;
+            if name.trim().eq_ignore_ascii_case("charset") {
+                charset = Some(value.trim().trim_matches('"').to_ascii_lowercase());
+            }
+        }
+        Some(Self { essence, charset })
+    }
+
+    /// That of a request; `None` when it has none.
+    pub fn of(headers: &HeaderMap) -> Result<Option<Self>, ApiError> {
+        let Some(value) = headers.get(header::CONTENT_TYPE) else {
+            return Ok(None);
+        };
+        let parsed = value.to_str().ok().and_then(Self::parse);
+        parsed
+            .map(Some)
+            .ok_or_else(|| ApiError::malformed("Content-Type: can't be read, takes type/subtype"))
+    }
+
+    /// UTF-8, said or unsaid.
+    pub fn is_utf8(&self) -> bool {
+        matches!(self.charset.as_deref(), None | Some("utf-8" | "utf8"))
+    }
+}
+
+/// JSON in UTF-8; a body without a type is taken as JSON.
+fn check_json_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    match MediaType::of(headers)? {
+        None => Ok(()),
+        Some(media) if media.essence != "application/json" => {
+            let got = super::input::quoted(&media.essence);
+            Err(ApiError::malformed(format!(
+                "Content-Type: got {got}, takes application/json"
+            )))
+        }
+        Some(media) if media.is_utf8() => Ok(()),
+        Some(_) => Err(ApiError::malformed(
+            "Content-Type: takes application/json in UTF-8",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_types_are_parsed() {
+        let cases = [
+            ("application/json", Some(("application/json", None))),
+            (
+                "Application/JSON; Charset=\"UTF-8\"",
+                Some(("application/json", Some("utf-8"))),
+            ),
+            (
+                "application/json;charset=utf-8",
+                Some(("application/json", Some("utf-8"))),
+            ),
+            ("text/plain; boundary=x; ", Some(("text/plain", None))),
+            ("json", None),
+            ("application/", None),
+            ("a b/c", None),
+            ("application/json; charset", None),
+        ];
+        for (text, want) in cases {
+            let got = MediaType::parse(text);
+            let got = got
+                .as_ref()
+                .map(|m| (m.essence.as_str(), m.charset.as_deref()));
+            assert_eq!(got, want, "{text}");
+        }
+    }
+}

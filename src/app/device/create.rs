@@ -1,0 +1,176 @@
+//! Creation of a device: defaults, what must go together, and its first shadow.
+
+use std::sync::Arc;
+
+use super::{
+    Desired, DeviceChangeKind, DeviceDetail, DeviceError, Devices, NewAuth, NewDevice,
+    check_secret, error, fresh_secret,
+};
+use crate::app::product::ProductRuntime;
+use crate::base::ids::DeviceId;
+use crate::base::secret::Secret;
+use crate::base::time::Timestamp;
+use crate::product::check;
+use crate::product::codec::{Report, ServiceReport};
+use crate::store::records::{AuthRecord, AuthType, DeviceRecord, ShadowRecord, StateRecord};
+use crate::store::{Change, Commit, Guard};
+
+impl Devices {
+    /// Creates a device and emits `device:create`.
+    pub async fn create(self: &Arc<Self>, new: NewDevice) -> Result<DeviceDetail, DeviceError> {
+        let this = Arc::clone(self);
+        self.finish("device create", async move { this.create_now(new).await })
+            .await
+    }
+
+    async fn create_now(&self, new: NewDevice) -> Result<DeviceDetail, DeviceError> {
+        let product = self.parts.products.show(&new.product_id)?;
+        let now = self.parts.clock.now();
+        let device_id = match new.device_id {
+            Some(id) => id,
+            None => DeviceId::parse(&format!("{}_{}", new.product_id, new.node_id))
+                .map_err(|e| DeviceError::invalid("device_id", e))?,
+        };
+        let gateway_id = new.gateway_id.unwrap_or_else(|| device_id.clone());
+        let mut guards = vec![
+            Guard::ProductExists(new.product_id.clone()),
+            Guard::NodeFree(new.node_id.clone()),
+            Guard::DeviceAbsent(device_id.clone()),
+        ];
+        if gateway_id != device_id {
+            let gateway = self.parts.store.device(&gateway_id)?.ok_or_else(|| {
+                let problem = format!("there is no device {gateway_id}, takes one or none");
+                DeviceError::invalid("gateway_id", problem)
+            })?;
+            guards.push(Guard::DeviceSeq(gateway_id.clone(), gateway.seq));
+        }
+        let auth = auth_of(new.auth, &product)?;
+        let shadow = first_shadow(&product, &new.desired, now)?;
+        let device = DeviceRecord {
+            device_id: device_id.clone(),
+            seq: self.parts.store.allocate_seq()?,
+            version: 1,
+            node_id: new.node_id,
+            product_id: new.product_id,
+            app_id: new.app_id.unwrap_or_else(|| product.record.app_id.clone()),
+            device_name: new.device_name,
+            description: new.description,
+            gateway_id,
+            auth,
+            extension_info: new.extension_info,
+            frozen: false,
+            created_at: now,
+        };
+        let mut changes = vec![Change::PutDevice(Box::new(device.clone()))];
+        let state = (!shadow.is_empty()).then(|| StateRecord {
+            version: 1,
+            shadow,
+            ..StateRecord::default()
+        });
+        if let Some(state) = &state {
+            changes.push(Change::PutState(device_id.clone(), Box::new(state.clone())));
+        }
+        let detail = DeviceDetail {
+            device,
+            state,
+            product: Some(product),
+        };
+        changes.push(self.event("create", &detail));
+        self.commit(Commit { guards, changes })
+            .await
+            .map_err(error::of_commit)?;
+        self.count_in(&detail.device.product_id);
+        self.tell(&device_id, DeviceChangeKind::Created).await;
+        Ok(detail)
+    }
+}
+
+fn auth_of(new: NewAuth, product: &ProductRuntime) -> Result<AuthRecord, DeviceError> {
+    let auth_type = new.auth_type.unwrap_or(AuthType::Secret);
+    let secret_given = new.secret.is_some();
+    let secret = match new.secret {
+        Some(secret) => {
+            check_secret("auth_info.secret", &secret, Some(product))?;
+            secret
+        }
+        // A device with a certificate has no secret unless it was given one.
+        None if auth_type == AuthType::Certificates => Secret::new(String::new()),
+        None => fresh_secret()?,
+    };
+    Ok(AuthRecord {
+        auth_type,
+        secret,
+        secret_given,
+        secondary_secret: None,
+        secure_access: new.secure_access,
+        fingerprint: new.fingerprint,
+        timeout_s: new.timeout_s,
+    })
+}
+
+/// The model's default values, and over them what the caller wants.
+fn first_shadow(
+    product: &ProductRuntime,
+    desired: &[Desired],
+    now: Timestamp,
+) -> Result<Vec<ShadowRecord>, DeviceError> {
+    let empty = |service_id: &str| ShadowRecord {
+        service_id: service_id.to_owned(),
+        version: 0,
+        reported: serde_json::Map::new(),
+        reported_at: None,
+        desired: serde_json::Map::new(),
+        desired_at: Some(now),
+    };
+    let mut shadow = Vec::new();
+    for service in &product.record.profile.services {
+        let mut one = empty(&service.service_id);
+        for property in &service.properties {
+            if let Some(value) = property.default_value.as_ref().filter(|v| !v.is_null()) {
+                one.desired
+                    .insert(property.property_name.clone(), value.clone());
+            }
+        }
+        if !one.desired.is_empty() {
+            shadow.push(one);
+        }
+    }
+    check_desired(product, desired)?;
+    for want in desired {
+        let at = shadow.iter().position(|s| s.service_id == want.service_id);
+        let mut one = match at {
+            Some(at) => shadow.remove(at),
+            None => empty(&want.service_id),
+        };
+        let values = want.properties.iter().filter(|(_, v)| !v.is_null());
+        one.desired
+            .extend(values.map(|(k, v)| (k.clone(), v.clone())));
+        shadow.push(one);
+    }
+    Ok(shadow)
+}
+
+/// What is wanted must be in the model.
+fn check_desired(product: &ProductRuntime, desired: &[Desired]) -> Result<(), DeviceError> {
+    for (at, want) in desired.iter().enumerate() {
+        let mut properties = want.properties.clone();
+        properties.retain(|_, value| !value.is_null());
+        let mut report = Report {
+            services: vec![ServiceReport {
+                service_id: want.service_id.clone(),
+                properties,
+                event_time: None,
+            }],
+            has_more: false,
+        };
+        if let Some(found) = check::report(&product.record.profile, &mut report).first() {
+            let place = found.path.strip_prefix("services[0]").unwrap_or_default();
+            let field = match place.strip_prefix(".properties") {
+                Some(property) => format!("shadow[{at}].desired{property}"),
+                None => format!("shadow[{at}].service_id"),
+            };
+            return Err(DeviceError::invalid(field, &found.message));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,313 @@
+//! Who is where: device by location, observation token and address. Rebuilt from the store at
+//! start, kept small: this is most of what an idle device costs in memory.
+//!
+//! The shards write it after their commits, ingress reads it for each datagram. The lock is held
+//! for a look-up, never across an await.
+
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+
+use crate::base::ids::DeviceId;
+use crate::base::time::Timestamp;
+use crate::engine::registration::expires_at;
+use crate::store::records::StateRecord;
+
+/// The index over all devices that ever connected.
+#[derive(Debug, Default)]
+pub struct Directory(RwLock<Tables>);
+
+#[derive(Debug, Default)]
+struct Tables {
+    entries: Vec<Option<Entry>>,
+    free: Vec<u32>,
+    by_device: HashTable<u32>,
+    by_location: HashMap<u64, u32>,
+    by_token: HashMap<u64, u32>,
+    by_peer: HashMap<SocketAddr, u32>,
+    hasher: DefaultHashBuilder,
+}
+
+#[derive(Debug)]
+struct Entry {
+    device_id: DeviceId,
+    location: Option<u64>,
+    tokens: Box<[u64]>,
+    peer: Option<SocketAddr>,
+    /// When the earliest timer in the shard's wheel is due, in its ticks.
+    timer_at: Option<u64>,
+}
+
+/// By what a device is recognised.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Placement {
+    pub location: Option<u64>,
+    pub tokens: Box<[u64]>,
+    /// Where it can be reached; `None` when its registration has ended.
+    pub peer: Option<SocketAddr>,
+}
+
+impl Placement {
+    /// As the state says at `now`.
+    pub fn of(state: &StateRecord, now: Timestamp) -> Self {
+        let alive = state.registration.as_ref().filter(|r| {
+            expires_at(r.updated_at, r.lifetime_s).is_none_or(|at| now < at)
+        });
+        Self {
+            location: state.location,
+            tokens: state.observations.iter().map(|o| o.token).collect(),
+            peer: alive.map(|r| r.peer),
+        }
+    }
+}
+
+impl Directory {
+    pub fn by_location(&self, location: u64) -> Option<DeviceId> {
+        let tables = self.read();
+        tables.device(*tables.by_location.get(&location)?)
+    }
+
+    pub fn by_token(&self, token: u64) -> Option<DeviceId> {
+        let tables = self.read();
+        tables.device(*tables.by_token.get(&token)?)
+    }
+
+    pub fn by_peer(&self, peer: SocketAddr) -> Option<DeviceId> {
+        let tables = self.read();
+        tables.device(*tables.by_peer.get(&peer)?)
+    }
+
+    /// Where the device's registration says it is.
+    pub fn peer_of(&self, device_id: &DeviceId) -> Option<SocketAddr> {
+        let tables = self.read();
+        let slot = tables.slot(device_id)?;
+        tables.entries.get(slot as usize)?.as_ref()?.peer
+    }
+
+    /// Whether any device uses this token.
+    pub fn is_token_taken(&self, token: u64) -> bool {
+        self.read().by_token.contains_key(&token)
+    }
+
+    /// Whether any device uses this location.
+    pub fn is_location_taken(&self, location: u64) -> bool {
+        self.read().by_location.contains_key(&location)
+    }
+
+    /// Number of devices.
+    pub fn len(&self) -> usize {
+        self.read().by_device.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes over what was committed for a device.
+    pub fn put(&self, device_id: &DeviceId, placement: &Placement) {
+        let Placement { location, tokens, peer } = placement;
+        let (location, peer) = (*location, *peer);
+        let mut tables = self.write();
+        let slot = tables.slot_or_insert(device_id);
+        let tables = &mut *tables;
+        let Some(Some(entry)) = tables.entries.get_mut(slot as usize) else {
+            return;
+        };
+        if entry.location != location {
+            if let Some(old) = entry.location.take() {
+                tables.by_location.remove(&old);
+            }
+            if let Some(location) = location {
+                tables.by_location.insert(location, slot);
+            }
+            entry.location = location;
+        }
+        if entry.tokens != *tokens {
+            for old in &entry.tokens {
+                tables.by_token.remove(old);
+            }
+            for token in tokens {
+                tables.by_token.insert(*token, slot);
+            }
+            entry.tokens = tokens.clone();
+        }
+        if entry.peer != peer {
+            // The old address may belong to another device by now.
+            if let Some(old) = entry.peer
+                && tables.by_peer.get(&old) == Some(&slot)
+            {
+                tables.by_peer.remove(&old);
+            }
+            if let Some(peer) = peer {
+                tables.by_peer.insert(peer, slot);
+            }
+            entry.peer = peer;
+        }
+    }
+
+    /// Forgets a deleted device.
+    pub fn remove(&self, device_id: &DeviceId) {
+        let mut tables = self.write();
+        let tables = &mut *tables;
+        let hash = tables.hasher.hash_one(device_id.as_str());
+        let entries = &tables.entries;
+        let is_it = |slot: &u32| is_device(entries, *slot, device_id);
+        let Ok(found) = tables.by_device.find_entry(hash, is_it) else {
+            return;
+        };
+        let (slot, _) = found.remove();
+        let Some(entry) = tables.entries.get_mut(slot as usize).and_then(Option::take) else {
+            return;
+        };
+        if let Some(location) = entry.location {
+            tables.by_location.remove(&location);
+        }
+        for token in &entry.tokens {
+            tables.by_token.remove(token);
+        }
+        if let Some(peer) = entry.peer
+            && tables.by_peer.get(&peer) == Some(&slot)
+        {
+            tables.by_peer.remove(&peer);
+        }
+        tables.free.push(slot);
+    }
+
+    /// Notes that a timer will fire at `at`. False when an earlier one is there already: then none
+    /// must be added.
+    pub fn arm(&self, device_id: &DeviceId, at: u64) -> bool {
+        let mut tables = self.write();
+        let slot = tables.slot_or_insert(device_id);
+        let Some(Some(entry)) = tables.entries.get_mut(slot as usize) else {
+            return false;
+        };
+        if entry.timer_at.is_some_and(|armed| armed <= at) {
+            return false;
+        }
+        entry.timer_at = Some(at);
+        true
+    }
+
+    /// A timer fired: true when it was the device's current one.
+    pub fn disarm(&self, device_id: &DeviceId, at: u64) -> bool {
+        let mut tables = self.write();
+        let Some(slot) = tables.slot(device_id) else {
+            return false;
+        };
+        let Some(Some(entry)) = tables.entries.get_mut(slot as usize) else {
+            return false;
+        };
+        if entry.timer_at != Some(at) {
+            return false;
+        }
+        entry.timer_at = None;
+        true
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Tables> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Tables> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_device(entries: &[Option<Entry>], slot: u32, device_id: &DeviceId) -> bool {
+    let entry = entries.get(slot as usize).and_then(Option::as_ref);
+    entry.is_some_and(|e| e.device_id == *device_id)
+}
+
+impl Tables {
+    fn device(&self, slot: u32) -> Option<DeviceId> {
+        Some(self.entries.get(slot as usize)?.as_ref()?.device_id.clone())
+    }
+
+    fn slot(&self, device_id: &DeviceId) -> Option<u32> {
+        let hash = self.hasher.hash_one(device_id.as_str());
+        self.by_device.find(hash, |slot| is_device(&self.entries, *slot, device_id)).copied()
+    }
+
+    fn slot_or_insert(&mut self, device_id: &DeviceId) -> u32 {
+        if let Some(slot) = self.slot(device_id) {
+            return slot;
+        }
+        let entry = Entry {
+            device_id: device_id.clone(),
+            location: None,
+            tokens: Box::default(),
+            peer: None,
+            timer_at: None,
+        };
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
+        });
+        if let Some(place) = self.entries.get_mut(slot as usize) {
+            *place = Some(entry);
+        }
+        let Self { entries, by_device, hasher, .. } = self;
+        let hash = hasher.hash_one(device_id.as_str());
+        by_device.insert_unique(hash, slot, |slot| {
+            let entry = entries.get(*slot as usize).and_then(Option::as_ref);
+            entry.map_or(0, |e| hasher.hash_one(e.device_id.as_str()))
+        });
+        slot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placement(location: u64, token: u64, peer: Option<SocketAddr>) -> Placement {
+        Placement { location: Some(location), tokens: Box::new([token]), peer }
+    }
+
+    fn id(text: &str) -> DeviceId {
+        DeviceId::parse(text).unwrap()
+    }
+
+    fn peer(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn an_address_belongs_to_the_device_that_came_from_it_last() {
+        let directory = Directory::default();
+        directory.put(&id("a"), &placement(1, 11, Some(peer(1000))));
+        directory.put(&id("b"), &placement(2, 12, Some(peer(1000))));
+        assert_eq!(directory.by_peer(peer(1000)), Some(id("b")));
+        // a moves away: b's entry must stay.
+        directory.put(&id("a"), &placement(1, 11, Some(peer(2000))));
+        assert_eq!(directory.by_peer(peer(1000)), Some(id("b")));
+        directory.put(&id("b"), &placement(2, 12, None));
+        assert_eq!(directory.by_peer(peer(1000)), None);
+        assert_eq!(directory.by_token(12), Some(id("b")));
+    }
+
+    #[test]
+    fn a_removed_device_leaves_nothing_behind() {
+        let directory = Directory::default();
+        directory.put(&id("a"), &placement(1, 11, Some(peer(1000))));
+        directory.remove(&id("a"));
+        assert_eq!(directory.by_location(1), None);
+        assert_eq!(directory.by_token(11), None);
+        assert_eq!(directory.by_peer(peer(1000)), None);
+        assert!(directory.is_empty());
+        directory.put(&id("c"), &placement(3, 13, None));
+        assert_eq!(directory.by_location(3), Some(id("c")));
+    }
+
+    #[test]
+    fn only_the_earliest_timer_counts() {
+        let directory = Directory::default();
+        assert!(directory.arm(&id("a"), 100));
+        assert!(!directory.arm(&id("a"), 200));
+        assert!(directory.arm(&id("a"), 50));
+        assert!(!directory.disarm(&id("a"), 100));
+        assert!(directory.disarm(&id("a"), 50));
+    }
+}

@@ -1,0 +1,237 @@
+//! Envelopes: what subscribers are told, as JSON text ready to be pushed.
+//!
+//! `{"resource","event","event_time","event_time_ms","notify_data":{"header"?,"body"}}`, described
+//! in `docs/api.md`, "Events". Written straight into one string: every uplink
+//! builds a report.
+
+use serde::Serialize;
+
+use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
+use crate::base::time::Timestamp;
+use crate::store::records::{DeviceRecord, EnvelopeRecord};
+
+/// Whose event it is. Ids hold only letters, digits, `_` and `-`, so they need no escaping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceHeader {
+    pub app_id: AppId,
+    pub device_id: DeviceId,
+    pub node_id: NodeId,
+    pub product_id: ProductId,
+    pub gateway_id: DeviceId,
+}
+
+impl From<&DeviceRecord> for DeviceHeader {
+    fn from(device: &DeviceRecord) -> Self {
+        Self {
+            app_id: device.app_id.clone(),
+            device_id: device.device_id.clone(),
+            node_id: device.node_id.clone(),
+            product_id: device.product_id.clone(),
+            gateway_id: device.gateway_id.clone(),
+        }
+    }
+}
+
+impl DeviceHeader {
+    fn write(&self, json: &mut String) {
+        let fields = [
+            ("{\"app_id\":\"", self.app_id.as_str()),
+            ("\",\"device_id\":\"", self.device_id.as_str()),
+            ("\",\"node_id\":\"", self.node_id.as_str()),
+            ("\",\"product_id\":\"", self.product_id.as_str()),
+            ("\",\"gateway_id\":\"", self.gateway_id.as_str()),
+        ];
+        for (lead, id) in fields {
+            json.push_str(lead);
+            json.push_str(id);
+        }
+        json.push_str("\",\"tags\":[]}");
+    }
+}
+
+/// `device.property:report`. `services_json` is the array `[{"service_id","properties",
+/// "event_time"}]` as JSON text.
+pub fn property_report(
+    header: &DeviceHeader,
+    services_json: &str,
+    at: Timestamp,
+) -> EnvelopeRecord {
+    let mut json = opening("device.property", "report", at, services_json.len() + 512);
+    json.push_str("{\"header\":");
+    header.write(&mut json);
+    json.push_str(",\"body\":{\"services\":");
+    json.push_str(services_json);
+    json.push_str("}}}");
+    of_device("device.property", "report", header, json)
+}
+
+/// `device.status:update`. `status` is one of the words of the v5 API; `last_online` is the newest
+/// time at which the device was heard.
+pub fn device_status(
+    header: &DeviceHeader,
+    status: &str,
+    last_online: Option<Timestamp>,
+    at: Timestamp,
+) -> EnvelopeRecord {
+    let mut json = opening("device.status", "update", at, 640);
+    json.push_str("{\"header\":");
+    header.write(&mut json);
+    json.push_str(",\"body\":{\"status\":\"");
+    json.push_str(status);
+    json.push_str("\",\"last_online_time\":\"");
+    // A device that was never heard has an empty time, as unset times of commands do.
+    if let Some(heard) = last_online {
+        json.push_str(&heard.rfc3339_ms());
+    }
+    json.push_str("\",\"status_update_time\":\"");
+    json.push_str(&at.rfc3339_ms());
+    json.push_str("\"}}}");
+    of_device("device.status", "update", header, json)
+}
+
+/// `device:create`, `device:update`, `device:delete`: no header, `body` is the device.
+pub fn device_change<B: Serialize>(
+    event: &'static str,
+    device_id: &DeviceId,
+    body: &B,
+    at: Timestamp,
+) -> Result<EnvelopeRecord, serde_json::Error> {
+    let json = with_body("device", event, body, at)?;
+    Ok(EnvelopeRecord {
+        resource: "device".into(),
+        event: event.into(),
+        device_id: Some(device_id.clone()),
+        json,
+    })
+}
+
+/// `product:create`, `product:update`, `product:delete`: no header, `body` is the product.
+pub fn product_change<B: Serialize>(
+    event: &'static str,
+    body: &B,
+    at: Timestamp,
+) -> Result<EnvelopeRecord, serde_json::Error> {
+    Ok(EnvelopeRecord {
+        resource: "product".into(),
+        event: event.into(),
+        device_id: None,
+        json: with_body("product", event, body, at)?,
+    })
+}
+
+fn with_body<B: Serialize>(
+    resource: &str,
+    event: &str,
+    body: &B,
+    at: Timestamp,
+) -> Result<String, serde_json::Error> {
+    let mut json = opening(resource, event, at, 1024);
+    json.push_str("{\"body\":");
+    json.push_str(&serde_json::to_string(body)?);
+    json.push_str("}}");
+    Ok(json)
+}
+
+/// Everything up to the value of `notify_data`.
+fn opening(resource: &str, event: &str, at: Timestamp, capacity: usize) -> String {
+    let mut json = String::with_capacity(capacity);
+    let (compact, long) = (at.compact(), at.rfc3339_ms());
+    let fields = [
+        ("{\"resource\":\"", resource),
+        ("\",\"event\":\"", event),
+        ("\",\"event_time\":\"", compact.as_str()),
+        ("\",\"event_time_ms\":\"", long.as_str()),
+    ];
+    for (lead, text) in fields {
+        json.push_str(lead);
+        json.push_str(text);
+    }
+    json.push_str("\",\"notify_data\":");
+    json
+}
+
+fn of_device(
+    resource: &'static str,
+    event: &'static str,
+    header: &DeviceHeader,
+    json: String,
+) -> EnvelopeRecord {
+    EnvelopeRecord {
+        resource: resource.into(),
+        event: event.into(),
+        device_id: Some(header.device_id.clone()),
+        json,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn header() -> DeviceHeader {
+        DeviceHeader {
+            app_id: AppId::parse("a").unwrap(),
+            device_id: DeviceId::parse("p_n").unwrap(),
+            node_id: NodeId::parse("n").unwrap(),
+            product_id: ProductId::parse("p").unwrap(),
+            gateway_id: DeviceId::parse("p_n").unwrap(),
+        }
+    }
+
+    fn header_json() -> Value {
+        json!({"app_id": "a", "device_id": "p_n", "node_id": "n", "product_id": "p",
+               "gateway_id": "p_n", "tags": []})
+    }
+
+    #[test]
+    fn envelopes_have_the_published_shape() {
+        let at = Timestamp::parse("2026-01-01T00:00:00.250Z").unwrap();
+        let services = r#"[{"service_id":"Smoke","properties":{"level":2},"event_time":"x"}]"#;
+        let report = property_report(&header(), services, at);
+        let status = device_status(&header(), "ONLINE", Some(at), at);
+        let never = device_status(&header(), "FROZEN", None, at);
+        let device = DeviceId::parse("p_n").unwrap();
+        let created = device_change("create", &device, &json!({"a": "\"q"}), at).unwrap();
+        let gone = product_change("delete", &json!({}), at).unwrap();
+        let cases = [
+            (
+                &report,
+                "device.property",
+                "report",
+                json!({"header": header_json(),
+                "body": {"services": [
+                    {"service_id": "Smoke", "properties": {"level": 2}, "event_time": "x"}]}}),
+            ),
+            (
+                &status,
+                "device.status",
+                "update",
+                json!({"header": header_json(),
+                "body": {"status": "ONLINE", "last_online_time": "2026-01-01T00:00:00.250Z",
+                         "status_update_time": "2026-01-01T00:00:00.250Z"}}),
+            ),
+            (
+                &never,
+                "device.status",
+                "update",
+                json!({"header": header_json(),
+                "body": {"status": "FROZEN", "last_online_time": "",
+                         "status_update_time": "2026-01-01T00:00:00.250Z"}}),
+            ),
+            (&created, "device", "create", json!({"body": {"a": "\"q"}})),
+            (&gone, "product", "delete", json!({"body": {}})),
+        ];
+        for (envelope, resource, event, data) in cases {
+            assert_eq!(
+                (envelope.resource.as_str(), envelope.event.as_str()),
+                (resource, event)
+            );
+            let got: Value = serde_json::from_str(&envelope.json).unwrap();
+            let want = json!({"resource": resource, "event": event,
+                "event_time": "20260101T000000Z", "event_time_ms": "2026-01-01T00:00:00.250Z",
+                "notify_data": data});
+            assert_eq!(got, want);
+        }
+    }
+}

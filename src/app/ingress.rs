@@ -1,0 +1,337 @@
+//! From what arrived to whose it is: peer and message -> device -> shard.
+//!
+//! | request | becomes |
+//! |---|---|
+//! | `POST /rd?ep=…` | register (LwM2M) |
+//! | `POST /rd/<location>` | update |
+//! | `DELETE /rd/<location>` | deregister |
+//! | `POST /t/r?ep=…` | register (raw CoAP) |
+//! | `POST /t/d[?ep=…]` | report |
+//! | `GET /.well-known/core` | answered here |
+//!
+//! A response or notification belongs to the device that has its token.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use crc::{CRC_64_XZ, Crc, Table};
+use tokio::sync::mpsc;
+
+use super::device::DeviceChange;
+use super::directory::Directory;
+use super::figures::Figures;
+use super::shard::Addressed;
+use super::step::{From, Input, Reply, Via, refusal};
+use crate::base::ids::{DeviceId, NodeId};
+use crate::engine::exchange::{Event, Failure, Incoming, Outgoing, ReplyId, Response, Resume};
+use crate::engine::registration::{Register, RegisterError, Update, parse_location};
+use crate::store::Store;
+use crate::store::records::RegistrationKind;
+use crate::wire::coap::{Block, Code, ContentFormat, Message, Token, option};
+
+/// What `GET /.well-known/core` shows (RFC 6690; the directory's resource type of RFC 9176).
+const RESOURCES: &[u8] = b"</rd>;rt=\"core.rd\";ct=40,</t/r>,</t/d>";
+
+/// Names datagrams so that a repetition is recognised, also by the next process: a fixed sum.
+const KEY: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
+
+/// Finds the device of each event and hands it to the device's shard.
+pub struct Ingress {
+    pub store: Arc<dyn Store>,
+    pub directory: Arc<Directory>,
+    pub net: mpsc::Sender<Outgoing>,
+    pub figures: Arc<Figures>,
+    pub shards: Vec<mpsc::Sender<Addressed>>,
+}
+
+/// The shard of a device, of so many.
+pub fn shard_of(device_id: &DeviceId, shards: usize) -> usize {
+    // Seeded by fixed numbers: every task must agree.
+    let sum = KEY.checksum(device_id.as_str().as_bytes());
+    usize::try_from(sum % shards.max(1) as u64).unwrap_or(0)
+}
+
+/// What a request means here.
+enum Routed {
+    Device(DeviceId, Input),
+    Answer(Response),
+}
+
+impl Ingress {
+    /// Runs until `events` is closed; `changes` come from the API.
+    pub async fn run(
+        self,
+        mut events: mpsc::Receiver<Vec<Event>>,
+        mut changes: mpsc::Receiver<DeviceChange>,
+    ) {
+        let mut listens = true;
+        loop {
+            tokio::select! {
+                batch = events.recv() => {
+                    let Some(batch) = batch else {
+                        return;
+                    };
+                    for event in batch {
+                        self.route(event).await;
+                    }
+                }
+                change = changes.recv(), if listens => match change {
+                    Some(change) => {
+                        let device_id = change.device_id;
+                        self.hand(device_id, Input::Changed).await;
+                    }
+                    None => listens = false,
+                },
+            }
+        }
+    }
+
+    async fn route(&self, event: Event) {
+        match event {
+            Event::Request { id, message } => self.request(id, &message).await,
+            Event::Response { peer, token, settle, solicited, message } => {
+                let via = Answered { peer, token, settle, solicited };
+                self.response(via, &message).await;
+            }
+            Event::Failed { token, reason, .. } => {
+                let refused = match reason {
+                    Failure::Reset => true,
+                    Failure::Timeout | Failure::Busy | Failure::Blockwise => false,
+                };
+                if let Some((device_id, token)) = self.owner(token) {
+                    self.hand(device_id, Input::ObserveFailed { token, refused }).await;
+                }
+            }
+            // The answer follows, or its failure.
+            Event::Acknowledged { .. } => {}
+        }
+    }
+
+    async fn request(&self, id: ReplyId, incoming: &Incoming) {
+        let Some(message) = incoming.message() else {
+            return;
+        };
+        match self.resource(id, &message, incoming) {
+            Routed::Device(device_id, input) => self.hand(device_id, input).await,
+            Routed::Answer(response) => {
+                self.figures.strangers.increment(1);
+                drop(self.net.send(Outgoing::Respond { id, response }).await);
+            }
+        }
+    }
+
+    fn resource(&self, id: ReplyId, message: &Message<'_>, incoming: &Incoming) -> Routed {
+        let refuse = |code| Routed::Answer(Response::refusal(code));
+        let path: Result<Vec<&str>, _> = message.options.uri_path().collect();
+        let query: Result<Vec<&str>, _> = message.options.uri_query().collect();
+        let (Ok(mut path), Ok(query)) = (path, query) else {
+            return refuse(Code::BAD_REQUEST);
+        };
+        // A trailing slash is an empty segment.
+        while path.last().is_some_and(|s| s.is_empty()) {
+            path.pop();
+        }
+        let from = From {
+            reply: Reply::Request(id),
+            peer: id.peer,
+            key: key_of(id.peer, incoming.datagram()),
+        };
+        let query = query.into_iter();
+        match (path.as_slice(), message.code) {
+            (["rd"], Code::POST) => {
+                self.register(from, query, RegistrationKind::Lwm2m, &incoming.payload())
+            }
+            (["t", "r"], Code::POST) => {
+                self.register(from, query, RegistrationKind::Raw, &incoming.payload())
+            }
+            (["rd", location], Code::POST | Code::PUT) => {
+                let payload = incoming.payload();
+                let links = (!payload.is_empty()).then(|| text_of(&payload));
+                let update = Update::parse(query);
+                self.at_location(location, Input::Update { from, update, links })
+            }
+            (["rd", location], Code::DELETE) => {
+                self.at_location(location, Input::Deregister { from })
+            }
+            (["t", "d"], Code::POST | Code::PUT) => self.report(from, query, message, incoming),
+            ([".well-known", "core"], Code::GET) => Routed::Answer(resources()),
+            (["rd"] | ["rd", _] | ["t", "r" | "d"] | [".well-known", "core"], _) => {
+                refuse(Code::METHOD_NOT_ALLOWED)
+            }
+            _ => refuse(Code::NOT_FOUND),
+        }
+    }
+
+    fn register<'a>(
+        &self,
+        from: From,
+        query: impl Iterator<Item = &'a str>,
+        kind: RegistrationKind,
+        payload: &Bytes,
+    ) -> Routed {
+        let register = match Register::parse(query) {
+            Ok(register) => register,
+            // Clients step down to an older version only on 4.12.
+            Err(RegisterError::Version(_)) => {
+                return Routed::Answer(Response::refusal(Code::PRECONDITION_FAILED));
+            }
+            Err(error) => return explain(Code::BAD_REQUEST, &error.to_string()),
+        };
+        match self.by_node(&register.node_id) {
+            Ok(Some(device_id)) => {
+                let links = text_of(payload);
+                Routed::Device(device_id, Input::Register { from, register, kind, links })
+            }
+            Ok(None) => Routed::Answer(Response::refusal(Code::FORBIDDEN)),
+            Err(unavailable) => unavailable,
+        }
+    }
+
+    fn at_location(&self, location: &str, input: Input) -> Routed {
+        match parse_location(location).and_then(|l| self.directory.by_location(l)) {
+            Some(device_id) => Routed::Device(device_id, input),
+            None => Routed::Answer(Response::refusal(Code::NOT_FOUND)),
+        }
+    }
+
+    /// Whose a report is: the node that its query names, else the one that registered from there.
+    fn report<'a>(
+        &self,
+        from: From,
+        mut query: impl Iterator<Item = &'a str>,
+        message: &Message<'_>,
+        incoming: &Incoming,
+    ) -> Routed {
+        let device_id = match query.find_map(|pair| pair.strip_prefix("ep=")) {
+            None => self.directory.by_peer(from.peer),
+            Some(endpoint) => match NodeId::from_endpoint(endpoint.trim_matches('"')) {
+                Err(error) => return explain(Code::BAD_REQUEST, &format!("ep {error}")),
+                Ok(node) => match self.by_node(&node) {
+                    Ok(found) => found,
+                    Err(unavailable) => return unavailable,
+                },
+            },
+        };
+        let Some(device_id) = device_id else {
+            return Routed::Answer(Response::refusal(Code::FORBIDDEN));
+        };
+        let input = Input::Report {
+            from,
+            payload: incoming.payload(),
+            content_format: message.options.content_format(),
+            via: Via::Post,
+        };
+        Routed::Device(device_id, input)
+    }
+
+    /// The store is asked, not the directory: a device counts from the moment it was created.
+    fn by_node(&self, node: &NodeId) -> Result<Option<DeviceId>, Routed> {
+        self.store.device_by_node(node).map_err(|error| {
+            tracing::warn!(%error, "a device can't be looked up");
+            Routed::Answer(Response::refusal(Code::SERVICE_UNAVAILABLE))
+        })
+    }
+
+    async fn response(&self, answered: Answered, incoming: &Incoming) {
+        let Answered { peer, token, settle, solicited } = answered;
+        let Some(message) = incoming.message() else {
+            return;
+        };
+        let reply = settle.map_or(Reply::None, Reply::Notification);
+        let Some((device_id, token)) = self.owner(token) else {
+            if let Some(outgoing) = refusal(reply, Code::NOT_FOUND) {
+                drop(self.net.send(outgoing).await);
+            }
+            self.figures.strangers.increment(1);
+            if let Some(device_id) = self.directory.by_peer(peer) {
+                self.hand(device_id, Input::Strayed).await;
+            }
+            return;
+        };
+        let from = From { reply, peer, key: key_of(peer, incoming.datagram()) };
+        // An error ends the observation (RFC 7641 §4.2); so does an answer that establishes none.
+        let is_error = !message.code.is_success();
+        let is_unobserved = solicited && message.options.observe().is_none();
+        if is_error || (is_unobserved && message.payload.is_empty()) {
+            self.acknowledge(reply).await;
+            self.hand(device_id, Input::ObserveFailed { token, refused: true }).await;
+            return;
+        }
+        let goes_on = message.options.block2().and_then(Result::ok).is_some_and(Block::more);
+        if goes_on && !solicited && !incoming.is_whole() {
+            let resume = Box::new(Resume { first: incoming.clone(), settle });
+            self.hand(device_id, Input::Partial { token, resume }).await;
+            return;
+        }
+        let input = Input::Report {
+            from,
+            payload: incoming.payload(),
+            content_format: message.options.content_format(),
+            via: Via::Notification { token, first: solicited },
+        };
+        self.hand(device_id, input).await;
+    }
+
+    /// Nothing durable hangs on it.
+    async fn acknowledge(&self, reply: Reply) {
+        if let Reply::Notification(id) = reply {
+            let how = crate::engine::exchange::Settle::Acknowledge;
+            drop(self.net.send(Outgoing::Settle { id, how, timing: None }).await);
+        }
+    }
+
+    fn owner(&self, token: Token) -> Option<(DeviceId, u64)> {
+        let token = token.to_u64()?;
+        Some((self.directory.by_token(token)?, token))
+    }
+
+    async fn hand(&self, device_id: DeviceId, input: Input) {
+        let Some(shard) = self.shards.get(shard_of(&device_id, self.shards.len())) else {
+            return;
+        };
+        // Waits while the shard is behind: then the event channel fills, and the endpoint answers
+        // 5.03 by itself.
+        drop(shard.send(Addressed { device_id, input }).await);
+    }
+}
+
+/// A response or notification, without its message.
+struct Answered {
+    peer: SocketAddr,
+    token: Token,
+    settle: Option<ReplyId>,
+    solicited: bool,
+}
+
+/// A refusal that tells people why; machines look at the code.
+fn explain(code: Code, why: &str) -> Routed {
+    let payload = Bytes::copy_from_slice(why.as_bytes());
+    Routed::Answer(Response { payload, ..Response::refusal(code) })
+}
+
+fn resources() -> Response {
+    let format = option::Uint::new(u64::from(ContentFormat::LINK.0)).as_bytes().to_vec();
+    Response {
+        options: vec![(option::CONTENT_FORMAT, format)],
+        payload: Bytes::from_static(RESOURCES),
+        ..Response::refusal(Code::CONTENT)
+    }
+}
+
+/// Link lists are ASCII; a broken character must not cost a registration.
+fn text_of(payload: &Bytes) -> String {
+    String::from_utf8_lossy(payload).into_owned()
+}
+
+/// The same for the same datagram from the same address, over restarts.
+fn key_of(peer: SocketAddr, datagram: &[u8]) -> u64 {
+    let mut digest = KEY.digest();
+    match peer.ip() {
+        IpAddr::V4(ip) => digest.update(&ip.octets()),
+        IpAddr::V6(ip) => digest.update(&ip.octets()),
+    }
+    digest.update(&peer.port().to_be_bytes());
+    digest.update(datagram);
+    digest.finalize()
+}

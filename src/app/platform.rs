@@ -1,0 +1,150 @@
+//! The device side of a server: endpoint, ingress and shards around the services of [`App`].
+//!
+//! Datagrams come and go over channels: a socket is one source, a simulated network another.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::directory::{Directory, Placement};
+use super::figures::Figures;
+use super::ingress::{Ingress, shard_of};
+use super::shard::{self, Shard};
+use super::tasks::Tasks;
+use super::{App, retention, timers};
+use crate::base::time::Clock;
+use crate::engine::exchange::Settings as ExchangeSettings;
+use crate::net::Datagram;
+use crate::net::endpoint::{self, Channels, EVENT_QUEUE, OUTGOING_QUEUE};
+use crate::store::{Store, StoreError, StoreSettings};
+
+/// Inputs that wait for one shard.
+const SHARD_QUEUE: usize = 4096;
+/// Changes by the API that wait for ingress.
+const CHANGE_QUEUE: usize = 1024;
+/// How long a stop waits for work that was begun.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the device side takes from the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// At least one.
+    pub shards: usize,
+    pub exchange: ExchangeSettings,
+    pub store: StoreSettings,
+    pub traced_devices_max: usize,
+}
+
+/// The two directions of the network.
+#[derive(Debug)]
+pub struct Network {
+    pub datagrams_in: mpsc::Receiver<Vec<Datagram>>,
+    pub datagrams_out: mpsc::Sender<Vec<Datagram>>,
+}
+
+/// A running device side.
+pub struct Platform {
+    pub app: App,
+    pub directory: Arc<Directory>,
+    pub endpoint: endpoint::Figures,
+    intake: CancellationToken,
+    tasks: Tasks,
+}
+
+impl Platform {
+    /// Loads what must be in memory and starts to serve. Must be called inside a tokio runtime.
+    /// `seed`: of retransmission jitter and first message ids; tokens come from the operating
+    /// system.
+    pub fn start(
+        settings: &Settings,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        metrics: PrometheusHandle,
+        network: Network,
+        seed: u64,
+    ) -> Result<Self, StoreError> {
+        let (changes, changed) = mpsc::channel(CHANGE_QUEUE);
+        let limits = settings.traced_devices_max;
+        let app = App::start(Arc::clone(&store), clock.clone(), metrics, changes, limits)?;
+        let directory = Arc::new(Directory::default());
+        let figures = Arc::new(Figures::new());
+        let (outgoing, to_endpoint) = mpsc::channel(OUTGOING_QUEUE);
+        let parts = shard::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            products: Arc::clone(&app.products),
+            directory: Arc::clone(&directory),
+            tracer: Arc::clone(&app.tracer),
+            outbox: Arc::clone(&app.outbox),
+            devices: Arc::clone(&app.devices),
+            tasks: app.tasks.clone(),
+            net: outgoing.clone(),
+            figures: Arc::clone(&figures),
+        };
+        let shards = load(settings.shards.max(1), &parts)?;
+        // Apart from the app's own tasks: these end in order, from the intake on.
+        let tasks = Tasks::new();
+        let mut senders = Vec::with_capacity(shards.len());
+        for shard in shards {
+            let (sender, inputs) = mpsc::channel(SHARD_QUEUE);
+            senders.push(sender);
+            tasks.spawn("shard", shard.run(inputs));
+        }
+        let (events, arrived) = mpsc::channel(EVENT_QUEUE);
+        let ingress = Ingress { store, directory: Arc::clone(&directory), net: outgoing, figures, shards: senders };
+        tasks.spawn("ingress", ingress.run(arrived, changed));
+        let intake = CancellationToken::new();
+        let endpoint_figures = endpoint::Figures::default();
+        let Network { datagrams_in, datagrams_out } = network;
+        let channels = Channels { datagrams_in, datagrams_out, events, outgoing: to_endpoint };
+        let rng = fastrand::Rng::with_seed(seed);
+        let running = endpoint::run(
+            settings.exchange.clone(),
+            clock.clone(),
+            rng,
+            channels,
+            endpoint_figures.clone(),
+            intake.clone(),
+        );
+        tasks.spawn("endpoint", running);
+        let sweep = retention::run(
+            Arc::clone(&app.store),
+            clock,
+            settings.store.clone(),
+            app.tasks.stop(),
+        );
+        app.tasks.spawn("retention", sweep);
+        Ok(Self { app, directory, endpoint: endpoint_figures, intake, tasks })
+    }
+
+    /// Takes nothing new, finishes what was begun, and says which tasks had to be cancelled.
+    pub async fn stop(self) -> Vec<&'static str> {
+        self.intake.cancel();
+        let mut cancelled = self.tasks.shut_down(PATIENCE).await;
+        cancelled.extend(self.app.tasks.shut_down(PATIENCE).await);
+        cancelled
+    }
+}
+
+/// Puts every device into the directory and its shard.
+fn load(count: usize, parts: &shard::Parts) -> Result<Vec<Shard>, StoreError> {
+    let mut shards: Vec<Shard> = (0..count).map(|_| Shard::new(parts.clone())).collect();
+    let now = parts.clock.now();
+    parts.store.each_device(&mut |device, state| {
+        let state = state.unwrap_or_default();
+        let placement = Placement::of(&state, now);
+        if placement != Placement::default() {
+            parts.directory.put(&device.device_id, &placement);
+        }
+        let deadline = timers::deadline(&device, &state, now);
+        if let Some(shard) = shards.get_mut(shard_of(&device.device_id, count)) {
+            shard.adopt(&device.device_id, deadline);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(shards)
+}

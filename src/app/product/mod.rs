@@ -1,0 +1,452 @@
+//! Products: their model, settings and codec, and what the uplink path needs of them in memory.
+//!
+//! The store is the truth; [`ProductRuntime`] is read from it at the start and after each commit.
+//! A runtime is replaced whole, so a reader sees one product as it was at one time.
+
+pub mod codec;
+mod error;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use serde::Serialize;
+
+use crate::app::envelope;
+use crate::app::outbox::Outbox;
+use crate::app::tasks::Tasks;
+use crate::base::ids::{AppId, ProductId};
+use crate::base::time::{Clock, Timestamp};
+use crate::bug;
+use crate::product::codec::Codec;
+use crate::product::profile::Profile;
+use crate::product::settings::Settings;
+use crate::store::records::{EventRecord, ProductRecord, SettingsRecord};
+use crate::store::{Change, Commit, CommitError, Guard, Store, StoreError};
+
+pub use error::ProductError;
+
+/// Tries of a change that others overtake.
+const TRIES: usize = 5;
+
+/// The resource space of products that name none.
+pub const DEFAULT_APP: &str = "default";
+
+/// One product as the uplink path uses it.
+#[derive(Debug)]
+pub struct ProductRuntime {
+    pub record: ProductRecord,
+    pub settings: Settings,
+    /// `None`: none was uploaded, or it does not compile any more.
+    pub codec: Option<Arc<dyn Codec>>,
+    /// ETag of the uploaded codec, also of one that does not compile.
+    pub codec_tag: Option<String>,
+}
+
+/// What [`Products`] works with.
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub clock: Clock,
+    pub outbox: Arc<Outbox>,
+    pub tasks: Tasks,
+}
+
+/// The products of one server.
+pub struct Products {
+    parts: Parts,
+    runtimes: RwLock<HashMap<ProductId, Arc<ProductRuntime>>>,
+    /// Held while a runtime is read from the store and put in place, so that an older reading never
+    /// replaces a newer one. Never across an await.
+    reloading: Mutex<()>,
+}
+
+/// A product to create. Formats and lengths were checked by the caller.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewProduct {
+    /// Made up when absent.
+    pub product_id: Option<ProductId>,
+    pub app_id: Option<AppId>,
+    pub name: String,
+    pub device_type: String,
+    pub protocol_type: String,
+    pub data_format: String,
+    pub manufacturer_name: Option<String>,
+    pub industry: Option<String>,
+    pub description: Option<String>,
+    pub profile: Profile,
+}
+
+/// What to change of a product: what is absent stays.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ProductPatch {
+    pub app_id: Option<AppId>,
+    pub name: Option<String>,
+    pub device_type: Option<String>,
+    pub protocol_type: Option<String>,
+    pub data_format: Option<String>,
+    pub manufacturer_name: Option<String>,
+    pub industry: Option<String>,
+    pub description: Option<String>,
+    pub profile: Option<Profile>,
+}
+
+/// A product as the v5 API and its events show it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProductView<'a> {
+    #[serde(flatten)]
+    pub summary: ProductSummary<'a>,
+    pub service_capabilities: &'a Profile,
+}
+
+/// A product in a list.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProductSummary<'a> {
+    pub app_id: &'a AppId,
+    pub app_name: &'a AppId,
+    pub product_id: &'a ProductId,
+    pub name: &'a str,
+    pub device_type: &'a str,
+    pub protocol_type: &'a str,
+    pub data_format: &'a str,
+    pub manufacturer_name: Option<&'a str>,
+    pub industry: Option<&'a str>,
+    pub description: Option<&'a str>,
+    pub create_time: String,
+}
+
+impl<'a> From<&'a ProductRecord> for ProductSummary<'a> {
+    fn from(product: &'a ProductRecord) -> Self {
+        Self {
+            app_id: &product.app_id,
+            app_name: &product.app_id,
+            product_id: &product.product_id,
+            name: &product.name,
+            device_type: &product.device_type,
+            protocol_type: &product.protocol_type,
+            data_format: &product.data_format,
+            manufacturer_name: product.manufacturer_name.as_deref(),
+            industry: product.industry.as_deref(),
+            description: product.description.as_deref(),
+            create_time: product.created_at.compact(),
+        }
+    }
+}
+
+impl<'a> From<&'a ProductRecord> for ProductView<'a> {
+    fn from(product: &'a ProductRecord) -> Self {
+        Self {
+            summary: product.into(),
+            service_capabilities: &product.profile,
+        }
+    }
+}
+
+impl Products {
+    /// Reads every product and compiles every codec.
+    pub fn load(parts: Parts) -> Result<Self, StoreError> {
+        let products = Self {
+            runtimes: RwLock::default(),
+            reloading: Mutex::default(),
+            parts,
+        };
+        for record in products.parts.store.products()? {
+            products.reload(&record.product_id, None)?;
+        }
+        Ok(products)
+    }
+
+    /// The product as it is now. Called for every uplink: one short read lock, no copy.
+    pub fn runtime(&self, id: &ProductId) -> Option<Arc<ProductRuntime>> {
+        let runtimes = self.runtimes.read().unwrap_or_else(PoisonError::into_inner);
+        runtimes.get(id).map(Arc::clone)
+    }
+
+    /// As [`Products::runtime`], with the error that a caller understands.
+    pub fn show(&self, id: &ProductId) -> Result<Arc<ProductRuntime>, ProductError> {
+        self.runtime(id)
+            .ok_or_else(|| ProductError::NotFound(id.clone()))
+    }
+
+    /// Every product, newest first.
+    pub fn list(&self) -> Vec<Arc<ProductRuntime>> {
+        let runtimes = self.runtimes.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = runtimes.values().map(Arc::clone).collect();
+        drop(runtimes);
+        all.sort_by_key(|r| std::cmp::Reverse(r.record.seq));
+        all
+    }
+
+    /// Creates a product and emits `product:create`.
+    pub async fn create(
+        self: &Arc<Self>,
+        new: NewProduct,
+    ) -> Result<Arc<ProductRuntime>, ProductError> {
+        let this = Arc::clone(self);
+        self.finish("product create", async move { this.create_now(new).await })
+            .await
+    }
+
+    async fn create_now(&self, new: NewProduct) -> Result<Arc<ProductRuntime>, ProductError> {
+        let id = match new.product_id {
+            Some(id) => id,
+            None => fresh_id()?,
+        };
+        let record = ProductRecord {
+            product_id: id.clone(),
+            seq: self.parts.store.allocate_seq()?,
+            version: 1,
+            app_id: match new.app_id {
+                Some(app) => app,
+                None => default_app()?,
+            },
+            name: new.name,
+            device_type: new.device_type,
+            protocol_type: new.protocol_type,
+            data_format: new.data_format,
+            manufacturer_name: new.manufacturer_name,
+            industry: new.industry,
+            description: new.description,
+            profile: new.profile,
+            created_at: self.parts.clock.now(),
+        };
+        let guards = vec![Guard::ProductAbsent(id.clone())];
+        self.put(guards, record, "create")
+            .await
+            .map_err(error::of_commit)?;
+        self.reload(&id, None)?;
+        self.show(&id)
+    }
+
+    /// Changes what `patch` names and emits `product:update`; nothing happens when all is as it
+    /// was. A model that the running codec does not fit is refused.
+    pub async fn update(
+        self: &Arc<Self>,
+        id: ProductId,
+        patch: ProductPatch,
+    ) -> Result<Arc<ProductRuntime>, ProductError> {
+        let this = Arc::clone(self);
+        self.finish("product update", async move {
+            this.update_now(&id, &patch).await
+        })
+        .await
+    }
+
+    async fn update_now(
+        &self,
+        id: &ProductId,
+        patch: &ProductPatch,
+    ) -> Result<Arc<ProductRuntime>, ProductError> {
+        for _ in 0..TRIES {
+            let Some(old) = self.parts.store.product(id)? else {
+                return Err(ProductError::NotFound(id.clone()));
+            };
+            let new = patch.applied_to(&old);
+            if new == old {
+                return self.show(id);
+            }
+            let mut guards = vec![Guard::ProductVersion(id.clone(), old.version)];
+            let mut compiled = None;
+            if new.profile != old.profile {
+                let stored = self.parts.store.codec(id)?;
+                guards.push(Guard::CodecTag(
+                    id.clone(),
+                    stored.as_ref().map(|c| c.etag.clone()),
+                ));
+                compiled = codec::still_fits(stored.as_ref(), &old.profile, &new.profile)?;
+            }
+            let record = ProductRecord {
+                version: old.version.saturating_add(1),
+                ..new
+            };
+            match self.put(guards, record, "update").await {
+                Ok(()) => {
+                    self.reload(id, compiled)?;
+                    return self.show(id);
+                }
+                Err(CommitError::Conflict(_)) => {}
+                Err(CommitError::Store(error)) => return Err(error.into()),
+            }
+        }
+        Err(ProductError::Contended)
+    }
+
+    /// Deletes a product that no device uses, and emits `product:delete`.
+    pub async fn delete(self: &Arc<Self>, id: ProductId) -> Result<(), ProductError> {
+        let this = Arc::clone(self);
+        self.finish("product delete", async move { this.delete_now(&id).await })
+            .await
+    }
+
+    async fn delete_now(&self, id: &ProductId) -> Result<(), ProductError> {
+        let Some(record) = self.parts.store.product(id)? else {
+            return Err(ProductError::NotFound(id.clone()));
+        };
+        let commit = Commit {
+            guards: vec![
+                Guard::ProductExists(id.clone()),
+                Guard::ProductUnused(id.clone()),
+            ],
+            changes: vec![
+                Change::DeleteProduct(id.clone()),
+                self.event("delete", &record),
+            ],
+        };
+        self.commit(commit).await.map_err(error::of_commit)?;
+        self.reload(id, None)?;
+        Ok(())
+    }
+
+    /// Replaces all settings.
+    pub async fn put_settings(
+        self: &Arc<Self>,
+        id: ProductId,
+        settings: Settings,
+    ) -> Result<Arc<ProductRuntime>, ProductError> {
+        let this = Arc::clone(self);
+        self.finish("settings", async move {
+            let record = SettingsRecord {
+                settings,
+                updated_at: this.parts.clock.now(),
+            };
+            let commit = Commit {
+                guards: vec![Guard::ProductExists(id.clone())],
+                changes: vec![Change::PutSettings(id.clone(), Box::new(record))],
+            };
+            this.commit(commit).await.map_err(error::of_commit)?;
+            this.reload(&id, None)?;
+            this.show(&id)
+        })
+        .await
+    }
+
+    async fn put(
+        &self,
+        guards: Vec<Guard>,
+        record: ProductRecord,
+        event: &'static str,
+    ) -> Result<(), CommitError> {
+        let changes = vec![
+            self.event(event, &record),
+            Change::PutProduct(Box::new(record)),
+        ];
+        self.commit(Commit { guards, changes }).await
+    }
+
+    fn event(&self, event: &'static str, record: &ProductRecord) -> Change {
+        let at: Timestamp = self.parts.clock.now();
+        let view = ProductView::from(record);
+        let envelopes = match envelope::product_change(event, &view, at) {
+            Ok(envelope) => vec![envelope],
+            Err(error) => {
+                bug!("product event can't be written: {error}");
+                Vec::new()
+            }
+        };
+        Change::Emit(Box::new(EventRecord { at, envelopes }))
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<(), CommitError> {
+        self.parts.store.commit(commit).await?;
+        self.parts.outbox.notify();
+        Ok(())
+    }
+
+    /// Reads one product from the store and puts it in place. `compiled` is a codec that the caller
+    /// has just compiled, with its ETag, so that it is not compiled twice.
+    fn reload(&self, id: &ProductId, compiled: Option<codec::Compiled>) -> Result<(), StoreError> {
+        let one = self
+            .reloading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let store = &self.parts.store;
+        let runtime = match store.product(id)? {
+            None => None,
+            Some(record) => {
+                let stored = store.codec(id)?;
+                let settings = store.settings(id)?.map(|s| s.settings).unwrap_or_default();
+                let running = self.runtime(id);
+                let known = codec::known(stored.as_ref(), running.as_deref(), compiled, &record);
+                let codec = match (&stored, known) {
+                    (_, Some(codec)) => Some(codec),
+                    (Some(stored), None) => codec::compile_stored(stored, &record),
+                    (None, None) => None,
+                };
+                Some(Arc::new(ProductRuntime {
+                    record,
+                    settings,
+                    codec,
+                    codec_tag: stored.map(|c| c.etag),
+                }))
+            }
+        };
+        let mut runtimes = self
+            .runtimes
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        match runtime {
+            Some(runtime) => runtimes.insert(id.clone(), runtime),
+            None => runtimes.remove(id),
+        };
+        drop(runtimes);
+        drop(one);
+        Ok(())
+    }
+
+    /// Runs a change to its end, also when the caller hangs up.
+    async fn finish<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<T, ProductError>> + Send + 'static,
+    ) -> Result<T, ProductError> {
+        match self.parts.tasks.finish(name, work).await {
+            Some(result) => result,
+            None => Err(StoreError::Closed.into()),
+        }
+    }
+}
+
+impl ProductPatch {
+    fn applied_to(&self, old: &ProductRecord) -> ProductRecord {
+        let text = |new: &Option<String>, old: &String| new.as_ref().unwrap_or(old).clone();
+        let maybe =
+            |new: &Option<String>, old: &Option<String>| new.clone().or_else(|| old.clone());
+        ProductRecord {
+            product_id: old.product_id.clone(),
+            seq: old.seq,
+            version: old.version,
+            app_id: self.app_id.as_ref().unwrap_or(&old.app_id).clone(),
+            name: text(&self.name, &old.name),
+            device_type: text(&self.device_type, &old.device_type),
+            protocol_type: text(&self.protocol_type, &old.protocol_type),
+            data_format: text(&self.data_format, &old.data_format),
+            manufacturer_name: maybe(&self.manufacturer_name, &old.manufacturer_name),
+            industry: maybe(&self.industry, &old.industry),
+            description: maybe(&self.description, &old.description),
+            profile: self.profile.as_ref().unwrap_or(&old.profile).clone(),
+            created_at: old.created_at,
+        }
+    }
+}
+
+/// The space of those that name none.
+pub(super) fn default_app() -> Result<AppId, ProductError> {
+    AppId::parse(DEFAULT_APP).map_err(|e| invalid("app_id", e))
+}
+
+fn fresh_id() -> Result<ProductId, ProductError> {
+    let id = random_hex::<12>().map_err(ProductError::Store)?;
+    ProductId::parse(&id).map_err(|e| invalid("product_id", e))
+}
+
+fn invalid(field: &str, problem: impl ToString) -> ProductError {
+    ProductError::Invalid {
+        field: field.to_owned(),
+        problem: problem.to_string(),
+    }
+}
+
+/// `N` random bytes of the operating system, as hex.
+pub(in crate::app) fn random_hex<const N: usize>() -> Result<String, StoreError> {
+    let mut bytes = [0_u8; N];
+    getrandom::fill(&mut bytes).map_err(|e| StoreError::Io(format!("no random numbers: {e}")))?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}

@@ -1,0 +1,243 @@
+//! Register, Update and Deregister of one device, as steps.
+//!
+//! A registration belongs to the device, not to its address. Its location and observation tokens
+//! are made once and kept as long as the device: what a rebooted device still knows stays true.
+//! An Update of a registration whose lifetime has passed revives it: some clients never register
+//! again once they were answered 4.04. After a Deregister the answer is 4.04.
+
+use super::downlink::{observe, observe_again, resume_observed};
+use super::step::{Draft, From, Input, Loaded, Note, Outcome, Reply, Step};
+use crate::base::time::Timestamp;
+use crate::engine::exchange::Resume;
+use crate::engine::observe::{RAW_PATH, UPLINK_PATH};
+use crate::engine::registration::{LINKS_MAX, Register, Update, location_text};
+use crate::store::records::{ObservationStatus, RegistrationKind, RegistrationRecord};
+use crate::wire::coap::{Code, option};
+use crate::wire::lwm2m::ObjectList;
+
+/// Object of the data container.
+const CONTAINER_OBJECT: u16 = 19;
+
+/// Random numbers nobody can guess and no device has yet.
+pub struct Fresh {
+    pub location: u64,
+    pub token: u64,
+}
+
+/// `POST /rd?ep=…` and `POST /t/r?ep=…`.
+pub fn register(
+    loaded: &Loaded,
+    from: From,
+    register: &Register,
+    kind: RegistrationKind,
+    links: &str,
+    now: Timestamp,
+    fresh: &Fresh,
+) -> Step {
+    if let Some(why) = loaded.refusal() {
+        return Step::refuse(from.reply, Code::FORBIDDEN, why);
+    }
+    let mut draft = Draft::new(loaded, now);
+    if loaded.is_duplicate(from.key, now) {
+        let location = location_options(&draft, kind);
+        draft.reply(from.reply, Code::CREATED, location);
+        return draft.repeat();
+    }
+    // A new life of the device: its message ids may start over.
+    draft.state.recent.clear();
+    draft.remember(from.key);
+    draft.state.location.get_or_insert(fresh.location);
+    draft.state.registration = Some(RegistrationRecord {
+        kind,
+        peer: from.peer,
+        registered_at: now,
+        updated_at: now,
+        lifetime_s: register.lifetime_s,
+        lwm2m: match kind {
+            RegistrationKind::Lwm2m => register.version.as_str().to_owned(),
+            RegistrationKind::Raw => String::new(),
+        },
+        binding: register.binding.clone(),
+        queue_mode: register.queue_mode,
+        links: bounded(links),
+        endpoint: register.endpoint.clone(),
+    });
+    draft.hear();
+    let location = location_options(&draft, kind);
+    draft.reply(from.reply, Code::CREATED, location);
+    match kind {
+        RegistrationKind::Lwm2m if has_container(links) => {
+            observe(&mut draft, UPLINK_PATH, fresh.token);
+        }
+        RegistrationKind::Lwm2m => {}
+        RegistrationKind::Raw => observe(&mut draft, RAW_PATH, fresh.token),
+    }
+    let mut step = draft.finish(Outcome::Registered);
+    step.note = Some(Note::new(format!(
+        "registered as {} for {} s from {}",
+        register.endpoint, register.lifetime_s, from.peer
+    )));
+    step
+}
+
+/// `POST /rd/<location>`.
+pub fn update(
+    loaded: &Loaded,
+    from: From,
+    update: &Update,
+    links: Option<&str>,
+    now: Timestamp,
+) -> Step {
+    if let Some(why) = loaded.refusal() {
+        return Step::refuse(from.reply, Code::FORBIDDEN, why);
+    }
+    let mut draft = Draft::new(loaded, now);
+    let Some(registration) = &mut draft.state.registration else {
+        return Step::refuse(from.reply, Code::NOT_FOUND, "the device has deregistered");
+    };
+    if loaded.is_duplicate(from.key, now) {
+        draft.reply(from.reply, Code::CHANGED, Vec::new());
+        return draft.repeat();
+    }
+    registration.peer = from.peer;
+    registration.updated_at = now;
+    if let Some(lifetime_s) = update.lifetime_s {
+        registration.lifetime_s = lifetime_s;
+    }
+    if let Some(binding) = &update.binding {
+        registration.binding.clone_from(binding);
+    }
+    if let Some(queue_mode) = update.queue_mode {
+        registration.queue_mode = queue_mode;
+    }
+    if let Some(links) = links {
+        registration.links = bounded(links);
+    }
+    let kind = registration.kind;
+    draft.remember(from.key);
+    draft.hear();
+    draft.reply(from.reply, Code::CHANGED, Vec::new());
+    if kind == RegistrationKind::Lwm2m {
+        observe_again(&mut draft);
+    }
+    let mut step = draft.finish(Outcome::Updated);
+    step.note = Some(Note::new(format!("updated its registration from {}", from.peer)));
+    step
+}
+
+/// `DELETE /rd/<location>`.
+pub fn deregister(loaded: &Loaded, from: From, now: Timestamp) -> Step {
+    if let Some(why) = loaded.refusal() {
+        return Step::refuse(from.reply, Code::FORBIDDEN, why);
+    }
+    let mut draft = Draft::new(loaded, now);
+    if loaded.is_duplicate(from.key, now) {
+        draft.reply(from.reply, Code::DELETED, Vec::new());
+        return draft.repeat();
+    }
+    if draft.state.registration.take().is_none() {
+        return Step::refuse(from.reply, Code::NOT_FOUND, "the device has deregistered");
+    }
+    draft.remember(from.key);
+    draft.hear();
+    draft.reply(from.reply, Code::DELETED, Vec::new());
+    let mut step = draft.finish(Outcome::Deregistered);
+    step.note = Some(Note::new("deregistered"));
+    step
+}
+
+/// A request of ours came to nothing. A timeout leaves the observation to be asked for again when
+/// the device next shows itself; a refusal leaves it until the next registration.
+pub fn observe_failed(loaded: &Loaded, token: u64, refused: bool, now: Timestamp) -> Step {
+    let note = Some(Note::failed(
+        "the observation was not established",
+        if refused { "the device refused" } else { "no answer" },
+    ));
+    let mut draft = Draft::new(loaded, now);
+    let observation = draft.state.observations.iter_mut().find(|o| o.token == token);
+    match observation {
+        Some(observation) if refused && observation.status != ObservationStatus::Refused => {
+            observation.status = ObservationStatus::Refused;
+            let mut step = draft.finish(Outcome::Done);
+            step.note = note;
+            step
+        }
+        Some(_) | None => Step { note, ..Step::default() },
+    }
+}
+
+/// A notification with an unknown token was reset: the device observes for somebody of before, so
+/// it is asked to observe for us.
+pub fn strayed(loaded: &Loaded, now: Timestamp, fresh: &Fresh) -> Step {
+    let kind = loaded.state.registration.as_ref().map(|r| r.kind);
+    let (Some(kind), None) = (kind, loaded.refusal()) else {
+        return Step::default();
+    };
+    let mut draft = Draft::new(loaded, now);
+    let path = match kind {
+        RegistrationKind::Lwm2m => UPLINK_PATH,
+        RegistrationKind::Raw => RAW_PATH,
+    };
+    observe(&mut draft, path, fresh.token);
+    let mut step = draft.finish(Outcome::Done);
+    step.note = Some(Note::new("sent a notification of an unknown observation: observed again"));
+    step
+}
+
+/// A notification's body goes on in further blocks: ask for them. It is acknowledged when the whole
+/// body has had its effect.
+pub fn fetch_rest(loaded: &Loaded, token: u64, resume: &Resume, now: Timestamp) -> Step {
+    let reply = resume.settle.map_or(Reply::None, Reply::Notification);
+    let path = loaded.state.observations.iter().find(|o| o.token == token).map(|o| &o.path);
+    let (Some(path), None) = (path, loaded.refusal()) else {
+        return Step::refuse(reply, Code::FORBIDDEN, "not observed, or refused");
+    };
+    let mut draft = Draft::new(loaded, now);
+    resume_observed(&mut draft, path, token, resume.clone());
+    draft.finish(Outcome::Done)
+}
+
+/// Dispatches the inputs of this page; `None` for others.
+pub fn step(loaded: &Loaded, input: &Input, now: Timestamp, fresh: &Fresh) -> Option<Step> {
+    Some(match input {
+        Input::Register { from, register: r, kind, links } => {
+            register(loaded, *from, r, *kind, links, now, fresh)
+        }
+        Input::Update { from, update: u, links } => {
+            update(loaded, *from, u, links.as_deref(), now)
+        }
+        Input::Deregister { from } => deregister(loaded, *from, now),
+        Input::ObserveFailed { token, refused } => observe_failed(loaded, *token, *refused, now),
+        Input::Strayed => strayed(loaded, now, fresh),
+        Input::Partial { token, resume } => fetch_rest(loaded, *token, resume, now),
+        Input::Report { .. } | Input::Due | Input::Changed => return None,
+    })
+}
+
+/// `/rd/<location>` as Location-Path; raw devices need none.
+fn location_options(draft: &Draft<'_>, kind: RegistrationKind) -> Vec<(u16, Vec<u8>)> {
+    match (kind, draft.state.location) {
+        (RegistrationKind::Lwm2m, Some(location)) => vec![
+            (option::LOCATION_PATH, b"rd".to_vec()),
+            (option::LOCATION_PATH, location_text(location).into_bytes()),
+        ],
+        (RegistrationKind::Lwm2m, None) | (RegistrationKind::Raw, _) => Vec::new(),
+    }
+}
+
+/// Whether the device has a data container. One that lists nothing readable may have it.
+fn has_container(links: &str) -> bool {
+    match ObjectList::parse(links.as_bytes()) {
+        Ok(list) => list.objects.is_empty() || list.object(CONTAINER_OBJECT).is_some(),
+        Err(_) => true,
+    }
+}
+
+/// The list, cut at a character when it is longer than is kept.
+fn bounded(links: &str) -> String {
+    let mut end = links.len().min(LINKS_MAX);
+    while !links.is_char_boundary(end) {
+        end -= 1;
+    }
+    links.get(..end).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,417 @@
+//! The event loop of one shard: the devices that hash to it live here and nowhere else.
+//!
+//! One input of a device at a time: load, step, commit, act. While a commit is under way, further
+//! input of *that* device waits in its line and other devices go on. When the commit fails, the
+//! stepped state is thrown away: a request gets 5.03, a notification stays unacknowledged and is
+//! repeated by the device.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use hashbrown::HashMap;
+use tokio::sync::mpsc;
+
+use super::device::Devices;
+use super::directory::Directory;
+use super::figures::Figures;
+use super::outbox::Outbox;
+use super::product::Products;
+use super::registration::{self, Fresh};
+use super::step::{Input, Loaded, Reply, Step, refusal};
+use super::tasks::Tasks;
+use super::trace::{Direction, TraceEntry, Tracer};
+use super::{timers, uplink};
+use crate::base::ids::DeviceId;
+use crate::base::time::{Clock, Timestamp};
+use crate::base::wheel::Wheel;
+use crate::engine::exchange::{Outgoing, Response, Settle};
+use crate::store::{Commit, CommitError, Completion, Store, StoreError};
+use crate::wire::coap::{Code, option};
+
+/// Inputs that wait for one device; more are refused as overload.
+const LINE_MAX: usize = 64;
+/// Commits of one shard under way; beyond it the shard takes no input.
+const COMMITS_MAX: usize = 4096;
+/// Inputs taken in one go.
+const BATCH: usize = 256;
+/// Tries of a step whose commit meets a conflict.
+const TRIES: u8 = 5;
+/// Max-Age of a 5.03: when the device may try again.
+const RETRY_AFTER_S: u64 = 60;
+
+/// An input and its device.
+#[derive(Debug)]
+pub struct Addressed {
+    pub device_id: DeviceId,
+    pub input: Input,
+}
+
+/// What a shard works with.
+#[derive(Clone)]
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub clock: Clock,
+    pub products: Arc<Products>,
+    pub directory: Arc<Directory>,
+    pub tracer: Arc<Tracer>,
+    pub outbox: Arc<Outbox>,
+    pub devices: Arc<Devices>,
+    pub tasks: Tasks,
+    pub net: mpsc::Sender<Outgoing>,
+    pub figures: Arc<Figures>,
+}
+
+/// One shard. See the module's description.
+pub struct Shard {
+    parts: Parts,
+    /// Devices with a commit under way, and what waits behind it.
+    lines: HashMap<DeviceId, VecDeque<Input>>,
+    commits: FuturesUnordered<Committing>,
+    /// Ticks are seconds.
+    wheel: Wheel<DeviceId>,
+    due: Vec<(u64, DeviceId)>,
+}
+
+/// A commit under way, with what follows it.
+struct Pending {
+    device_id: DeviceId,
+    input: Input,
+    step: Step,
+    tries: u8,
+}
+
+/// Resolves with the commit.
+struct Committing {
+    completion: Completion,
+    pending: Option<Box<Pending>>,
+}
+
+impl Future for Committing {
+    type Output = (Option<Box<Pending>>, Result<(), CommitError>);
+
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
+        let result = std::task::ready!(std::pin::Pin::new(&mut self.completion).poll(context));
+        std::task::Poll::Ready((self.pending.take(), result))
+    }
+}
+
+impl Shard {
+    pub fn new(parts: Parts) -> Self {
+        let now_s = parts.clock.now().as_ms() / 1000;
+        Self {
+            parts,
+            lines: HashMap::new(),
+            commits: FuturesUnordered::new(),
+            wheel: Wheel::new(now_s),
+            due: Vec::new(),
+        }
+    }
+
+    /// Takes up a device that the store knows, at start.
+    pub fn adopt(&mut self, device_id: &DeviceId, deadline: Option<Timestamp>) {
+        self.arm(device_id, deadline);
+    }
+
+    /// Runs until `inputs` is closed and every commit has ended.
+    pub async fn run(mut self, mut inputs: mpsc::Receiver<Addressed>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut open = true;
+        while open || !self.commits.is_empty() {
+            let takes_more = open && self.commits.len() < COMMITS_MAX;
+            let timer = self.next_timer();
+            tokio::select! {
+                taken = inputs.recv_many(&mut batch, BATCH), if takes_more => {
+                    open = taken > 0;
+                    for Addressed { device_id, input } in batch.drain(..) {
+                        self.take(device_id, input).await;
+                    }
+                }
+                Some((pending, result)) = self.commits.next() => {
+                    if let Some(pending) = pending {
+                        self.committed(*pending, result).await;
+                    }
+                }
+                () = timer => self.tick().await,
+            }
+        }
+    }
+
+    fn next_timer(&self) -> impl Future<Output = ()> + use<> {
+        let wait = self.wheel.next().map(|at_s| {
+            let now_ms = self.parts.clock.now().as_ms();
+            std::time::Duration::from_millis((at_s * 1000).saturating_sub(now_ms).max(10))
+        });
+        async move {
+            match wait {
+                // Looked at again within the hour, should the wall clock jump.
+                Some(wait) => tokio::time::sleep(wait.min(std::time::Duration::from_hours(1))).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Hands an input to its device, or puts it in the device's line.
+    async fn take(&mut self, device_id: DeviceId, input: Input) {
+        let Some(line) = self.lines.get_mut(&device_id) else {
+            self.begin(device_id, input, 0).await;
+            return;
+        };
+        if line.len() < LINE_MAX {
+            line.push_back(input);
+            return;
+        }
+        self.parts.figures.overloaded.increment(1);
+        self.refuse_for_now(&input).await;
+    }
+
+    /// Loads and steps; commits, or acts at once when nothing durable changes.
+    async fn begin(&mut self, device_id: DeviceId, input: Input, tries: u8) {
+        let now = self.parts.clock.now();
+        let loaded = match self.load(&device_id) {
+            Ok(Some(loaded)) => loaded,
+            Ok(None) => {
+                self.parts.directory.remove(&device_id);
+                if let Some(outgoing) = reply_of(&input).and_then(|r| refusal(r, Code::FORBIDDEN)) {
+                    self.send(outgoing).await;
+                }
+                return;
+            }
+            Err(error) => {
+                self.unavailable(&device_id, &input, &error).await;
+                return;
+            }
+        };
+        let mut step = self.step(&loaded, &input, now);
+        let Some(commit) = step.commit.take() else {
+            self.trace(&device_id, &input, &step, now);
+            self.act(&device_id, step, now).await;
+            return;
+        };
+        self.lines.entry(device_id.clone()).or_default();
+        let completion = self.commit(commit);
+        let pending = Some(Box::new(Pending { device_id, input, step, tries }));
+        self.commits.push(Committing { completion, pending });
+    }
+
+    fn commit(&self, commit: Commit) -> Completion {
+        self.parts.store.commit(commit)
+    }
+
+    fn load(&self, device_id: &DeviceId) -> Result<Option<Loaded>, StoreError> {
+        let Some(device) = self.parts.store.device(device_id)? else {
+            return Ok(None);
+        };
+        let state = self.parts.store.state(device_id)?.unwrap_or_default();
+        let product = self.parts.products.runtime(&device.product_id);
+        Ok(Some(Loaded { device, state, product }))
+    }
+
+    fn step(&self, loaded: &Loaded, input: &Input, now: Timestamp) -> Step {
+        match input {
+            Input::Report { from, payload, content_format, via } => {
+                uplink::report(loaded, *from, payload, *content_format, *via, now)
+            }
+            Input::Due => timers::due(loaded, now),
+            Input::Changed => timers::changed(loaded, now),
+            Input::Register { .. }
+            | Input::Update { .. }
+            | Input::Deregister { .. }
+            | Input::ObserveFailed { .. }
+            | Input::Partial { .. }
+            | Input::Strayed => {
+                registration::step(loaded, input, now, &self.fresh()).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Numbers from the operating system that no device uses.
+    fn fresh(&self) -> Fresh {
+        let directory = &self.parts.directory;
+        let pick = |is_taken: &dyn Fn(u64) -> bool| loop {
+            match getrandom::u64() {
+                Ok(number) if !is_taken(number) => return number,
+                Ok(_) => {}
+                Err(e) => crate::bug!("no randomness from the operating system: {e}"),
+            }
+        };
+        Fresh {
+            location: pick(&|number| directory.is_location_taken(number)),
+            token: pick(&|number| directory.is_token_taken(number)),
+        }
+    }
+
+    /// A commit ended: its effects, then the next in line.
+    async fn committed(&mut self, pending: Pending, result: Result<(), CommitError>) {
+        let Pending { device_id, input, step, tries } = pending;
+        let line = self.lines.remove(&device_id).unwrap_or_default();
+        match result {
+            Ok(()) => {
+                let now = self.parts.clock.now();
+                self.parts.outbox.notify();
+                self.trace(&device_id, &input, &step, now);
+                self.act(&device_id, step, now).await;
+            }
+            // The API changed the device meanwhile: the step is taken anew on what holds now.
+            Err(CommitError::Conflict(_)) if tries < TRIES => {
+                self.begin(device_id.clone(), input, tries + 1).await;
+            }
+            Err(CommitError::Conflict(guard)) => {
+                crate::bug!("{guard:?} failed {TRIES} times");
+                self.refuse_for_now(&input).await;
+            }
+            Err(CommitError::Store(error)) => self.unavailable(&device_id, &input, &error).await,
+        }
+        self.resume(device_id, line).await;
+    }
+
+    /// Takes on what waited in line until one of it commits.
+    async fn resume(&mut self, device_id: DeviceId, mut line: VecDeque<Input>) {
+        loop {
+            if let Some(begun) = self.lines.get_mut(&device_id) {
+                begun.append(&mut line);
+                return;
+            }
+            let Some(next) = line.pop_front() else {
+                return;
+            };
+            self.begin(device_id.clone(), next, 0).await;
+        }
+    }
+
+    /// What follows a durable step.
+    async fn act(&mut self, device_id: &DeviceId, step: Step, now: Timestamp) {
+        let Step { placement, deadline, is_overdue, effects, outcome, .. } = step;
+        self.parts.figures.count(outcome);
+        if is_overdue {
+            let (devices, device_id) = (Arc::clone(&self.parts.devices), device_id.clone());
+            self.parts.tasks.spawn("device not activated", async move {
+                if let Err(error) = devices.delete_overdue(device_id.clone()).await {
+                    tracing::warn!(%device_id, %error, "not activated in time, but not deleted");
+                }
+            });
+        }
+        if let Some(placement) = &placement {
+            self.parts.directory.put(device_id, placement);
+        }
+        self.arm(device_id, deadline.map(|at| at.max(now)));
+        for effect in effects {
+            self.send(effect).await;
+        }
+    }
+
+    fn arm(&mut self, device_id: &DeviceId, deadline: Option<Timestamp>) {
+        if let Some(at) = deadline
+        {
+            // Rounded up: a timer never fires early.
+            let at_s = at.as_ms().div_ceil(1000);
+            if self.parts.directory.arm(device_id, at_s) {
+                self.wheel.add(at_s, device_id.clone());
+            }
+        }
+    }
+
+    async fn tick(&mut self) {
+        let now_s = self.parts.clock.now().as_ms() / 1000;
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.expire(now_s, &mut due);
+        for (at_s, device_id) in due.drain(..) {
+            if self.parts.directory.disarm(&device_id, at_s) {
+                self.take(device_id, Input::Due).await;
+            }
+        }
+        self.due = due;
+    }
+
+    async fn unavailable(&self, device_id: &DeviceId, input: &Input, error: &StoreError) {
+        self.parts.figures.unavailable.increment(1);
+        tracing::warn!(%device_id, %error, "not durable, so not acknowledged");
+        self.refuse_for_now(input).await;
+    }
+
+    /// 5.03 for a request; silence for a notification, which the device repeats.
+    async fn refuse_for_now(&self, input: &Input) {
+        let outgoing = match reply_of(input) {
+            Some(Reply::Request(id)) => {
+                let retry = option::Uint::new(RETRY_AFTER_S).as_bytes().to_vec();
+                let response = Response {
+                    options: vec![(option::MAX_AGE, retry)],
+                    ..Response::refusal(Code::SERVICE_UNAVAILABLE)
+                };
+                Outgoing::Respond { id, response }
+            }
+            Some(Reply::Notification(id)) => {
+                Outgoing::Settle { id, how: Settle::Silent, timing: None }
+            }
+            Some(Reply::None) | None => return,
+        };
+        self.send(outgoing).await;
+    }
+
+    async fn send(&self, outgoing: Outgoing) {
+        // Closed when the server stops: the device repeats what was not answered.
+        drop(self.parts.net.send(outgoing).await);
+    }
+
+    fn trace(&self, device_id: &DeviceId, input: &Input, step: &Step, now: Timestamp) {
+        let Some(note) = &step.note else {
+            return;
+        };
+        if !self.parts.tracer.is_on(device_id) {
+            return;
+        }
+        let entry = TraceEntry {
+            time: now,
+            kind: kind_of(input),
+            direction: Direction::Up,
+            summary: note.summary.clone(),
+            hex: hex_of(input),
+            detail: note.detail.clone(),
+            error: note.error.clone(),
+            hint: note.hint.clone(),
+        };
+        self.parts.tracer.record(device_id, entry);
+    }
+}
+
+fn reply_of(input: &Input) -> Option<Reply> {
+    match input {
+        Input::Register { from, .. }
+        | Input::Update { from, .. }
+        | Input::Deregister { from }
+        | Input::Report { from, .. } => Some(from.reply),
+        Input::Partial { resume, .. } => resume.settle.map(Reply::Notification),
+        Input::ObserveFailed { .. } | Input::Strayed | Input::Due | Input::Changed => None,
+    }
+}
+
+/// Stable word of an input for traces.
+const fn kind_of(input: &Input) -> &'static str {
+    match input {
+        Input::Register { .. } => "register",
+        Input::Update { .. } => "update",
+        Input::Deregister { .. } => "deregister",
+        Input::Report { .. } | Input::Partial { .. } => "uplink",
+        Input::ObserveFailed { .. } | Input::Strayed => "observe",
+        Input::Due => "timer",
+        Input::Changed => "change",
+    }
+}
+
+fn hex_of(input: &Input) -> Option<String> {
+    match input {
+        Input::Report { payload, .. } => Some(super::trace::hex_of(payload)),
+        Input::Register { .. }
+        | Input::Update { .. }
+        | Input::Deregister { .. }
+        | Input::Partial { .. }
+        | Input::ObserveFailed { .. }
+        | Input::Strayed
+        | Input::Due
+        | Input::Changed => None,
+    }
+}

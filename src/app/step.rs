@@ -1,0 +1,340 @@
+//! What one input does to one device: a plain value, computed before anything happens.
+//!
+//! A step reads [`Loaded`] and gives a [`Step`]: what to commit, and what leaves the process once
+//! that is durable. A failed commit throws the step away.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::directory::Placement;
+use super::envelope::{self, DeviceHeader};
+use super::product::ProductRuntime;
+use super::timers;
+use crate::base::ids::DeviceId;
+use crate::base::time::Timestamp;
+use crate::engine::exchange::{MsgIds, Outgoing, ReplyId, Response, Resume, Settle, Timing};
+use crate::engine::presence::Presence;
+use crate::engine::registration::{Register, Update};
+use crate::product::settings::CoapTiming;
+use crate::store::records::{
+    DeviceRecord, EnvelopeRecord, EventRecord, PresenceRecord, RecentRecord, RegistrationKind,
+    StateRecord,
+};
+use crate::store::{Change, Commit, Guard};
+use crate::wire::coap::Code;
+
+/// Messages of a device that are remembered durably as possible duplicates. A device has one
+/// confirmable in flight; the rest is for those that don't keep to it.
+const RECENT_MAX: usize = 8;
+
+/// What happened to a device.
+#[derive(Debug, Clone)]
+pub enum Input {
+    Register { from: From, register: Register, kind: RegistrationKind, links: String },
+    Update { from: From, update: Update, links: Option<String> },
+    Deregister { from: From },
+    Report { from: From, payload: Bytes, content_format: Option<u16>, via: Via },
+    /// A notification whose body goes on in further blocks.
+    Partial { token: u64, resume: Box<Resume> },
+    /// A request of ours (an observation) came to nothing. `refused`: the device answered so.
+    ObserveFailed { token: u64, refused: bool },
+    /// A notification with a token that is not ours came from the device's address.
+    Strayed,
+    /// A timer fired.
+    Due,
+    /// The API changed the device.
+    Changed,
+}
+
+/// Where an input came from and how it is answered.
+#[derive(Debug, Clone, Copy)]
+pub struct From {
+    pub reply: Reply,
+    pub peer: SocketAddr,
+    /// Recognises the same datagram when it comes again.
+    pub key: u64,
+}
+
+/// How an input is answered.
+#[derive(Debug, Clone, Copy)]
+pub enum Reply {
+    /// With a response.
+    Request(ReplyId),
+    /// With an acknowledgement.
+    Notification(ReplyId),
+    /// It rode on an acknowledgement: not at all.
+    None,
+}
+
+/// How a report came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// `POST /t/d`.
+    Post,
+    /// On an observation of ours. `first`: as the answer to the observe request.
+    Notification { token: u64, first: bool },
+}
+
+/// What a step reads.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub device: DeviceRecord,
+    pub state: StateRecord,
+    pub product: Option<Arc<ProductRuntime>>,
+}
+
+impl Loaded {
+    /// The product's transmission parameters.
+    pub fn timing(&self) -> Timing {
+        let coap = self.product.as_ref().map(|p| p.settings.coap).unwrap_or_default();
+        let CoapTiming { ack_timeout_s, max_retransmit, exchange_lifetime_s } = coap;
+        let seconds = |s: f64| Duration::try_from_secs_f64(s).unwrap_or_default();
+        Timing {
+            ack_timeout: seconds(ack_timeout_s),
+            max_retransmit,
+            exchange_lifetime: seconds(exchange_lifetime_s),
+        }
+    }
+
+    /// Why the device may not speak on an unsecured port, if so.
+    pub fn refusal(&self) -> Option<&'static str> {
+        if self.device.frozen {
+            Some("the device is frozen")
+        } else if self.device.auth.is_secured() {
+            Some("the device is secured and came without DTLS")
+        } else {
+            None
+        }
+    }
+
+    /// Whether this datagram had its effect before.
+    pub fn is_duplicate(&self, key: u64, now: Timestamp) -> bool {
+        let lifetime_ms = lifetime_ms(self.timing());
+        let is_it = |r: &RecentRecord| r.key == key && now.since_ms(r.at) < lifetime_ms;
+        self.state.recent.iter().any(is_it)
+    }
+}
+
+fn lifetime_ms(timing: Timing) -> u64 {
+    u64::try_from(timing.exchange_lifetime.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What an input leads to.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// `None`: nothing durable changes.
+    pub commit: Option<Commit>,
+    /// After the commit:
+    pub placement: Option<Placement>,
+    pub deadline: Option<Timestamp>,
+    /// The device was not activated in time: to be deleted.
+    pub is_overdue: bool,
+    pub effects: Vec<Outgoing>,
+    /// One word for metrics.
+    pub outcome: Outcome,
+    /// For the device's trace.
+    pub note: Option<Note>,
+}
+
+/// How an input ended, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Outcome {
+    /// Nothing worth counting.
+    #[default]
+    Done,
+    Reported,
+    Undecodable,
+    Empty,
+    Duplicate,
+    Refused,
+    Registered,
+    Updated,
+    Deregistered,
+}
+
+/// What the trace tells of a step.
+#[derive(Debug, Clone)]
+pub struct Note {
+    pub summary: String,
+    pub detail: Option<serde_json::Value>,
+    pub error: Option<String>,
+    pub hint: Option<String>,
+}
+
+impl Note {
+    pub fn new(summary: impl Into<String>) -> Self {
+        Self { summary: summary.into(), detail: None, error: None, hint: None }
+    }
+
+    pub fn failed(summary: impl Into<String>, error: impl Into<String>) -> Self {
+        Self { error: Some(error.into()), ..Self::new(summary) }
+    }
+}
+
+impl Step {
+    /// Nothing durable: just an answer.
+    pub fn answer(effects: Vec<Outgoing>, outcome: Outcome) -> Self {
+        Self { effects, outcome, ..Self::default() }
+    }
+
+    /// A refusal that costs nothing: no state, no memory.
+    pub fn refuse(reply: Reply, code: Code, why: &str) -> Self {
+        Self {
+            effects: refusal(reply, code).into_iter().collect(),
+            outcome: Outcome::Refused,
+            note: Some(Note::failed(format!("refused with {code}"), why)),
+            ..Self::default()
+        }
+    }
+}
+
+/// The message that refuses.
+pub fn refusal(reply: Reply, code: Code) -> Option<Outgoing> {
+    match reply {
+        Reply::Request(id) => Some(Outgoing::Respond { id, response: Response::refusal(code) }),
+        Reply::Notification(id) => {
+            Some(Outgoing::Settle { id, how: Settle::Reset, timing: None })
+        }
+        Reply::None => None,
+    }
+}
+
+/// A device's next state, its commit and effects, while they are put together.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    pub loaded: &'a Loaded,
+    pub state: StateRecord,
+    pub now: Timestamp,
+    changes: Vec<Change>,
+    envelopes: Vec<EnvelopeRecord>,
+    effects: Vec<Outgoing>,
+}
+
+impl<'a> Draft<'a> {
+    pub fn new(loaded: &'a Loaded, now: Timestamp) -> Self {
+        Self {
+            loaded,
+            state: loaded.state.clone(),
+            now,
+            changes: Vec::new(),
+            envelopes: Vec::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// Message ids for what leaves after the commit; the commit moves the device past them.
+    pub fn msg_ids(&mut self, count: u16) -> MsgIds {
+        let first = self.state.next_msg_id;
+        self.state.next_msg_id = first.wrapping_add(count);
+        MsgIds { first, count }
+    }
+
+    /// Remembers the datagram, so that its repetition is recognised after a crash as well.
+    pub fn remember(&mut self, key: u64) {
+        let lifetime_ms = lifetime_ms(self.loaded.timing());
+        let now = self.now;
+        let recent = &mut self.state.recent;
+        recent.retain(|r| now.since_ms(r.at) < lifetime_ms);
+        if recent.len() >= RECENT_MAX {
+            recent.remove(0);
+        }
+        recent.push(RecentRecord { key, at: now });
+    }
+
+    /// The device was heard: it is online, and active from the first time on.
+    pub fn hear(&mut self) {
+        self.state.activated_at.get_or_insert(self.now);
+        self.state.last_seen_at = Some(self.now);
+        self.judge_presence();
+    }
+
+    /// Brings the stored presence up to date; tells subscribers when it changed.
+    pub fn judge_presence(&mut self) -> bool {
+        let presence = Presence::at(self.now, self.state.last_seen_at);
+        let record = match presence {
+            Presence::Inactive => PresenceRecord::Inactive,
+            Presence::Online => PresenceRecord::Online,
+            Presence::Abnormal => PresenceRecord::Abnormal,
+            Presence::Offline => PresenceRecord::Offline,
+        };
+        if record == self.state.presence {
+            return false;
+        }
+        self.state.presence = record;
+        self.state.presence_since = Some(self.now);
+        let header = DeviceHeader::from(&self.loaded.device);
+        let (status, seen) = (presence.as_str(), self.state.last_seen_at);
+        self.tell(envelope::device_status(&header, status, seen, self.now));
+        true
+    }
+
+    pub fn change(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
+    pub fn tell(&mut self, envelope: EnvelopeRecord) {
+        self.envelopes.push(envelope);
+    }
+
+    pub fn effect(&mut self, outgoing: Outgoing) {
+        self.effects.push(outgoing);
+    }
+
+    /// Answers the device after the commit. `code`, `options`, `payload`: of the response to a
+    /// request; a notification is acknowledged.
+    pub fn reply(&mut self, reply: Reply, code: Code, options: Vec<(u16, Vec<u8>)>) {
+        let timing = Some(self.loaded.timing());
+        match reply {
+            Reply::Request(id) => {
+                let msg_id = self.msg_ids(1).take();
+                let payload = Bytes::new();
+                let remember = true;
+                let response = Response { code, options, payload, msg_id, remember, timing };
+                self.effect(Outgoing::Respond { id, response });
+            }
+            Reply::Notification(id) => {
+                self.effect(Outgoing::Settle { id, how: Settle::Acknowledge, timing });
+            }
+            Reply::None => {}
+        }
+    }
+
+    /// The step of a repeated datagram: the first answer again, and nothing durable. Message ids are
+    /// not taken, since nothing would be kept of it: the answer rides on the acknowledgement.
+    pub fn repeat(mut self) -> Step {
+        for effect in &mut self.effects {
+            if let Outgoing::Respond { response, .. } = effect {
+                response.msg_id = None;
+            }
+        }
+        Step::answer(self.effects, Outcome::Duplicate)
+    }
+
+    /// The finished step: one commit, guarded by what was read.
+    pub fn finish(self, outcome: Outcome) -> Step {
+        let Self { loaded, mut state, now, mut changes, envelopes, effects } = self;
+        let device_id = loaded.device.device_id.clone();
+        let before = Placement::of(&loaded.state, now);
+        let placement = Some(Placement::of(&state, now)).filter(|after| *after != before);
+        let deadline = timers::deadline(&loaded.device, &state, now);
+        state.version = loaded.state.version + 1;
+        changes.push(Change::PutState(device_id, Box::new(state)));
+        if !envelopes.is_empty() {
+            changes.push(Change::Emit(Box::new(EventRecord { at: now, envelopes })));
+        }
+        let commit = Some(Commit { guards: guards(loaded), changes });
+        Step { commit, placement, deadline, effects, outcome, ..Step::default() }
+    }
+}
+
+/// Nothing that the step read has changed since.
+pub fn guards(loaded: &Loaded) -> Vec<Guard> {
+    let id: &DeviceId = &loaded.device.device_id;
+    vec![
+        Guard::DeviceVersion(id.clone(), loaded.device.version),
+        Guard::StateVersion(id.clone(), loaded.state.version),
+    ]
+}

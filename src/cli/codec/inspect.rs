@@ -1,0 +1,260 @@
+//! `strait codec check`, `decode` and `encode`: one look at a codec.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use crate::cli::codec::bundle::{self, Bundle, Mistake};
+use crate::cli::codec::{INVALID, MISMATCH, PASS, USAGE, complain};
+use crate::product::check;
+use crate::product::codec::fixture::RECEIVED_AT;
+use crate::product::codec::text::{hex, unhex};
+use crate::product::codec::{Decoded, Encode, TraceEntry, Uplink};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DecodeArgs {
+    /// Codec folder
+    path: PathBuf,
+    /// The payload; blanks between the digits are fine
+    #[arg(long)]
+    hex: String,
+    /// Show which bytes became which field
+    #[arg(long)]
+    trace: bool,
+    /// LoRaWAN port, for scripts that expect one
+    #[arg(long)]
+    f_port: Option<u8>,
+    /// Print JSON on one line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EncodeArgs {
+    /// Codec folder
+    path: PathBuf,
+    /// Command of the product model
+    #[arg(long)]
+    command: String,
+    /// Its service; needed only when several services have the command
+    #[arg(long)]
+    service: Option<String>,
+    /// Parameters as a JSON object
+    #[arg(long, default_value = "{}")]
+    paras: String,
+    /// Correlation id
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    mid: u16,
+    /// Print JSON on one line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn check(out: &mut impl Write, path: &Path, as_json: bool) -> io::Result<u8> {
+    let dirs = match bundle::find(path) {
+        Ok(dirs) => dirs,
+        Err(error) => {
+            complain(&error.to_string());
+            return Ok(USAGE);
+        }
+    };
+    let mut all = Vec::new();
+    for dir in &dirs {
+        match bundle::load(dir) {
+            Ok(loaded) if !as_json => {
+                let count: usize = loaded.files.iter().map(|f| f.fixtures.len()).sum();
+                let model = if loaded.profile.is_some() { "with" } else { "without" };
+                writeln!(out, "{}: ok, {model} product model, {count} fixtures", dir.display())?;
+            }
+            Ok(_) => {}
+            Err(mistakes) => {
+                if !as_json {
+                    list(out, &mistakes)?;
+                }
+                all.extend(mistakes);
+            }
+        }
+    }
+    if as_json {
+        writeln!(out, "{}", json!({ "ok": all.is_empty(), "errors": all }))?;
+    } else if !all.is_empty() {
+        writeln!(out, "{} mistakes", all.len())?;
+    }
+    Ok(if all.is_empty() { PASS } else { INVALID })
+}
+
+pub(super) fn list(out: &mut impl Write, mistakes: &[Mistake]) -> io::Result<()> {
+    mistakes.iter().try_for_each(|mistake| writeln!(out, "{mistake}"))
+}
+
+/// The one codec at `path`, or the exit code that says why there is none.
+fn load_one(path: &Path) -> Result<Bundle, u8> {
+    let dirs = bundle::find(path).map_err(|error| {
+        complain(&error.to_string());
+        USAGE
+    })?;
+    let [dir] = dirs.as_slice() else {
+        complain(&format!(
+            "{}: {} codecs are in there, name one",
+            path.display(),
+            dirs.len()
+        ));
+        return Err(USAGE);
+    };
+    bundle::load(dir).map_err(|mistakes| {
+        mistakes.iter().for_each(|m| complain(&m.to_string()));
+        INVALID
+    })
+}
+
+pub(super) fn decode(out: &mut impl Write, args: &DecodeArgs) -> io::Result<u8> {
+    let Some(payload) = unhex(&args.hex) else {
+        complain(&format!("--hex: {:?} is no hex: pairs of 0-9, a-f", args.hex));
+        return Ok(USAGE);
+    };
+    let bundle = match load_one(&args.path) {
+        Ok(bundle) => bundle,
+        Err(code) => return Ok(code),
+    };
+    let uplink = Uplink {
+        payload: &payload,
+        received_at: RECEIVED_AT,
+        f_port: args.f_port,
+    };
+    let mut trace = Vec::new();
+    let result = bundle
+        .codec
+        .decode(&uplink, args.trace.then_some(&mut trace));
+    if args.trace && !args.json {
+        write_trace(out, &payload, &trace)?;
+    }
+    let mut decoded = match result {
+        Ok(decoded) => decoded,
+        Err(error) if args.json => {
+            let mut shown = json!({ "error": error.kind(), "message": error.to_string() });
+            add_trace(&mut shown, args.trace, &trace);
+            writeln!(out, "{shown}")?;
+            return Ok(MISMATCH);
+        }
+        Err(error) => {
+            complain(&format!("{}: {error}", error.kind()));
+            return Ok(MISMATCH);
+        }
+    };
+    let mut broken = Vec::new();
+    if let (Some(profile), Decoded::Report(report)) = (&bundle.profile, &mut decoded) {
+        broken = check::report(profile, report);
+    }
+    let mut shown = decoded.to_json();
+    if let (false, Some(map)) = (broken.is_empty(), shown.as_object_mut()) {
+        map.insert("violations".to_owned(), json!(broken));
+    }
+    if args.json {
+        add_trace(&mut shown, args.trace, &trace);
+        writeln!(out, "{shown}")?;
+    } else {
+        writeln!(out, "{shown:#}")?;
+    }
+    Ok(PASS)
+}
+
+fn add_trace(shown: &mut Value, wanted: bool, trace: &[TraceEntry]) {
+    if let (true, Some(map)) = (wanted, shown.as_object_mut()) {
+        map.insert("trace".to_owned(), json!(trace));
+    }
+}
+
+/// Offset, bytes, field and value in columns; long runs of bytes are cut.
+fn write_trace(out: &mut impl Write, payload: &[u8], trace: &[TraceEntry]) -> io::Result<()> {
+    let shown: Vec<(String, &TraceEntry)> = trace
+        .iter()
+        .map(|entry| {
+            let bytes = payload.get(entry.at..entry.at + entry.len);
+            let bytes = bytes.unwrap_or_default();
+            let text = match bytes.get(..12) {
+                Some(start) if bytes.len() > 12 => format!("{}…", hex(start)),
+                _ => hex(bytes),
+            };
+            (text, entry)
+        })
+        .collect();
+    let bytes = shown.iter().map(|(b, _)| b.chars().count()).max();
+    let fields = trace.iter().map(|e| e.field.chars().count()).max();
+    let (bytes, fields) = (bytes.unwrap_or(0), fields.unwrap_or(0));
+    for (text, entry) in shown {
+        let (at, field) = (entry.at, &entry.field);
+        writeln!(out, "{at:>5}  {text:<bytes$}  {field:<fields$}  {}", entry.value)?;
+    }
+    Ok(())
+}
+
+pub(super) fn encode(out: &mut impl Write, args: &EncodeArgs) -> io::Result<u8> {
+    let paras: Map<String, Value> = match serde_json::from_str(&args.paras) {
+        Ok(paras) => paras,
+        Err(error) => {
+            complain(&format!("--paras: takes a JSON object, {error}"));
+            return Ok(USAGE);
+        }
+    };
+    let bundle = match load_one(&args.path) {
+        Ok(bundle) => bundle,
+        Err(code) => return Ok(code),
+    };
+    let service = match service_of(&bundle, args) {
+        Ok(service) => service,
+        Err(message) => {
+            complain(&message);
+            return Ok(USAGE);
+        }
+    };
+    let broken = bundle
+        .profile
+        .as_ref()
+        .map(|profile| check::command(profile, &service, &args.command, &paras))
+        .unwrap_or_default();
+    if !broken.is_empty() {
+        for violation in &broken {
+            complain(&format!("{}: {}", violation.path, violation.message));
+        }
+        return Ok(MISMATCH);
+    }
+    let command = Encode {
+        service_id: &service,
+        command_name: &args.command,
+        paras: &paras,
+        mid: args.mid,
+    };
+    match bundle.codec.encode(&command) {
+        Ok(bytes) if args.json => writeln!(out, "{}", json!({ "hex": hex(&bytes) }))?,
+        Ok(bytes) => writeln!(out, "{}", hex(&bytes))?,
+        Err(error) => {
+            complain(&format!("{}: {error}", error.kind()));
+            return Ok(MISMATCH);
+        }
+    }
+    Ok(PASS)
+}
+
+/// The service that has the command. Without a model any will do: the codec knows.
+fn service_of(bundle: &Bundle, args: &EncodeArgs) -> Result<String, String> {
+    if let Some(service) = &args.service {
+        return Ok(service.clone());
+    }
+    let Some(profile) = &bundle.profile else {
+        return Ok(String::new());
+    };
+    let with = |s: &&crate::product::profile::Service| s.command(&args.command).is_some();
+    let mut services = profile.services.iter().filter(with);
+    match (services.next(), services.next()) {
+        (Some(only), None) => Ok(only.service_id.clone()),
+        (None, _) => Err(format!(
+            "--command: the product model has no command {:?}",
+            args.command
+        )),
+        (Some(_), Some(_)) => Err(format!(
+            "--command: several services have {:?}, name one with --service",
+            args.command
+        )),
+    }
+}

@@ -1,0 +1,93 @@
+//! `strait codec`: for those who write codecs. A codec is a folder with `codec.toml`, and beside
+//! it `profile.json` (the body that creates the product) and `fixtures/*.json`.
+//!
+//! Exit codes: 0 pass, 1 mismatch, 2 invalid codec, 3 a limit of production was hit, 64 usage.
+
+mod bundle;
+mod inspect;
+mod new;
+mod report;
+mod test;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+
+/// Exit codes of `strait codec`.
+const PASS: u8 = 0;
+const MISMATCH: u8 = 1;
+const INVALID: u8 = 2;
+const LIMIT: u8 = 3;
+/// Usage, here and for arguments that clap refuses (`EX_USAGE` of sysexits).
+pub(super) const USAGE: u8 = 64;
+
+/// Arguments of `strait codec`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Create a codec that works, to start from
+    New {
+        /// Folder to create; its name becomes the product id
+        dir: PathBuf,
+        #[arg(long, value_enum, default_value_t = Kind::Table)]
+        kind: Kind,
+    },
+    /// List every mistake with its place
+    Check {
+        /// Codec folder, or a folder of them
+        path: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what bytes mean
+    Decode(inspect::DecodeArgs),
+    /// Show the bytes of a command
+    Encode(inspect::EncodeArgs),
+    /// Run the fixtures
+    Test(test::Args),
+}
+
+/// The kinds of codecs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// A declaration of messages and fields (`codec.toml`)
+    Table,
+    /// JavaScript (`codec.js`), not in this version
+    Script,
+    /// WebAssembly component (`codec.wasm`), not in this version
+    Wasm,
+}
+
+/// Runs `strait codec`.
+pub fn run(args: Args) -> ExitCode {
+    let mut out = io::stdout().lock();
+    let code = match args.command {
+        Command::New { dir, kind } => new::run(&mut out, &dir, kind),
+        Command::Check { path, json } => inspect::check(&mut out, &path, json),
+        Command::Decode(args) => inspect::decode(&mut out, &args),
+        Command::Encode(args) => inspect::encode(&mut out, &args),
+        Command::Test(args) => test::run(&mut out, &args),
+    };
+    match code.and_then(|code| out.flush().map(|()| code)) {
+        Ok(code) => ExitCode::from(code),
+        // The reader has seen enough, as with `head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(PASS),
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::from(MISMATCH)
+        }
+    }
+}
+
+/// A line on stderr; a closed stderr is nobody's concern.
+fn complain(text: &str) {
+    let _closed = writeln!(io::stderr(), "error: {text}").is_err();
+}

@@ -1,0 +1,212 @@
+//! `strait codec test`: runs fixtures, once or whenever a file changes.
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use crate::base::time::Clock;
+use crate::cli::codec::bundle::{self, Bundle, Mistake};
+use crate::cli::codec::{INVALID, LIMIT, MISMATCH, PASS, USAGE, complain, report};
+use crate::product::codec::fixture::{self, Verdict};
+
+/// How often `--watch` looks at the files.
+const WATCH_PAUSE: Duration = Duration::from_millis(300);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Codec folder, or a folder of them
+    path: PathBuf,
+    /// Run again whenever a file changes, until Ctrl-C
+    #[arg(long, conflicts_with_all = ["json", "junit"])]
+    watch: bool,
+    /// Only fixtures whose name contains this
+    #[arg(long)]
+    filter: Option<String>,
+    /// Write a JUnit report to this file too
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Write what comes out into the fixtures that fail
+    #[arg(long)]
+    update: bool,
+    /// Print JSON on one line
+    #[arg(long)]
+    json: bool,
+}
+
+/// One codec's share of a run.
+pub(super) struct Suite {
+    pub(super) name: String,
+    pub(super) mistakes: Vec<Mistake>,
+    pub(super) cases: Vec<Case>,
+}
+
+/// One fixture that ran.
+pub(super) struct Case {
+    pub(super) file: PathBuf,
+    /// Place in its file.
+    at: usize,
+    pub(super) name: String,
+    pub(super) took: Duration,
+    pub(super) verdict: Verdict,
+}
+
+impl Suite {
+    pub(super) fn failed(&self) -> usize {
+        let failed = |case: &&Case| !case.verdict.failures.is_empty();
+        self.cases.iter().filter(failed).count()
+    }
+}
+
+pub(super) fn run(out: &mut impl Write, args: &Args) -> io::Result<u8> {
+    loop {
+        let before = snapshot(&args.path);
+        let code = run_once(out, args)?;
+        if !args.watch {
+            return Ok(code);
+        }
+        writeln!(out, "waiting for a change in {}", args.path.display())?;
+        out.flush()?;
+        // The run itself may have updated fixtures; what came after its start still counts.
+        let before = if args.update { snapshot(&args.path) } else { before };
+        while snapshot(&args.path) == before {
+            std::thread::sleep(WATCH_PAUSE);
+        }
+    }
+}
+
+fn run_once(out: &mut impl Write, args: &Args) -> io::Result<u8> {
+    let dirs = match bundle::find(&args.path) {
+        Ok(dirs) => dirs,
+        Err(error) => {
+            complain(&error.to_string());
+            return Ok(USAGE);
+        }
+    };
+    let mut suites: Vec<Suite> = dirs.iter().map(|dir| run_suite(dir, args)).collect();
+    if args.update {
+        for suite in &mut suites {
+            update(suite)?;
+        }
+    }
+    if args.json {
+        report::write_json(out, &suites)?;
+    } else {
+        let coloured = io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        report::write_text(out, &suites, coloured)?;
+    }
+    if let Some(path) = &args.junit {
+        fs::write(path, report::junit(&suites))
+            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
+    }
+    let invalid = suites.iter().any(|s| !s.mistakes.is_empty());
+    let failed = suites.iter().any(|s| s.failed() > 0);
+    let mut cases = suites.iter().flat_map(|s| &s.cases).peekable();
+    if cases.peek().is_none() && !invalid {
+        complain(match args.filter {
+            Some(_) => "no fixture has a name that contains the filter",
+            None => "there are no fixtures",
+        });
+        return Ok(MISMATCH);
+    }
+    let limit = cases.any(|case| case.verdict.over_limit);
+    Ok(match (invalid, limit, failed) {
+        (true, ..) => INVALID,
+        (false, true, _) => LIMIT,
+        (false, false, true) => MISMATCH,
+        (false, false, false) => PASS,
+    })
+}
+
+fn run_suite(dir: &Path, args: &Args) -> Suite {
+    match bundle::load(dir) {
+        Ok(bundle) => Suite {
+            cases: run_cases(&bundle, args.filter.as_deref()),
+            name: bundle.name,
+            mistakes: Vec::new(),
+        },
+        Err(mistakes) => Suite {
+            name: bundle::name_of(dir),
+            mistakes,
+            cases: Vec::new(),
+        },
+    }
+}
+
+fn run_cases(bundle: &Bundle, filter: Option<&str>) -> Vec<Case> {
+    let clock = Clock::System;
+    let mut cases = Vec::new();
+    for file in &bundle.files {
+        for (at, fixture) in file.fixtures.iter().enumerate() {
+            if filter.is_some_and(|part| !fixture.name.contains(part)) {
+                continue;
+            }
+            let start = clock.instant();
+            let verdict = fixture::run(&*bundle.codec, bundle.profile.as_ref(), fixture);
+            cases.push(Case {
+                file: file.path.clone(),
+                at,
+                name: fixture.name.clone(),
+                took: clock.instant().duration_since(start),
+                verdict,
+            });
+        }
+    }
+    cases
+}
+
+/// Writes what came out into the fixtures that failed; they pass from now on. What broke a
+/// limit or the product model, or did not survive the way back, stays a failure.
+fn update(suite: &mut Suite) -> io::Result<()> {
+    let mut files: Vec<PathBuf> = suite.cases.iter().map(|c| c.file.clone()).collect();
+    files.dedup();
+    for file in files {
+        let mut value: Value = serde_json::from_str(&fs::read_to_string(&file)?)?;
+        let mut changed = false;
+        for case in suite.cases.iter_mut().filter(|c| c.file == file) {
+            let lost = |path: &str| path.starts_with("round_trip");
+            let failures = &case.verdict.failures;
+            let settled = failures.is_empty() || failures.iter().any(|f| lost(&f.path));
+            if settled || case.verdict.over_limit {
+                continue;
+            }
+            let item = match &mut value {
+                Value::Array(items) => items.get_mut(case.at),
+                single => Some(single),
+            };
+            if let Some(map) = item.and_then(Value::as_object_mut) {
+                map.insert("expect".to_owned(), case.verdict.got.clone());
+                case.verdict.failures.clear();
+                changed = true;
+            }
+        }
+        if changed {
+            fs::write(&file, format!("{value:#}\n"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Every file below a folder, with its size and time of change.
+fn snapshot(path: &Path) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
+    let mut found = Vec::new();
+    let mut open = vec![path.to_owned()];
+    while let Some(at) = open.pop() {
+        let Ok(entries) = fs::read_dir(&at) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let Ok(meta) = entry.metadata() else { continue };
+            if meta.is_dir() {
+                open.push(entry.path());
+            } else {
+                found.push((entry.path(), meta.len(), meta.modified().ok()));
+            }
+        }
+    }
+    found.sort();
+    found
+}

@@ -1,0 +1,214 @@
+//! Blockwise transfers (RFC 7959) on top of single exchanges, in both roles.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::Exchange;
+use super::peer::{Pending, Queued, Transfer, Waiting};
+use super::types::{
+    Event, Failure, Incoming, Outputs, ReplyId, Request, Response, Resume, Settle,
+};
+use crate::engine::blockwise::{
+    Collected, Collector, Received, Refusal, Sender, Sent, Settings, TransferError, etag, slice,
+};
+use crate::wire::coap::{Block, Builder, Code, Message, Type, option};
+
+/// What a request's blocks came to.
+pub(super) enum Upload {
+    /// It has no blocks.
+    Whole,
+    Complete(Bytes),
+    /// More is to come, or it was refused: answered here.
+    Answered,
+}
+
+/// The answer to a request, with type and message id: confirms its last block, and carries the
+/// part of the body that was asked for.
+pub(super) fn answer(head: (Type, u16), pending: &Pending, response: &Response) -> Builder {
+    let (ty, msg_id) = head;
+    let Ok((part, block)) = slice(&response.payload, pending.block2, Block::SZX_MAX) else {
+        return Builder::new(ty, Code::BAD_REQUEST, msg_id, pending.token);
+    };
+    let mut builder = Builder::new(ty, response.code, msg_id, pending.token);
+    for (number, value) in &response.options {
+        builder = builder.option(*number, value);
+    }
+    if let Some(block) = pending.block1 {
+        builder = builder.block1(block);
+    }
+    if let Some(block) = block {
+        // Parts of different bodies must not be put together.
+        builder = builder.block2(block).option(option::ETAG, &etag(&response.payload));
+    }
+    builder.payload(part)
+}
+
+impl Exchange {
+    /// Collects a request's body.
+    pub(super) fn collect_upload(
+        &mut self,
+        now: Instant,
+        id: ReplyId,
+        datagram: &Bytes,
+        out: &mut Outputs,
+    ) -> Upload {
+        let Ok(message) = Message::parse(datagram) else {
+            return Upload::Answered;
+        };
+        let (code, block, size1) = match self.uploads.receive(now, &id.peer, &message) {
+            Received::Whole => return Upload::Whole,
+            Received::Complete { body, .. } => return Upload::Complete(body),
+            Received::Continue(block) => (Code::CONTINUE, Some(block), None),
+            Received::Refused(Refusal { code, block, size1 }) => (code, block, size1),
+        };
+        self.confirm_block(id, block);
+        let options = size1.map(|size| {
+            (option::SIZE1, option::Uint::new(u64::from(size)).as_bytes().to_vec())
+        });
+        let response = Response {
+            options: options.into_iter().collect(),
+            remember: true,
+            ..Response::refusal(code)
+        };
+        self.respond(now, id, response, out);
+        Upload::Answered
+    }
+
+    /// Goes on with a request of ours after an answer, or reports its end. `settle`: the answer
+    /// waits for an acknowledgement.
+    pub(super) fn continue_transfer(
+        &mut self,
+        now: Instant,
+        mut transfer: Box<Transfer>,
+        settle: Option<ReplyId>,
+        datagram: Bytes,
+        out: &mut Outputs,
+    ) {
+        let (peer, token) = (transfer.request.peer, transfer.request.token);
+        let acknowledge = |this: &mut Self, out: &mut Outputs| {
+            if let Some(id) = settle {
+                this.settle(now, id, Settle::Acknowledge, None, out);
+            }
+        };
+        match transfer.answered(datagram) {
+            Ok(Progress::Next) => {
+                acknowledge(self, out);
+                let serial = self.next_serial();
+                if let Some(known) = self.peers.get_mut(&peer) {
+                    // Ahead of what waits: a transfer is one exchange to the device.
+                    let what = Queued::Request(transfer);
+                    known.waiting.push_front(Waiting { serial, what });
+                }
+                self.next_turn(now, peer, out);
+            }
+            Ok(Progress::Done(message)) => {
+                let settle = match (transfer.settle, settle) {
+                    (Some(notification), _) => {
+                        acknowledge(self, out);
+                        Some(notification)
+                    }
+                    (None, settle) => settle,
+                };
+                let solicited = transfer.request.resume.is_none();
+                out.events.push(Event::Response { peer, token, settle, solicited, message });
+            }
+            Err(_) => {
+                acknowledge(self, out);
+                if let Some(notification) = transfer.settle {
+                    // Heard again when the device repeats it.
+                    self.settle(now, notification, Settle::Silent, None, out);
+                }
+                let reason = Failure::Blockwise;
+                out.events.push(Event::Failed { peer, token, reason });
+            }
+        }
+    }
+}
+
+/// What an answer leads to.
+enum Progress {
+    /// Send [`Transfer::datagram`].
+    Next,
+    /// The answer to the whole request.
+    Done(Incoming),
+}
+
+impl Transfer {
+    /// `None` when a body to go on with does not go on.
+    pub(super) fn new(mut request: Request) -> Option<Self> {
+        let settings = Settings::default();
+        let sender = Sender::new(request.payload.clone(), settings.szx_max);
+        let mut collector = Collector::new(&settings);
+        let mut asking = None;
+        let (mut first, mut settle) = (None, None);
+        if let Some(Resume { first: part, settle: id }) = &mut request.resume {
+            let message = part.message()?;
+            match collector.receive(&message) {
+                Ok(Collected::Next(block)) => asking = Some(block),
+                Ok(Collected::Complete(_)) | Err(_) => return None,
+            }
+            (first, settle) = (Some(part.clone()), id.take());
+        }
+        Some(Self { request, sender, collector, asking, first, settle })
+    }
+
+    fn answered(&mut self, datagram: Bytes) -> Result<Progress, TransferError> {
+        let Ok(message) = Message::parse(&datagram) else {
+            return Err(TransferError::Unexpected(Code::EMPTY));
+        };
+        if self.asking.is_none() {
+            let block1 = message.options.block1().transpose()?;
+            let sent = self.sender.answered(message.code, block1, message.options.size1())?;
+            if sent == Sent::Next {
+                return Ok(Progress::Next);
+            }
+        }
+        let in_parts = self.asking.is_some() || message.options.block2().is_some();
+        if !in_parts {
+            return Ok(Progress::Done(Incoming::new(datagram)));
+        }
+        if !message.code.is_success() {
+            // An error to the first request is an answer; in the middle it ends the body.
+            return match self.asking {
+                None => Ok(Progress::Done(Incoming::new(datagram))),
+                Some(_) => Err(TransferError::Unexpected(message.code)),
+            };
+        }
+        match self.collector.receive(&message)? {
+            Collected::Next(block) => {
+                self.asking = Some(block);
+                self.first.get_or_insert_with(|| Incoming::new(datagram));
+                Ok(Progress::Next)
+            }
+            Collected::Complete(body) => {
+                let mut whole = self.first.take().unwrap_or_else(|| Incoming::new(datagram));
+                whole.body = Some(body.into());
+                Ok(Progress::Done(whole))
+            }
+        }
+    }
+
+    /// The datagram for the present block, or the whole request. `None`: the body is too long.
+    pub(super) fn datagram(&self, msg_id: u16) -> Option<Bytes> {
+        let Request { code, token, options, .. } = &self.request;
+        let mut builder = Builder::new(Type::Confirmable, *code, msg_id, *token);
+        for (number, value) in options {
+            // The rest of a body is asked for without observing again (RFC 7959 §3.4).
+            if *number != option::OBSERVE || self.asking.is_none() {
+                builder = builder.option(*number, value);
+            }
+        }
+        if let Some(block) = self.asking {
+            return Some(builder.block2(block).build().into());
+        }
+        let (block, payload) = self.sender.current().ok()?;
+        if let Some(block) = block {
+            builder = builder.block1(block);
+            if block.num() == 0 {
+                builder = builder.uint_option(option::SIZE1, self.sender.len() as u64);
+            }
+        }
+        Some(builder.payload(payload).build().into())
+    }
+}

@@ -1,0 +1,320 @@
+//! Messages of a peer: requests, responses, acknowledgements.
+
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::peer::{Acknowledged, Peer, Pending, Seen, SeenState, Transfer};
+use super::types::{Event, Failure, Incoming, Outputs, ReplyId};
+use super::blocks::Upload;
+use super::{Exchange, What};
+use crate::wire::coap::{Builder, Code, Message, Token, Type, option};
+
+/// Critical options that the server understands.
+const CRITICAL_OPTIONS: [u16; 9] = [
+    option::IF_MATCH,
+    option::URI_HOST,
+    option::IF_NONE_MATCH,
+    option::URI_PORT,
+    option::URI_PATH,
+    option::URI_QUERY,
+    option::ACCEPT,
+    option::BLOCK2,
+    option::BLOCK1,
+];
+
+impl Exchange {
+    /// A confirmable or non-confirmable message with a code: a duplicate, a request, a response.
+    pub(super) fn fresh(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+        datagram: Bytes,
+        busy: bool,
+        out: &mut Outputs,
+    ) {
+        let hash = self.hasher.hash_one(&datagram);
+        let Ok(message) = Message::parse(&datagram) else {
+            return;
+        };
+        if let Some(peer) = self.peers.get_mut(&address) {
+            peer.received_bytes += datagram.len() as u64;
+            peer.prune(now);
+            if self.repeat(address, &message, hash, out) {
+                return;
+            }
+        }
+        if !message.code.is_request() && !message.code.is_response() {
+            self.counters.malformed += 1;
+            return;
+        }
+        if let Some(number) = message.options.unknown_critical(&CRITICAL_OPTIONS) {
+            self.refuse_option(address, &message, number, out);
+            return;
+        }
+        if busy || !self.admit(now, address, datagram.len()) {
+            self.counters.overloaded += 1;
+            self.refuse_busy(address, &message, out);
+            return;
+        }
+        let serial = self.next_serial();
+        let id = ReplyId { peer: address, msg_id: message.msg_id, serial };
+        let pending = Pending {
+            confirmable: message.ty == Type::Confirmable,
+            is_request: message.code.is_request(),
+            token: message.token,
+            no_response: message.options.no_response().unwrap_or(0),
+            block1: message.options.block1().and_then(Result::ok),
+            block2: message.options.block2().and_then(Result::ok),
+            acknowledged: false,
+        };
+        let state = SeenState::Pending(pending);
+        let seen = Seen { msg_id: message.msg_id, serial, hash, at: now, state };
+        if let Some(peer) = self.peers.get_mut(&address) {
+            peer.seen.push_back(seen);
+        }
+        if pending.is_request {
+            self.request_in(now, id, pending, datagram, out);
+        } else {
+            self.response_in(now, id, datagram, out);
+        }
+    }
+
+    /// Answers a duplicate as the first time; true when it was one.
+    fn repeat(
+        &mut self,
+        address: SocketAddr,
+        message: &Message<'_>,
+        hash: u64,
+        out: &mut Outputs,
+    ) -> bool {
+        let known = self.peers.get(&address).and_then(|peer| {
+            peer.seen.iter().rev().find(|s| s.msg_id == message.msg_id && s.hash == hash)
+        });
+        let Some(seen) = known else {
+            return false;
+        };
+        self.counters.duplicates += 1;
+        match &seen.state {
+            SeenState::Pending(pending) if pending.acknowledged => {
+                self.send_empty(address, Type::Acknowledgement, message.msg_id, out);
+            }
+            SeenState::Pending(_) | SeenState::Quiet => {}
+            SeenState::Replied(reply) => {
+                let reply = reply.clone();
+                self.transmit(address, reply, out);
+            }
+        }
+        true
+    }
+
+    /// Room for one more message of this peer, and for the peer.
+    pub(super) fn admit(&mut self, now: Instant, address: SocketAddr, len: usize) -> bool {
+        if let Some(peer) = self.peers.get_mut(&address) {
+            return peer.make_room(self.settings.seen_max);
+        }
+        if self.peers.len() >= self.settings.peers_max {
+            return false;
+        }
+        let mut peer = Peer::new(now, self.settings.exchange_lifetime);
+        peer.received_bytes = len as u64;
+        self.peers.insert(address, peer);
+        true
+    }
+
+    /// 4.02 for a request, RST for a confirmable response (RFC 7252 §5.4.1).
+    fn refuse_option(
+        &mut self,
+        peer: SocketAddr,
+        message: &Message<'_>,
+        number: u16,
+        out: &mut Outputs,
+    ) {
+        self.counters.bad_option += 1;
+        if message.ty != Type::Confirmable {
+            return;
+        }
+        if !message.code.is_request() {
+            self.send_reset(peer, message.msg_id, out);
+            return;
+        }
+        let proxy = number == option::PROXY_URI || number == option::PROXY_SCHEME;
+        let code = if proxy { Code::PROXYING_NOT_SUPPORTED } else { Code::BAD_OPTION };
+        let reply = Builder::new(Type::Acknowledgement, code, message.msg_id, message.token);
+        self.transmit(peer, reply.build().into(), out);
+    }
+
+    /// 5.03 for a request; silence for a notification, which the device then repeats.
+    fn refuse_busy(&mut self, peer: SocketAddr, message: &Message<'_>, out: &mut Outputs) {
+        if message.ty == Type::Confirmable && message.code.is_request() {
+            let (ty, code) = (Type::Acknowledgement, Code::SERVICE_UNAVAILABLE);
+            let reply = Builder::new(ty, code, message.msg_id, message.token)
+                .uint_option(option::MAX_AGE, u64::from(self.settings.retry_after_s))
+                .build();
+            self.transmit(peer, reply.into(), out);
+        }
+    }
+
+    fn request_in(
+        &mut self,
+        now: Instant,
+        id: ReplyId,
+        pending: Pending,
+        datagram: Bytes,
+        out: &mut Outputs,
+    ) {
+        let body = match self.collect_upload(now, id, &datagram, out) {
+            Upload::Whole => None,
+            Upload::Complete(body) => Some(body),
+            Upload::Answered => return,
+        };
+        if pending.confirmable {
+            let at = now + self.settings.separate_after;
+            let what = What::Separate { msg_id: id.msg_id, serial: id.serial };
+            self.arm(at, id.peer, what);
+        }
+        out.events.push(Event::Request { id, message: Incoming { datagram, body } });
+    }
+
+    /// A separate response, or a notification.
+    fn response_in(&mut self, now: Instant, id: ReplyId, datagram: Bytes, out: &mut Outputs) {
+        let Ok(message) = Message::parse(&datagram) else {
+            return;
+        };
+        let token = message.token;
+        let solicited = self.close_by_token(now, id.peer, token, out);
+        if let Some(transfer) = solicited {
+            self.continue_transfer(now, transfer, Some(id), datagram, out);
+            return;
+        }
+        out.events.push(Event::Response {
+            peer: id.peer,
+            token,
+            settle: Some(id),
+            solicited: false,
+            message: Incoming::new(datagram),
+        });
+    }
+
+    /// Takes the open or acknowledged request with this token.
+    fn close_by_token(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+        token: Token,
+        out: &mut Outputs,
+    ) -> Option<Box<Transfer>> {
+        let peer = self.peers.get_mut(&address)?;
+        let is_open = peer.open.as_ref().is_some_and(|o| o.token == token && o.request.is_some());
+        if is_open {
+            let transfer = peer.open.take()?.request;
+            peer.proven = true;
+            self.next_turn(now, address, out);
+            return transfer;
+        }
+        let at = peer.acknowledged.iter().position(|a| a.transfer.request.token == token)?;
+        peer.proven = true;
+        Some(peer.acknowledged.remove(at).transfer)
+    }
+
+    /// An empty ACK: the request arrived.
+    pub(super) fn acknowledged(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+        msg_id: u16,
+        len: usize,
+        out: &mut Outputs,
+    ) {
+        let Some(open) = self.close_by_msg_id(now, address, msg_id, len) else {
+            self.counters.unmatched += 1;
+            return;
+        };
+        if let Some(transfer) = open.request {
+            let wait = transfer.request.timing.max_transmit_wait();
+            let serial = open.serial;
+            if let Some(peer) = self.peers.get_mut(&address) {
+                peer.await_response(Acknowledged { serial, transfer });
+            }
+            self.arm(now + wait, address, What::Answer(serial));
+            out.events.push(Event::Acknowledged { peer: address, token: open.token });
+        }
+        self.next_turn(now, address, out);
+    }
+
+    /// An ACK that carries the response.
+    pub(super) fn piggybacked(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+        datagram: &Bytes,
+        out: &mut Outputs,
+    ) {
+        let Ok(message) = Message::parse(datagram) else {
+            return;
+        };
+        let matches = self.peers.get(&address).and_then(|p| p.open.as_ref()).is_some_and(|open| {
+            open.msg_id == message.msg_id && open.token == message.token && open.request.is_some()
+        });
+        if !matches {
+            self.counters.unmatched += 1;
+            return;
+        }
+        let Some(open) = self.close_by_msg_id(now, address, message.msg_id, datagram.len()) else {
+            return;
+        };
+        if message.options.unknown_critical(&CRITICAL_OPTIONS).is_some() {
+            self.counters.bad_option += 1;
+            let (token, reason) = (open.token, Failure::Reset);
+            out.events.push(Event::Failed { peer: address, token, reason });
+        } else if let Some(transfer) = open.request {
+            self.continue_transfer(now, transfer, None, datagram.clone(), out);
+        }
+        self.next_turn(now, address, out);
+    }
+
+    /// A RST: the device does not know what we sent.
+    pub(super) fn reset(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+        msg_id: u16,
+        len: usize,
+        out: &mut Outputs,
+    ) {
+        let Some(open) = self.close_by_msg_id(now, address, msg_id, len) else {
+            self.counters.unmatched += 1;
+            return;
+        };
+        if open.request.is_some() {
+            let (token, reason) = (open.token, Failure::Reset);
+            out.events.push(Event::Failed { peer: address, token, reason });
+        }
+        self.next_turn(now, address, out);
+    }
+
+    /// Takes the open exchange with this message id, learns the round trip, and that the peer
+    /// really is there.
+    fn close_by_msg_id(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+        msg_id: u16,
+        len: usize,
+    ) -> Option<super::peer::Open> {
+        let peer = self.peers.get_mut(&address)?;
+        peer.received_bytes += len as u64;
+        if peer.open.as_ref().is_none_or(|open| open.msg_id != msg_id) {
+            return None;
+        }
+        let open = peer.open.take()?;
+        peer.proven = true;
+        if !open.retransmitted {
+            peer.learn_round_trip(now.saturating_duration_since(open.first_sent));
+        }
+        self.keep(now, address);
+        Some(open)
+    }
+}

@@ -1,0 +1,277 @@
+//! CoAP's message layer (RFC 7252 §4): duplicates, retransmission, separate responses, one open
+//! exchange per peer (NSTART = 1), tokens; and blockwise transfers in both roles (RFC 7959).
+//!
+//! Sans-I/O. Call [`Exchange::receive`] with each datagram, [`Exchange::respond`],
+//! [`Exchange::settle`] and [`Exchange::request`] with what the app decides, and
+//! [`Exchange::tick`] at [`Exchange::next_timeout`]; after each call send `Outputs::datagrams` and
+//! handle `Outputs::events`.
+//!
+//! ```text
+//! received CON/NON:  seen? -> first answer again
+//!                    new   -> Pending --respond/settle--> Replied (kept for the exchange lifetime)
+//!                             Pending --separate_after--> empty ACK, answer follows as a CON
+//! our request:       waiting --turn--> open --ACK--> acknowledged --response--> done
+//!                                      open --piggybacked response--> done
+//!                                      open --RST, last timeout--> failed
+//! ```
+//!
+//! What a stranger can cost: a peer is forgotten at once when its message was refused, the number
+//! of peers is bounded, and an address that has not proven itself gets at most
+//! `Settings::amplification` times the bytes that it sent.
+
+mod blocks;
+mod inbound;
+mod outbound;
+mod peer;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hashbrown::{DefaultHashBuilder, HashMap};
+
+use crate::base::wheel::Wheel;
+use crate::wire::coap::{Builder, Code, Header, Message, Type};
+use peer::{Peer, SeenState};
+pub use types::{
+    Counters, Event, Failure, Incoming, MsgIds, Outgoing, Outputs, ReplyId, Request, Response,
+    Resume, Settings, Settle, Timing,
+};
+
+use super::blockwise::{self, Uploads};
+
+/// The message layer towards every peer of one endpoint.
+#[derive(Debug)]
+pub struct Exchange {
+    settings: Settings,
+    peers: HashMap<SocketAddr, Peer>,
+    uploads: Uploads<SocketAddr>,
+    wheel: Wheel<Timer>,
+    due: Vec<(u64, Timer)>,
+    /// Tick 0 of the wheel; a tick is a millisecond.
+    epoch: Instant,
+    serial: u32,
+    /// Message ids of answers to strangers.
+    stranger_msg_id: u16,
+    rng: fastrand::Rng,
+    hasher: DefaultHashBuilder,
+    counters: Counters,
+}
+
+/// A timer of the wheel. One that finds its exchange gone does nothing.
+#[derive(Debug, Clone, Copy)]
+struct Timer {
+    peer: SocketAddr,
+    what: What,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum What {
+    /// Retransmit the open exchange with this serial.
+    Retransmit(u32),
+    /// Acknowledge a pending request before its answer.
+    Separate { msg_id: u16, serial: u32 },
+    /// The response of an acknowledged request has not come.
+    Answer(u32),
+    /// The waiting request's turn has not come in time.
+    Turn(u32),
+    /// Forget the peer if nothing has happened since.
+    Forget,
+}
+
+impl Exchange {
+    /// `rng` must be seeded from the operating system outside tests.
+    pub fn new(settings: Settings, now: Instant, mut rng: fastrand::Rng) -> Self {
+        let stranger_msg_id = rng.u16(..);
+        Self {
+            settings,
+            peers: HashMap::new(),
+            uploads: Uploads::new(blockwise::Settings::default()),
+            wheel: Wheel::new(0),
+            due: Vec::new(),
+            epoch: now,
+            serial: 0,
+            stranger_msg_id,
+            rng,
+            hasher: DefaultHashBuilder::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Number of peers of which anything is remembered.
+    pub fn peers(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Takes one datagram. With `busy` (the layers above have too much to do) a request is answered
+    /// 5.03 and a notification is left for its repetition.
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        datagram: Bytes,
+        busy: bool,
+        out: &mut Outputs,
+    ) {
+        self.counters.received += 1;
+        let Ok(message) = Message::parse(&datagram) else {
+            self.counters.malformed += 1;
+            if let Some(header) = Header::peek(&datagram)
+                && header.ty == Type::Confirmable
+            {
+                self.send_reset(peer, header.msg_id, out);
+            }
+            return;
+        };
+        let (ty, msg_id, code) = (message.ty, message.msg_id, message.code);
+        match ty {
+            // An empty confirmable is a ping (RFC 7252 §4.3).
+            Type::Confirmable if code == Code::EMPTY => self.send_reset(peer, msg_id, out),
+            Type::NonConfirmable if code == Code::EMPTY => self.counters.malformed += 1,
+            Type::Acknowledgement if code == Code::EMPTY => {
+                self.acknowledged(now, peer, msg_id, datagram.len(), out);
+            }
+            Type::Acknowledgement if code.is_response() => {
+                self.piggybacked(now, peer, &datagram, out);
+            }
+            Type::Reset => self.reset(now, peer, msg_id, datagram.len(), out),
+            Type::Confirmable | Type::NonConfirmable => {
+                self.fresh(now, peer, datagram, busy, out);
+            }
+            Type::Acknowledgement => self.counters.malformed += 1,
+        }
+    }
+
+    /// When [`Exchange::tick`] is next due.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.wheel.next().map(|tick| self.epoch + Duration::from_millis(tick))
+    }
+
+    /// Does what is due by `now`.
+    pub fn tick(&mut self, now: Instant, out: &mut Outputs) {
+        let tick = self.tick_of(now);
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.expire(tick, &mut due);
+        for (_, timer) in due.drain(..) {
+            match timer.what {
+                What::Retransmit(serial) => self.retransmit(now, timer.peer, serial, out),
+                What::Separate { msg_id, serial } => {
+                    self.acknowledge_first(timer.peer, msg_id, serial, out);
+                }
+                What::Answer(serial) => self.miss_answer(timer.peer, serial, out),
+                What::Turn(serial) => self.miss_turn(timer.peer, serial, out),
+                What::Forget => self.forget(now, timer.peer),
+            }
+        }
+        self.due = due;
+        self.uploads.sweep(now);
+    }
+
+    fn tick_of(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.epoch).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn arm(&mut self, at: Instant, peer: SocketAddr, what: What) {
+        // Rounded up: a timer never fires early.
+        let tick = self.tick_of(at) + 1;
+        self.wheel.add(tick, Timer { peer, what });
+    }
+
+    fn next_serial(&mut self) -> u32 {
+        self.serial = self.serial.wrapping_add(1);
+        self.serial
+    }
+
+    /// Forgets the peer when it has been silent for its lifetime.
+    fn forget(&mut self, now: Instant, address: SocketAddr) {
+        let Some(peer) = self.peers.get_mut(&address) else {
+            return;
+        };
+        peer.prune(now);
+        let until = peer.last_at + peer.lifetime;
+        if peer.is_idle() && now >= until {
+            self.peers.remove(&address);
+            return;
+        }
+        let again = until.max(now + Duration::from_secs(1));
+        self.arm(again, address, What::Forget);
+    }
+
+    /// Keeps the peer for its lifetime from now.
+    fn keep(&mut self, now: Instant, address: SocketAddr) {
+        let Some(peer) = self.peers.get_mut(&address) else {
+            return;
+        };
+        peer.last_at = now;
+        if !peer.forget_armed {
+            peer.forget_armed = true;
+            let at = now + peer.lifetime;
+            self.arm(at, address, What::Forget);
+        }
+    }
+
+    /// Drops the peer if nothing of it is worth keeping.
+    fn drop_stranger(&mut self, address: SocketAddr) {
+        let is_stranger = self
+            .peers
+            .get(&address)
+            .is_some_and(|p| !p.forget_armed && p.seen.is_empty() && p.is_idle());
+        if is_stranger {
+            self.peers.remove(&address);
+        }
+    }
+
+    /// Sends to a peer within its allowance (RFC 9175 §2.4: three times, until proven).
+    fn transmit(&mut self, address: SocketAddr, datagram: Bytes, out: &mut Outputs) {
+        if let Some(peer) = self.peers.get_mut(&address) {
+            let sent = peer.sent_bytes + datagram.len() as u64;
+            if !peer.proven && sent > peer.received_bytes * self.settings.amplification {
+                self.counters.amplification_stopped += 1;
+                return;
+            }
+            peer.sent_bytes = sent;
+        }
+        self.counters.sent += 1;
+        out.datagrams.push((address, datagram));
+    }
+
+    /// An empty message of four bytes, never more than what it answers.
+    fn send_empty(&mut self, peer: SocketAddr, ty: Type, msg_id: u16, out: &mut Outputs) {
+        let datagram = Builder::empty(ty, msg_id).build();
+        self.counters.sent += 1;
+        out.datagrams.push((peer, datagram.into()));
+    }
+
+    fn send_reset(&mut self, peer: SocketAddr, msg_id: u16, out: &mut Outputs) {
+        self.counters.resets_sent += 1;
+        self.send_empty(peer, Type::Reset, msg_id, out);
+    }
+
+    /// The empty ACK of a request whose answer takes long (RFC 7252 §5.2.2).
+    fn acknowledge_first(
+        &mut self,
+        address: SocketAddr,
+        msg_id: u16,
+        serial: u32,
+        out: &mut Outputs,
+    ) {
+        let Some(seen) = self.peers.get_mut(&address).and_then(|p| p.seen(msg_id, serial)) else {
+            return;
+        };
+        if let SeenState::Pending(pending) = &mut seen.state
+            && pending.confirmable
+            && pending.is_request
+            && !pending.acknowledged
+        {
+            pending.acknowledged = true;
+            self.send_empty(address, Type::Acknowledgement, msg_id, out);
+        }
+    }
+}

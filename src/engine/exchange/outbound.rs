@@ -1,0 +1,372 @@
+//! Messages to a peer: answers, acknowledgements, requests and their retransmission.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::peer::{Open, Pending, Queued, SeenState, Transfer, Waiting};
+use super::types::{Event, Failure, Outgoing, Outputs, ReplyId, Request, Response, Settle, Timing};
+use super::{Exchange, What, blocks};
+use crate::wire::coap::{Block, Builder, Token, Type};
+
+/// The random factor of RFC 7252 §4.8: a timeout is up to half as long again.
+const RANDOM_FACTOR: f64 = 1.5;
+
+/// What is sent when the app has named no timing: the defaults of RFC 7252 §4.8.
+const STRANGER_TIMING: Timing = Timing {
+    ack_timeout: Duration::from_secs(2),
+    max_retransmit: 4,
+    exchange_lifetime: Duration::from_secs(247),
+};
+
+impl Exchange {
+    /// Does what the app decided.
+    pub fn send(&mut self, now: Instant, outgoing: Outgoing, out: &mut Outputs) {
+        match outgoing {
+            Outgoing::Respond { id, response } => self.respond(now, id, response, out),
+            Outgoing::Settle { id, how, timing } => self.settle(now, id, how, timing, out),
+            Outgoing::Request(request) => self.request(now, *request, out),
+            Outgoing::Cancel { peer, token } => self.cancel(now, peer, token, out),
+        }
+    }
+
+    /// Answers a request: on its acknowledgement, or separately when that went out before.
+    pub fn respond(&mut self, now: Instant, id: ReplyId, response: Response, out: &mut Outputs) {
+        let Some(pending) = self.pending(id) else {
+            return;
+        };
+        self.adopt(id.peer, response.timing);
+        let class = response.code.class();
+        let unwanted = pending.no_response & (1u8 << (class.saturating_sub(1) & 7)) != 0;
+        let remember = response.remember;
+        if unwanted {
+            self.acknowledge_quietly(now, id, pending, remember, out);
+            return;
+        }
+        let separate = !pending.confirmable || pending.acknowledged;
+        let msg_id = match (separate, response.msg_id) {
+            (false, _) => id.msg_id,
+            (true, Some(reserved)) => reserved,
+            (true, None) => {
+                self.stranger_msg_id = self.stranger_msg_id.wrapping_add(1);
+                self.stranger_msg_id
+            }
+        };
+        let ty = match (pending.confirmable, separate) {
+            (true, false) => Type::Acknowledgement,
+            (true, true) => Type::Confirmable,
+            (false, _) => Type::NonConfirmable,
+        };
+        let timing = response.timing.unwrap_or(STRANGER_TIMING);
+        let head = (ty, msg_id);
+        let datagram: Bytes = blocks::answer(head, &pending, &response).build().into();
+        if ty == Type::Confirmable {
+            self.finish(now, id, SeenState::Quiet, remember);
+            let (token, serial) = (pending.token, self.next_serial());
+            let what = Queued::Response { msg_id, token, datagram, timing };
+            self.enqueue(now, id.peer, Waiting { serial, what }, out);
+        } else {
+            self.transmit(id.peer, datagram.clone(), out);
+            self.finish(now, id, SeenState::Replied(datagram), remember);
+        }
+    }
+
+    /// The client asked for no answer (RFC 7967): a confirmable is still acknowledged.
+    fn acknowledge_quietly(
+        &mut self,
+        now: Instant,
+        id: ReplyId,
+        pending: Pending,
+        remember: bool,
+        out: &mut Outputs,
+    ) {
+        if !pending.confirmable || pending.acknowledged {
+            self.finish(now, id, SeenState::Quiet, remember);
+            return;
+        }
+        let datagram: Bytes = Builder::empty(Type::Acknowledgement, id.msg_id).build().into();
+        self.transmit(id.peer, datagram.clone(), out);
+        self.finish(now, id, SeenState::Replied(datagram), remember);
+    }
+
+    /// Ends a response or notification of the device.
+    pub fn settle(
+        &mut self,
+        now: Instant,
+        id: ReplyId,
+        how: Settle,
+        timing: Option<Timing>,
+        out: &mut Outputs,
+    ) {
+        let Some(pending) = self.pending(id) else {
+            return;
+        };
+        self.adopt(id.peer, timing);
+        let ty = match how {
+            Settle::Acknowledge if pending.confirmable => Type::Acknowledgement,
+            Settle::Acknowledge => {
+                self.finish(now, id, SeenState::Quiet, true);
+                return;
+            }
+            Settle::Reset => Type::Reset,
+            Settle::Silent => {
+                self.finish(now, id, SeenState::Quiet, false);
+                return;
+            }
+        };
+        let datagram: Bytes = Builder::empty(ty, id.msg_id).build().into();
+        self.transmit(id.peer, datagram.clone(), out);
+        self.finish(now, id, SeenState::Replied(datagram), how == Settle::Acknowledge);
+    }
+
+    /// Sends a confirmable request, or queues it behind the open exchange with its peer.
+    pub fn request(&mut self, now: Instant, request: Request, out: &mut Outputs) {
+        let (address, token) = (request.peer, request.token);
+        let turn_within = request.turn_within;
+        if !self.admit(now, address, 0) && !self.peers.contains_key(&address) {
+            self.counters.overloaded += 1;
+            out.events.push(Event::Failed { peer: address, token, reason: Failure::Busy });
+            return;
+        }
+        self.adopt(address, Some(request.timing));
+        let serial = self.next_serial();
+        let Some(transfer) = Transfer::new(request) else {
+            out.events.push(Event::Failed { peer: address, token, reason: Failure::Blockwise });
+            return;
+        };
+        let waiting = Waiting { serial, what: Queued::Request(Box::new(transfer)) };
+        self.enqueue(now, address, waiting, out);
+        if let Some(within) = turn_within {
+            self.arm(now + within, address, What::Turn(serial));
+        }
+    }
+
+    /// Ends a request of ours, whatever its state.
+    pub fn cancel(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+        token: Token,
+        out: &mut Outputs,
+    ) {
+        let Some(peer) = self.peers.get_mut(&address) else {
+            return;
+        };
+        let is_it = |w: &Waiting| match &w.what {
+            Queued::Request(transfer) => transfer.request.token == token,
+            Queued::Response { .. } => false,
+        };
+        peer.waiting.retain(|w| !is_it(w));
+        peer.acknowledged.retain(|a| a.transfer.request.token != token);
+        if peer.open.as_ref().is_some_and(|o| o.token == token && o.request.is_some()) {
+            peer.open = None;
+            self.next_turn(now, address, out);
+        }
+    }
+
+    fn pending(&mut self, id: ReplyId) -> Option<Pending> {
+        let seen = self.peers.get_mut(&id.peer)?.seen(id.msg_id, id.serial)?;
+        match seen.state {
+            SeenState::Pending(pending) => Some(pending),
+            SeenState::Replied(_) | SeenState::Quiet => None,
+        }
+    }
+
+    /// The answer to this request confirms a block other than the one that it carries.
+    pub(super) fn confirm_block(&mut self, id: ReplyId, block: Option<Block>) {
+        let seen = self.peers.get_mut(&id.peer).and_then(|p| p.seen(id.msg_id, id.serial));
+        if let Some(SeenState::Pending(pending)) = seen.map(|s| &mut s.state) {
+            pending.block1 = block;
+        }
+    }
+
+    /// Takes over the product's exchange lifetime.
+    fn adopt(&mut self, address: SocketAddr, timing: Option<Timing>) {
+        if let (Some(timing), Some(peer)) = (timing, self.peers.get_mut(&address)) {
+            peer.lifetime = timing.exchange_lifetime;
+        }
+    }
+
+    /// Remembers how a message was answered, or forgets that it came.
+    pub(super) fn finish(&mut self, now: Instant, id: ReplyId, state: SeenState, remember: bool) {
+        let Some(peer) = self.peers.get_mut(&id.peer) else {
+            return;
+        };
+        if remember {
+            if let Some(seen) = peer.seen(id.msg_id, id.serial) {
+                seen.state = state;
+            }
+            self.keep(now, id.peer);
+        } else {
+            peer.seen.retain(|s| s.msg_id != id.msg_id || s.serial != id.serial);
+            self.drop_stranger(id.peer);
+        }
+    }
+
+    fn enqueue(&mut self, now: Instant, address: SocketAddr, next: Waiting, out: &mut Outputs) {
+        let waiting_max = self.settings.waiting_max;
+        self.keep(now, address);
+        let Some(peer) = self.peers.get_mut(&address) else {
+            return;
+        };
+        if peer.waiting.len() >= waiting_max {
+            self.counters.overloaded += 1;
+            report_failure(address, next, Failure::Busy, out);
+            return;
+        }
+        peer.waiting.push_back(next);
+        self.next_turn(now, address, out);
+    }
+
+    /// Opens the next waiting exchange if none is open.
+    pub(super) fn next_turn(&mut self, now: Instant, address: SocketAddr, out: &mut Outputs) {
+        while let Some(peer) = self.peers.get_mut(&address) {
+            if peer.open.is_some() {
+                return;
+            }
+            let Some(Waiting { serial, what }) = peer.waiting.pop_front() else {
+                return;
+            };
+            match what {
+                Queued::Request(transfer) => self.open_request(now, serial, transfer, out),
+                Queued::Response { msg_id, token, datagram, timing } => {
+                    let open = Opening { serial, msg_id, token, datagram, timing };
+                    self.open(now, address, open, None, out);
+                }
+            }
+        }
+    }
+
+    /// Sends the next datagram of a transfer.
+    pub(super) fn open_request(
+        &mut self,
+        now: Instant,
+        serial: u32,
+        mut transfer: Box<Transfer>,
+        out: &mut Outputs,
+    ) {
+        let request = &mut transfer.request;
+        let (address, token, timing) = (request.peer, request.token, request.timing);
+        let msg_id = request.msg_ids.take();
+        let next = msg_id.and_then(|msg_id| Some((msg_id, transfer.datagram(msg_id)?)));
+        let Some((msg_id, datagram)) = next else {
+            out.events.push(Event::Failed { peer: address, token, reason: Failure::Blockwise });
+            return;
+        };
+        let open = Opening { serial, msg_id, token, datagram, timing };
+        self.open(now, address, open, Some(transfer), out);
+    }
+
+    fn open(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+        opening: Opening,
+        request: Option<Box<Transfer>>,
+        out: &mut Outputs,
+    ) {
+        let Opening { serial, msg_id, token, datagram, timing } = opening;
+        let factor = 1.0 + self.rng.f64() * (RANDOM_FACTOR - 1.0);
+        let Some(peer) = self.peers.get_mut(&address) else {
+            return;
+        };
+        // A device known to be slow gets up to twice the product's time: a retransmission that
+        // crosses the answer costs it a radio second for nothing.
+        let estimate = peer.round_trip.map_or(timing.ack_timeout, super::peer::RoundTrip::timeout);
+        let base = estimate.clamp(timing.ack_timeout, timing.ack_timeout * 2);
+        let timeout = base.mul_f64(factor);
+        peer.open = Some(Open {
+            serial,
+            msg_id,
+            token,
+            datagram: datagram.clone(),
+            retransmits_left: timing.max_retransmit,
+            timeout,
+            first_sent: now,
+            retransmitted: false,
+            request,
+        });
+        peer.last_at = now;
+        self.transmit(address, datagram, out);
+        self.arm(now + timeout, address, What::Retransmit(serial));
+    }
+
+    /// The open exchange was not acknowledged in time.
+    pub(super) fn retransmit(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+        serial: u32,
+        out: &mut Outputs,
+    ) {
+        let Some(peer) = self.peers.get_mut(&address) else {
+            return;
+        };
+        let Some(open) = peer.open.as_mut().filter(|open| open.serial == serial) else {
+            return;
+        };
+        if let Some(left) = open.retransmits_left.checked_sub(1) {
+            open.retransmits_left = left;
+            open.retransmitted = true;
+            open.timeout *= 2;
+            let (datagram, timeout) = (open.datagram.clone(), open.timeout);
+            self.counters.retransmitted += 1;
+            self.transmit(address, datagram, out);
+            self.arm(now + timeout, address, What::Retransmit(serial));
+            return;
+        }
+        self.counters.timeouts += 1;
+        if let Some(open) = peer.open.take()
+            && open.request.is_some()
+        {
+            let (token, reason) = (open.token, Failure::Timeout);
+            out.events.push(Event::Failed { peer: address, token, reason });
+        }
+        self.next_turn(now, address, out);
+    }
+
+    /// An acknowledged request was never answered.
+    pub(super) fn miss_answer(&mut self, address: SocketAddr, serial: u32, out: &mut Outputs) {
+        let Some(peer) = self.peers.get_mut(&address) else {
+            return;
+        };
+        if let Some(at) = peer.acknowledged.iter().position(|a| a.serial == serial) {
+            let token = peer.acknowledged.remove(at).transfer.request.token;
+            self.counters.timeouts += 1;
+            out.events.push(Event::Failed { peer: address, token, reason: Failure::Timeout });
+        }
+    }
+
+    /// A waiting request gives up.
+    pub(super) fn miss_turn(&mut self, address: SocketAddr, serial: u32, out: &mut Outputs) {
+        let Some(peer) = self.peers.get_mut(&address) else {
+            return;
+        };
+        if let Some(at) = peer.waiting.iter().position(|w| w.serial == serial)
+            && let Some(waiting) = peer.waiting.remove(at)
+        {
+            report_failure(address, waiting, Failure::Busy, out);
+        }
+    }
+}
+
+/// A confirmable about to be sent for the first time.
+struct Opening {
+    serial: u32,
+    msg_id: u16,
+    token: Token,
+    datagram: Bytes,
+    timing: Timing,
+}
+
+fn report_failure(peer: SocketAddr, waiting: Waiting, reason: Failure, out: &mut Outputs) {
+    match waiting.what {
+        Queued::Request(transfer) => {
+            let token = transfer.request.token;
+            out.events.push(Event::Failed { peer, token, reason });
+        }
+        // The client asks again.
+        Queued::Response { .. } => {}
+    }
+}

@@ -1,0 +1,211 @@
+//! What is remembered of one peer: received messages, the open request, requests that wait.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::types::{Incoming, ReplyId, Request};
+use crate::engine::blockwise::{Collector, Sender};
+use crate::wire::coap::block::Block;
+use crate::wire::coap::message::Token;
+
+/// One peer. Kept while anything is open, and for the exchange lifetime after the last message.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// Newest last.
+    pub(super) seen: VecDeque<Seen>,
+    pub(super) open: Option<Open>,
+    /// Requests that were acknowledged and whose response is still to come.
+    pub(super) acknowledged: Vec<Acknowledged>,
+    pub(super) waiting: VecDeque<Waiting>,
+    /// The peer sent back what only it can have received.
+    pub(super) proven: bool,
+    pub(super) received_bytes: u64,
+    pub(super) sent_bytes: u64,
+    pub(super) round_trip: Option<RoundTrip>,
+    pub(super) lifetime: Duration,
+    pub(super) last_at: Instant,
+    /// A timer for forgetting this peer is in the wheel.
+    pub(super) forget_armed: bool,
+}
+
+/// A message received from the peer.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) msg_id: u16,
+    pub(super) serial: u32,
+    /// Of the whole datagram: a rebooted device may use a message id again for something else.
+    pub(super) hash: u64,
+    pub(super) at: Instant,
+    pub(super) state: SeenState,
+}
+
+#[derive(Debug)]
+pub(super) enum SeenState {
+    /// Handed up, not answered yet.
+    Pending(Pending),
+    /// The datagram that answered it.
+    Replied(Bytes),
+    /// Done, and nothing was sent.
+    Quiet,
+}
+
+/// What answering needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pending {
+    pub(super) confirmable: bool,
+    pub(super) is_request: bool,
+    pub(super) token: Token,
+    /// RFC 7967: classes of responses that the client does not want.
+    pub(super) no_response: u8,
+    /// The block that ended its body, to be confirmed in the answer.
+    pub(super) block1: Option<Block>,
+    /// The part of the answer's body that it asks for.
+    pub(super) block2: Option<Block>,
+    /// An empty acknowledgement went first.
+    pub(super) acknowledged: bool,
+}
+
+/// A confirmable of ours in flight (NSTART = 1).
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) serial: u32,
+    pub(super) msg_id: u16,
+    pub(super) token: Token,
+    pub(super) datagram: Bytes,
+    pub(super) retransmits_left: u32,
+    pub(super) timeout: Duration,
+    pub(super) first_sent: Instant,
+    pub(super) retransmitted: bool,
+    /// The request; `None` for a separate response.
+    pub(super) request: Option<Box<Transfer>>,
+}
+
+/// A request whose acknowledgement came before its response.
+#[derive(Debug)]
+pub(super) struct Acknowledged {
+    pub(super) serial: u32,
+    pub(super) transfer: Box<Transfer>,
+}
+
+/// A device that acknowledges and never answers must not fill the memory.
+const ACKNOWLEDGED_MAX: usize = 8;
+
+/// A request of ours, possibly over several datagrams (RFC 7959).
+#[derive(Debug)]
+pub(super) struct Transfer {
+    pub(super) request: Request,
+    pub(super) sender: Sender,
+    pub(super) collector: Collector,
+    /// The block of the response's body to ask for.
+    pub(super) asking: Option<Block>,
+    /// The response's first message, when more follow.
+    pub(super) first: Option<Incoming>,
+    /// A notification that waits for the whole body.
+    pub(super) settle: Option<ReplyId>,
+}
+
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) serial: u32,
+    pub(super) what: Queued,
+}
+
+/// What waits for its turn.
+#[derive(Debug)]
+pub(super) enum Queued {
+    Request(Box<Transfer>),
+    /// A separate response: datagram, message id and token are fixed already.
+    Response { msg_id: u16, token: Token, datagram: Bytes, timing: super::types::Timing },
+}
+
+impl Peer {
+    pub(super) fn new(now: Instant, lifetime: Duration) -> Self {
+        Self {
+            seen: VecDeque::new(),
+            open: None,
+            acknowledged: Vec::new(),
+            waiting: VecDeque::new(),
+            proven: false,
+            received_bytes: 0,
+            sent_bytes: 0,
+            round_trip: None,
+            lifetime,
+            last_at: now,
+            forget_armed: false,
+        }
+    }
+
+    /// Forgets messages older than the exchange lifetime; those still pending stay.
+    pub(super) fn prune(&mut self, now: Instant) {
+        let lifetime = self.lifetime;
+        let is_old = |seen: &Seen| {
+            now.duration_since(seen.at) >= lifetime && !matches!(seen.state, SeenState::Pending(_))
+        };
+        while self.seen.front().is_some_and(is_old) {
+            self.seen.pop_front();
+        }
+    }
+
+    /// Remembers that a response is still to come; the oldest such gives way.
+    pub(super) fn await_response(&mut self, acknowledged: Acknowledged) {
+        if self.acknowledged.len() >= ACKNOWLEDGED_MAX {
+            self.acknowledged.remove(0);
+        }
+        self.acknowledged.push(acknowledged);
+    }
+
+    pub(super) fn learn_round_trip(&mut self, sample: Duration) {
+        match &mut self.round_trip {
+            Some(estimate) => estimate.add(sample),
+            None => self.round_trip = Some(RoundTrip::first(sample)),
+        }
+    }
+
+    /// Makes room for one more message; false when all are pending.
+    pub(super) fn make_room(&mut self, max: usize) -> bool {
+        if self.seen.len() < max {
+            return true;
+        }
+        let done = self.seen.iter().position(|s| !matches!(s.state, SeenState::Pending(_)));
+        done.is_some_and(|at| self.seen.remove(at).is_some())
+    }
+
+    pub(super) fn seen(&mut self, msg_id: u16, serial: u32) -> Option<&mut Seen> {
+        self.seen.iter_mut().rev().find(|s| s.msg_id == msg_id && s.serial == serial)
+    }
+
+    /// Nothing is open, nothing would be lost but duplicates.
+    pub(super) fn is_idle(&self) -> bool {
+        self.open.is_none()
+            && self.waiting.is_empty()
+            && self.acknowledged.is_empty()
+            && !self.seen.iter().any(|s| matches!(s.state, SeenState::Pending(_)))
+    }
+}
+
+/// Estimate of the round trip (RFC 6298 without its floor), from exchanges that needed no
+/// retransmission.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RoundTrip {
+    smoothed: Duration,
+    variation: Duration,
+}
+
+impl RoundTrip {
+    pub(super) fn first(sample: Duration) -> Self {
+        Self { smoothed: sample, variation: sample / 2 }
+    }
+
+    pub(super) fn add(&mut self, sample: Duration) {
+        let off = self.smoothed.abs_diff(sample);
+        self.variation = (self.variation * 3 + off) / 4;
+        self.smoothed = (self.smoothed * 7 + sample) / 8;
+    }
+
+    /// A time in which the device has answered, as a rule.
+    pub(super) fn timeout(self) -> Duration {
+        self.smoothed + self.variation * 4
+    }
+}

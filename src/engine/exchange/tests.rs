@@ -1,0 +1,480 @@
+//! The message layer by hazard: duplicates, loss, slowness, strangers, bad input.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::wire::coap::{Block, Token, option};
+
+const TIMING: Timing = Timing {
+    ack_timeout: Duration::from_secs(15),
+    max_retransmit: 2,
+    exchange_lifetime: Duration::from_millis(282_500),
+};
+
+/// An exchange layer with a clock, whose outputs are taken call by call.
+struct Bench {
+    exchange: Exchange,
+    now: Instant,
+}
+
+impl Bench {
+    #[expect(clippy::disallowed_methods, reason = "an arbitrary origin; tests move it by hand")]
+    fn new() -> Self {
+        let now = Instant::now();
+        let rng = fastrand::Rng::with_seed(1);
+        Self { exchange: Exchange::new(Settings::default(), now, rng), now }
+    }
+
+    fn pass(&mut self, seconds: f64) -> Outputs {
+        self.now += Duration::from_secs_f64(seconds);
+        let mut out = Outputs::default();
+        self.exchange.tick(self.now, &mut out);
+        out
+    }
+
+    fn receive(&mut self, peer: SocketAddr, message: &Builder) -> Outputs {
+        self.receive_bytes(peer, message.build().into(), false)
+    }
+
+    fn receive_bytes(&mut self, peer: SocketAddr, datagram: Bytes, busy: bool) -> Outputs {
+        let mut out = Outputs::default();
+        self.exchange.receive(self.now, peer, datagram, busy, &mut out);
+        out
+    }
+
+    fn send(&mut self, outgoing: Outgoing) -> Outputs {
+        let mut out = Outputs::default();
+        self.exchange.send(self.now, outgoing, &mut out);
+        out
+    }
+
+    fn answer(&mut self, id: ReplyId, msg_id: Option<u16>) -> Outputs {
+        let response = Response {
+            msg_id,
+            remember: true,
+            timing: Some(TIMING),
+            ..Response::refusal(Code::CHANGED)
+        };
+        self.send(Outgoing::Respond { id, response })
+    }
+
+    fn observe(&mut self, peer: SocketAddr, token: u64) -> Outputs {
+        self.send(Outgoing::Request(Box::new(request(peer, token))))
+    }
+}
+
+fn request(peer: SocketAddr, token: u64) -> Request {
+    Request {
+        peer,
+        token: Token::from_u64(token),
+        code: Code::GET,
+        options: vec![(option::OBSERVE, vec![]), (option::URI_PATH, b"19".to_vec())],
+        payload: Bytes::new(),
+        msg_ids: MsgIds { first: 100, count: 16 },
+        timing: TIMING,
+        turn_within: None,
+        resume: None,
+    }
+}
+
+fn peer() -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], 40_000))
+}
+
+fn post(msg_id: u16) -> Builder {
+    let token = Token::from_bytes(&[7]).unwrap();
+    Builder::new(Type::Confirmable, Code::POST, msg_id, token).path("/t/d").payload(b"0123456789")
+}
+
+/// The one request in `out`.
+fn requested(out: &Outputs) -> ReplyId {
+    match out.events.as_slice() {
+        [Event::Request { id, .. }] => *id,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What was sent: type, code, message id.
+fn sent(out: &Outputs) -> Vec<(Type, Code, u16)> {
+    let parse = |bytes: &Bytes| {
+        let m = Message::parse(bytes).unwrap();
+        (m.ty, m.code, m.msg_id)
+    };
+    out.datagrams.iter().map(|(_, bytes)| parse(bytes)).collect()
+}
+
+#[test]
+fn a_duplicate_gets_the_first_answer_and_no_second_effect() {
+    let mut bench = Bench::new();
+    let id = requested(&bench.receive(peer(), &post(5)));
+    // Repeated before the answer: nothing, the answer is on its way.
+    let out = bench.receive(peer(), &post(5));
+    assert!(out.events.is_empty() && out.datagrams.is_empty());
+    let first = bench.answer(id, Some(900));
+    assert_eq!(sent(&first), [(Type::Acknowledgement, Code::CHANGED, 5)]);
+    let again = bench.receive(peer(), &post(5));
+    assert!(again.events.is_empty());
+    assert_eq!(again.datagrams, first.datagrams);
+    // After the exchange lifetime it is a new message.
+    bench.pass(283.0);
+    requested(&bench.receive(peer(), &post(5)));
+}
+
+#[test]
+fn a_reused_message_id_with_other_content_is_a_new_message() {
+    let mut bench = Bench::new();
+    let id = requested(&bench.receive(peer(), &post(5)));
+    bench.answer(id, Some(900));
+    requested(&bench.receive(peer(), &post(5).payload(b"other")));
+}
+
+#[test]
+fn a_slow_answer_is_acknowledged_first_and_retransmitted() {
+    let mut bench = Bench::new();
+    let id = requested(&bench.receive(peer(), &post(5)));
+    assert!(bench.pass(1.0).datagrams.is_empty());
+    assert_eq!(sent(&bench.pass(0.6)), [(Type::Acknowledgement, Code::EMPTY, 5)]);
+    // Its repetition is acknowledged again.
+    assert_eq!(sent(&bench.receive(peer(), &post(5))), [(Type::Acknowledgement, Code::EMPTY, 5)]);
+    assert_eq!(sent(&bench.answer(id, Some(900))), [(Type::Confirmable, Code::CHANGED, 900)]);
+    assert_eq!(sent(&bench.pass(23.0)), [(Type::Confirmable, Code::CHANGED, 900)]);
+    bench.receive(peer(), &Builder::empty(Type::Acknowledgement, 900));
+    assert!(bench.pass(300.0).datagrams.is_empty());
+}
+
+#[test]
+fn a_request_is_retransmitted_and_given_up() {
+    let mut bench = Bench::new();
+    // A known peer with some allowance.
+    let id = requested(&bench.receive(peer(), &post(1)));
+    bench.answer(id, Some(1));
+    let mut sendings = bench.observe(peer(), 42).datagrams.len();
+    let mut failed_at = None;
+    for second in 1..400 {
+        let out = bench.pass(1.0);
+        sendings += out.datagrams.len();
+        if let [Event::Failed { reason: Failure::Timeout, .. }] = out.events.as_slice() {
+            failed_at = Some(second);
+        }
+    }
+    assert_eq!(sendings, 3);
+    // 15 s * 7, times a random factor of up to 1.5.
+    assert!((105..=158).contains(&failed_at.unwrap()), "{failed_at:?}");
+    assert_eq!(bench.exchange.peers(), 0, "an idle peer is forgotten");
+}
+
+#[test]
+fn one_open_exchange_per_peer_and_the_rest_in_order() {
+    let mut bench = Bench::new();
+    let id = requested(&bench.receive(peer(), &post(1)));
+    bench.answer(id, Some(1));
+    assert_eq!(bench.observe(peer(), 1).datagrams.len(), 1);
+    assert!(bench.observe(peer(), 2).datagrams.is_empty());
+    let reply = Builder::new(Type::Acknowledgement, Code::CONTENT, 100, Token::from_u64(1));
+    let out = bench.receive(peer(), &reply);
+    assert!(matches!(out.events.as_slice(), [Event::Response { solicited: true, .. }]));
+    assert_eq!(sent(&out).len(), 1, "the next one goes out");
+}
+
+#[test]
+fn a_turn_that_does_not_come_in_time_fails_as_busy() {
+    let mut bench = Bench::new();
+    let id = requested(&bench.receive(peer(), &post(1)));
+    bench.answer(id, Some(1));
+    bench.observe(peer(), 1);
+    let within = Some(Duration::from_secs(5));
+    bench.send(Outgoing::Request(Box::new(Request { turn_within: within, ..request(peer(), 2) })));
+    assert!(bench.pass(4.9).events.is_empty());
+    let out = bench.pass(0.2);
+    assert!(matches!(out.events.as_slice(), [Event::Failed { reason: Failure::Busy, .. }]));
+}
+
+#[test]
+fn acknowledged_requests_wait_for_their_response() {
+    let mut bench = Bench::new();
+    let id = requested(&bench.receive(peer(), &post(1)));
+    bench.answer(id, Some(1));
+    bench.observe(peer(), 42);
+    let out = bench.receive(peer(), &Builder::empty(Type::Acknowledgement, 100));
+    assert!(matches!(out.events.as_slice(), [Event::Acknowledged { .. }]));
+    let response = Builder::new(Type::Confirmable, Code::CONTENT, 9, Token::from_u64(42));
+    let out = bench.receive(peer(), &response);
+    let [Event::Response { solicited: true, settle: Some(settle), .. }] = out.events[..] else {
+        panic!("{out:?}");
+    };
+    let how = Settle::Acknowledge;
+    let out = bench.send(Outgoing::Settle { id: settle, how, timing: Some(TIMING) });
+    assert_eq!(sent(&out), [(Type::Acknowledgement, Code::EMPTY, 9)]);
+    // Without a response the request fails in the end.
+    bench.observe(peer(), 43);
+    let mut events = bench.receive(peer(), &Builder::empty(Type::Acknowledgement, 100)).events;
+    events.extend(bench.pass(158.0).events);
+    assert!(matches!(events[..], [Event::Acknowledged { .. }, Event::Failed { .. }]), "{events:?}");
+}
+
+#[test]
+fn a_notification_that_can_not_be_kept_is_heard_again() {
+    let mut bench = Bench::new();
+    let note = Builder::new(Type::Confirmable, Code::CONTENT, 9, Token::from_u64(42));
+    let settle = |out: &Outputs| match out.events[..] {
+        [Event::Response { settle: Some(id), solicited: false, .. }] => id,
+        _ => panic!("{out:?}"),
+    };
+    let id = settle(&bench.receive(peer(), &note));
+    let silent = Outgoing::Settle { id, how: Settle::Silent, timing: None };
+    assert!(bench.send(silent).datagrams.is_empty());
+    let id = settle(&bench.receive(peer(), &note));
+    let out = bench.send(Outgoing::Settle { id, how: Settle::Acknowledge, timing: None });
+    assert_eq!(sent(&out), [(Type::Acknowledgement, Code::EMPTY, 9)]);
+    let again = bench.receive(peer(), &note);
+    assert!(again.events.is_empty());
+    assert_eq!(again.datagrams, out.datagrams);
+}
+
+#[test]
+fn bad_input_is_answered_as_the_standard_says() {
+    let con = |code: Code| Builder::new(Type::Confirmable, code, 3, Token::EMPTY);
+    let non = |code: Code| Builder::new(Type::NonConfirmable, code, 3, Token::EMPTY);
+    let reset = vec![(Type::Reset, Code::EMPTY, 3)];
+    let refused = |code: Code| vec![(Type::Acknowledgement, code, 3)];
+    let unknown_critical = 0xfffd;
+    let cases: Vec<(&str, Vec<u8>, Vec<(Type, Code, u16)>)> = vec![
+        ("ping", con(Code::EMPTY).build(), reset.clone()),
+        ("malformed confirmable", vec![0x4f, 0x01, 0x00, 0x03], reset.clone()),
+        ("malformed non-confirmable", vec![0x5f, 0x01, 0x00, 0x03], vec![]),
+        ("garbage", vec![0xff; 40], vec![]),
+        ("empty", vec![], vec![]),
+        ("critical", con(Code::GET).option(unknown_critical, b"").build(), refused(Code::BAD_OPTION)),
+        ("critical, NON", non(Code::GET).option(unknown_critical, b"").build(), vec![]),
+        ("critical, response", con(Code::CONTENT).option(unknown_critical, b"").build(), reset),
+        (
+            "proxy",
+            con(Code::GET).option(option::PROXY_URI, b"coap://a/").build(),
+            refused(Code::PROXYING_NOT_SUPPORTED),
+        ),
+        ("stray ack", Builder::empty(Type::Acknowledgement, 3).build(), vec![]),
+        ("stray reset", Builder::empty(Type::Reset, 3).build(), vec![]),
+    ];
+    for (name, datagram, want) in cases {
+        let mut bench = Bench::new();
+        let out = bench.receive_bytes(peer(), datagram.into(), false);
+        assert_eq!(sent(&out), want, "{name}");
+        assert!(out.events.is_empty(), "{name}");
+        assert_eq!(bench.exchange.peers(), 0, "{name} leaves state");
+    }
+}
+
+#[test]
+fn overload_refuses_requests_and_leaves_notifications_alone() {
+    let mut bench = Bench::new();
+    let out = bench.receive_bytes(peer(), post(4).build().into(), true);
+    assert_eq!(sent(&out), [(Type::Acknowledgement, Code::SERVICE_UNAVAILABLE, 4)]);
+    let message = Message::parse(&out.datagrams[0].1).unwrap();
+    assert_eq!(message.options.max_age(), Some(60));
+    let note = Builder::new(Type::Confirmable, Code::CONTENT, 9, Token::from_u64(42));
+    assert!(bench.receive_bytes(peer(), note.build().into(), true).datagrams.is_empty());
+    assert_eq!(bench.exchange.peers(), 0);
+}
+
+#[test]
+fn a_stranger_costs_no_memory_and_gets_no_flood() {
+    let mut bench = Bench::new();
+    for port in 1..=1000 {
+        let stranger = SocketAddr::from(([192, 0, 2, 9], port));
+        let id = requested(&bench.receive(stranger, &post(1)));
+        let response = Response::refusal(Code::FORBIDDEN);
+        assert_eq!(bench.send(Outgoing::Respond { id, response }).datagrams.len(), 1);
+    }
+    assert_eq!(bench.exchange.peers(), 0);
+    // An answer of over three times the request is not sent to an unproven address.
+    let id = requested(&bench.receive(peer(), &post(1)));
+    let payload = Bytes::from(vec![0; 200]);
+    let response = Response { payload, ..Response::refusal(Code::CONTENT) };
+    assert!(bench.send(Outgoing::Respond { id, response }).datagrams.is_empty());
+    assert_eq!(bench.exchange.counters().amplification_stopped, 1);
+}
+
+#[test]
+fn an_unwanted_response_is_not_sent() {
+    let mut bench = Bench::new();
+    // 2: not interested in 2.xx (RFC 7967).
+    let quiet = |msg_id| post(msg_id).uint_option(option::NO_RESPONSE, 2);
+    let id = requested(&bench.receive(peer(), &quiet(1)));
+    let out = bench.answer(id, None);
+    assert_eq!(sent(&out), [(Type::Acknowledgement, Code::EMPTY, 1)]);
+    let id = requested(&bench.receive(peer(), &quiet(2)));
+    let response = Response::refusal(Code::NOT_FOUND);
+    let out = bench.send(Outgoing::Respond { id, response });
+    assert_eq!(sent(&out), [(Type::Acknowledgement, Code::NOT_FOUND, 2)]);
+}
+
+proptest! {
+    /// Whatever arrives from whomever: no panic, bounded state, and in the end none.
+    #[test]
+    fn any_datagrams_leave_bounded_state(
+        datagrams in prop::collection::vec(
+            (0u16..20, prop::collection::vec(any::<u8>(), 0..40), any::<bool>(), 0u32..3),
+            0..80,
+        ),
+    ) {
+        let mut bench = Bench::new();
+        let mut open = Vec::new();
+        for (port, mut bytes, shaped, choice) in datagrams {
+            if shaped && bytes.len() >= 4 {
+                bytes[0] = 0x40 | (bytes[0] & 0x31);
+            }
+            let from = SocketAddr::from(([192, 0, 2, 2], 1000 + port));
+            let out = bench.receive_bytes(from, bytes.into(), false);
+            for event in out.events {
+                match event {
+                    Event::Request { id, .. } => open.push(id),
+                    Event::Response { settle: Some(id), .. } => open.push(id),
+                    _ => {}
+                }
+            }
+            match choice {
+                0 => { bench.pass(0.7); }
+                1 => { bench.observe(from, u64::from(port)); }
+                _ => if let Some(id) = open.pop() { bench.answer(id, Some(7)); },
+            }
+        }
+        for id in open {
+            bench.answer(id, Some(8));
+        }
+        for _ in 0..200 {
+            bench.pass(10.0);
+        }
+        prop_assert_eq!(bench.exchange.peers(), 0);
+    }
+}
+
+/// A body of 3000 bytes.
+fn long_body() -> Bytes {
+    (0..3000u32).map(|i| (i % 251) as u8).collect()
+}
+
+#[test]
+fn a_request_in_blocks_arrives_whole() {
+    let mut bench = Bench::new();
+    let body = long_body();
+    for (num, part) in body.chunks(1024).enumerate() {
+        let more = num < 2;
+        let block = Block::new(num as u32, more, 6).unwrap();
+        let message = Builder::new(Type::Confirmable, Code::POST, num as u16, Token::EMPTY)
+            .path("/t/d")
+            .block1(block)
+            .payload(part);
+        let out = bench.receive(peer(), &message);
+        if more {
+            assert_eq!(sent(&out), [(Type::Acknowledgement, Code::CONTINUE, num as u16)]);
+            continue;
+        }
+        let [Event::Request { id, message }] = out.events.as_slice() else { panic!("{out:?}") };
+        assert_eq!(message.payload(), body);
+        let out = bench.answer(*id, Some(1));
+        let answer = Message::parse(&out.datagrams[0].1).unwrap();
+        assert_eq!(answer.options.block1(), Some(Ok(block)));
+    }
+    // A gap: 4.08.
+    let message = Builder::new(Type::Confirmable, Code::POST, 9, Token::EMPTY)
+        .path("/t/d")
+        .block1(Block::new(5, true, 6).unwrap())
+        .payload(&[0; 1024]);
+    let incomplete = Code::REQUEST_ENTITY_INCOMPLETE;
+    assert_eq!(sent(&bench.receive(peer(), &message)), [(Type::Acknowledgement, incomplete, 9)]);
+}
+
+#[test]
+fn a_long_answer_goes_out_in_the_blocks_asked_for() {
+    let mut bench = Bench::new();
+    let body = long_body();
+    let mut got = Vec::new();
+    for num in 0..6 {
+        let asked = Block::new(num, false, 5).unwrap();
+        // Padded, so that a stranger's allowance is enough.
+        let message = Builder::new(Type::Confirmable, Code::GET, num as u16, Token::EMPTY)
+            .path("/p")
+            .block2(asked)
+            .payload(&[0; 400]);
+        let id = requested(&bench.receive(peer(), &message));
+        let payload = body.clone();
+        let response = Response { payload, ..Response::refusal(Code::CONTENT) };
+        let out = bench.send(Outgoing::Respond { id, response });
+        let answer = Message::parse(&out.datagrams[0].1).unwrap();
+        let block = answer.options.block2().unwrap().unwrap();
+        assert_eq!((block.num(), block.more(), block.size()), (num, num < 5, 512));
+        assert!(answer.options.etag().is_some());
+        got.extend_from_slice(answer.payload);
+    }
+    assert_eq!(got, body);
+}
+
+/// The device's side of the one request in `out`: its message, and an answer to it.
+fn answer_to(out: &Outputs, code: Code) -> (Vec<u8>, Builder) {
+    let [(_, datagram)] = out.datagrams.as_slice() else { panic!("{out:?}") };
+    let m = Message::parse(datagram).unwrap();
+    let builder = Builder::new(Type::Acknowledgement, code, m.msg_id, m.token);
+    (datagram.to_vec(), builder)
+}
+
+#[test]
+fn a_long_request_of_ours_goes_out_in_blocks() {
+    let mut bench = Bench::new();
+    let id = requested(&bench.receive(peer(), &post(1).payload(&[0; 1400])));
+    bench.answer(id, Some(1));
+    let put = Request { code: Code::PUT, payload: long_body(), ..request(peer(), 42) };
+    let mut out = bench.send(Outgoing::Request(Box::new(put)));
+    let mut got = Vec::new();
+    for num in 0..3 {
+        let (datagram, _) = answer_to(&out, Code::CONTINUE);
+        let m = Message::parse(&datagram).unwrap();
+        let block = m.options.block1().unwrap().unwrap();
+        assert_eq!((block.num(), block.more()), (num, num < 2));
+        got.extend_from_slice(m.payload);
+        let code = if block.more() { Code::CONTINUE } else { Code::CHANGED };
+        let (_, answer) = answer_to(&out, code);
+        out = bench.receive(peer(), &answer.block1(block));
+    }
+    assert_eq!(got, long_body());
+    assert!(matches!(out.events.as_slice(), [Event::Response { solicited: true, .. }]));
+}
+
+#[test]
+fn a_notification_in_blocks_is_fetched_before_it_is_acknowledged() {
+    let mut bench = Bench::new();
+    let body = long_body();
+    let part = |num: usize| {
+        let range = num * 1024..body.len().min((num + 1) * 1024);
+        (Block::new(num as u32, num < 2, 6).unwrap(), body.slice(range))
+    };
+    let (block, payload) = part(0);
+    let note = Builder::new(Type::Confirmable, Code::CONTENT, 9, Token::from_u64(42))
+        .observe(7)
+        .block2(block)
+        .payload(&payload);
+    let out = bench.receive(peer(), &note);
+    let [Event::Response { settle, message, .. }] = out.events.as_slice() else { panic!() };
+    let resume = Some(Resume { first: message.clone(), settle: *settle });
+    let mut out = bench.send(Outgoing::Request(Box::new(Request { resume, ..request(peer(), 42) })));
+    for num in 1..3 {
+        let (datagram, answer) = answer_to(&out, Code::CONTENT);
+        let asked = Message::parse(&datagram).unwrap();
+        assert_eq!(asked.options.block2().unwrap().unwrap().num(), num as u32);
+        assert_eq!(asked.options.observe(), None);
+        let (block, payload) = part(num);
+        out = bench.receive(peer(), &answer.block2(block).payload(&payload));
+    }
+    let [Event::Response { settle: Some(id), message, solicited: false, .. }] =
+        out.events.as_slice()
+    else {
+        panic!("{out:?}");
+    };
+    assert_eq!(message.payload(), body);
+    let how = Settle::Acknowledge;
+    let out = bench.send(Outgoing::Settle { id: *id, how, timing: None });
+    assert_eq!(sent(&out), [(Type::Acknowledgement, Code::EMPTY, 9)]);
+}

@@ -1,0 +1,126 @@
+//! Drives the CoAP message layer: datagrams in and out on one side, [`Event`]s and [`Outgoing`]s
+//! on the other, its timers in between.
+//!
+//! The app is behind when the event channel is full: then requests are answered 5.03 and
+//! notifications are left for their repetition.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Datagram;
+use crate::base::time::Clock;
+use crate::engine::exchange::{Counters, Event, Exchange, Outgoing, Outputs, Settings};
+
+/// Batches of datagrams between socket and endpoint.
+pub const DATAGRAM_QUEUE: usize = 256;
+/// Batches of events that wait for the app.
+pub const EVENT_QUEUE: usize = 256;
+/// Messages that wait for the endpoint.
+pub const OUTGOING_QUEUE: usize = 8192;
+/// Messages taken from the app in one go.
+const OUTGOING_BATCH: usize = 512;
+
+/// The channels of an endpoint.
+#[derive(Debug)]
+pub struct Channels {
+    pub datagrams_in: mpsc::Receiver<Vec<Datagram>>,
+    pub datagrams_out: mpsc::Sender<Vec<Datagram>>,
+    pub events: mpsc::Sender<Vec<Event>>,
+    pub outgoing: mpsc::Receiver<Outgoing>,
+}
+
+/// Figures of a running endpoint, read by the metrics page.
+#[derive(Debug, Clone, Default)]
+pub struct Figures(Arc<Mutex<(Counters, usize)>>);
+
+impl Figures {
+    /// The counters, and the number of peers of which anything is remembered.
+    pub fn read(&self) -> (Counters, usize) {
+        self.0.lock().map_or_else(|poisoned| *poisoned.into_inner(), |figures| *figures)
+    }
+
+    fn write(&self, counters: Counters, peers: usize) {
+        if let Ok(mut figures) = self.0.lock() {
+            *figures = (counters, peers);
+        }
+    }
+}
+
+/// Runs until `intake` is cancelled and the app has dropped its side of `outgoing`: what the app
+/// still answers is sent.
+pub async fn run(
+    settings: Settings,
+    clock: Clock,
+    rng: fastrand::Rng,
+    mut channels: Channels,
+    figures: Figures,
+    intake: CancellationToken,
+) {
+    let mut exchange = Exchange::new(settings, clock.instant(), rng);
+    let mut out = Outputs::default();
+    let mut outgoing = Vec::with_capacity(OUTGOING_BATCH);
+    loop {
+        let takes_more = out.events.is_empty() && !intake.is_cancelled();
+        let timer = sleep_until(exchange.next_timeout(), clock.instant());
+        tokio::select! {
+            // Events that the app has no room for are kept, and nothing new is taken meanwhile:
+            // waiting for the app here, while it waits for us, would stop both for ever.
+            permit = channels.events.reserve(), if !out.events.is_empty() => match permit {
+                Ok(permit) => permit.send(std::mem::take(&mut out.events)),
+                Err(_) => out.events.clear(),
+            },
+            batch = channels.datagrams_in.recv(), if takes_more => {
+                let Some(batch) = batch else {
+                    return;
+                };
+                let busy = channels.events.capacity() == 0;
+                let now = clock.instant();
+                for (peer, datagram) in batch {
+                    exchange.receive(now, peer, datagram, busy, &mut out);
+                }
+            }
+            taken = channels.outgoing.recv_many(&mut outgoing, OUTGOING_BATCH) => {
+                if taken == 0 {
+                    return;
+                }
+                let now = clock.instant();
+                for message in outgoing.drain(..) {
+                    exchange.send(now, message, &mut out);
+                }
+            }
+            () = timer => {}
+            () = intake.cancelled(), if !intake.is_cancelled() => {}
+        }
+        exchange.tick(clock.instant(), &mut out);
+        figures.write(exchange.counters(), exchange.peers());
+        flush(&mut out, &channels).await;
+    }
+}
+
+async fn flush(out: &mut Outputs, channels: &Channels) {
+    if !out.datagrams.is_empty() {
+        let batch = std::mem::take(&mut out.datagrams);
+        // A closed socket: the server is stopping.
+        drop(channels.datagrams_out.send(batch).await);
+    }
+    if !out.events.is_empty()
+        && let Ok(permit) = channels.events.try_reserve()
+    {
+        permit.send(std::mem::take(&mut out.events));
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>, now: Instant) {
+    match deadline {
+        // At least a millisecond, the wheel's tick.
+        Some(at) => {
+            let wait = at.saturating_duration_since(now).max(Duration::from_millis(1));
+            tokio::time::sleep(wait).await;
+        }
+        None => std::future::pending().await,
+    }
+}

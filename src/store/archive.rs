@@ -1,0 +1,309 @@
+//! A database as one portable file, whatever the engine.
+//!
+//! ```text
+//! "STRAITDB"  archive version u32  database format u32
+//! length u32  CBOR [key, row]                       for each row, in order of keys
+//! 00000000    rows u64
+//! SHA-256 of all bytes before it, 32 bytes
+//! ```
+//!
+//! Numbers are big-endian. Rows are as the engine holds them, indexes and parts too, so that an
+//! old archive becomes an old database, which migrates when it is opened. Tables that hold
+//! secrets of the moment (sessions) are left out: [`is_portable`]. Errors: [`ArchiveError`].
+
+use std::io::{Read, Write};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::check::each_chunk;
+use super::keys::{self, Meta, Table};
+use super::kv::{Kv, Writes};
+use super::rows::ROW_WHOLE_MAX;
+use super::{StoreError, migrate};
+use crate::base::cbor;
+
+const MAGIC: [u8; 8] = *b"STRAITDB";
+
+/// The archive version that this version writes and reads.
+pub const VERSION: u32 = 1;
+
+/// Longest CBOR of a row: a row, its key and their headers.
+const ENTRY_MAX: usize = ROW_WHOLE_MAX + 512;
+
+/// Rows written to the engine in one step.
+const STEP: usize = 512;
+
+/// Why an archive can't be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArchiveError {
+    #[error("the file does not begin with STRAITDB: it is no archive")]
+    Magic,
+    #[error("archive version is {found}, this version reads {VERSION}")]
+    Version { found: u32 },
+    #[error(
+        "database format is {found}, this version reads up to {}",
+        migrate::NEWEST
+    )]
+    Format { found: u32 },
+    #[error("the file ends in the middle")]
+    Truncated,
+    #[error("row {row} is {len} bytes long, {ENTRY_MAX} at most are possible")]
+    Entry { row: u64, len: usize },
+    #[error("row {row}: {reason}")]
+    Row { row: u64, reason: String },
+    #[error("the file says {want} rows, it has {got}")]
+    Count { got: u64, want: u64 },
+    #[error("SHA-256 does not match: the file was changed")]
+    Checksum,
+    #[error("the file goes on behind its checksum")]
+    Trailing,
+    #[error("{path} already has rows; an archive goes into an empty directory")]
+    NotEmpty { path: String },
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ArchiveError {
+    /// Stable word for messages and fixtures; never reworded.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Magic => "magic",
+            Self::Version { .. } => "version",
+            Self::Format { .. } => "format",
+            Self::Truncated => "truncated",
+            Self::Entry { .. } => "entry",
+            Self::Row { .. } => "row",
+            Self::Count { .. } => "count",
+            Self::Checksum => "checksum",
+            Self::Trailing => "trailing",
+            Self::NotEmpty { .. } => "not_empty",
+            Self::Io(_) => "io",
+            Self::Store(e) => e.kind(),
+        }
+    }
+}
+
+/// One row, as CBOR `[key, row]`.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry(
+    #[serde(with = "serde_bytes")] Vec<u8>,
+    #[serde(with = "serde_bytes")] Vec<u8>,
+);
+
+/// Whether a table goes into archives.
+pub const fn is_portable(table: Table) -> bool {
+    match table {
+        // The number of the newest batch means nothing elsewhere, but does no harm.
+        Table::Meta
+        | Table::Devices
+        | Table::States
+        | Table::Nodes
+        | Table::Order
+        | Table::Members
+        | Table::Products
+        | Table::Codecs
+        | Table::Settings
+        | Table::History
+        | Table::Raw
+        | Table::Events
+        | Table::Parts => true,
+    }
+}
+
+/// Writes every portable row; `step` is called with the number of rows so far. Returns it.
+pub fn export<E: Kv>(
+    engine: &E,
+    out: &mut dyn Write,
+    step: &mut dyn FnMut(u64),
+) -> Result<u64, ArchiveError> {
+    let format = engine.get(&keys::meta(Meta::Format))?.unwrap_or_default();
+    let format = <[u8; 4]>::try_from(format.as_slice()).map_err(|_| StoreError::Corrupt {
+        path: engine.place(),
+        reason: "it has no format number".to_owned(),
+    })?;
+    let mut out = Hashing::new(out);
+    out.write_all(&MAGIC)?;
+    out.write_all(&VERSION.to_be_bytes())?;
+    out.write_all(&format)?;
+    let mut count = 0_u64;
+    let mut failed = None;
+    each_chunk(engine, &mut |rows| {
+        for (key, row) in rows {
+            if failed.is_some() || !Table::of(&key).is_none_or(is_portable) {
+                continue;
+            }
+            match write_entry(&mut out, Entry(key, row)) {
+                Ok(()) => count = count.saturating_add(1),
+                Err(e) => failed = Some(e),
+            }
+        }
+        step(count);
+        Ok(())
+    })?;
+    if let Some(e) = failed {
+        return Err(e);
+    }
+    out.write_all(&0_u32.to_be_bytes())?;
+    out.write_all(&count.to_be_bytes())?;
+    let (out, sum) = out.finish();
+    out.write_all(&sum)?;
+    out.flush()?;
+    Ok(count)
+}
+
+fn write_entry(out: &mut dyn Write, entry: Entry) -> Result<(), ArchiveError> {
+    let bytes = cbor::encode(&entry).map_err(|e| StoreError::Io(e.to_string()))?;
+    let len = u32::try_from(bytes.len()).map_err(|_| ArchiveError::Entry {
+        row: 0,
+        len: bytes.len(),
+    })?;
+    out.write_all(&len.to_be_bytes())?;
+    out.write_all(&bytes)?;
+    Ok(())
+}
+
+/// Reads a whole archive without keeping anything. Returns its number of rows.
+pub fn verify(from: &mut dyn Read, step: &mut dyn FnMut(u64)) -> Result<u64, ArchiveError> {
+    read(from, step, &mut |_| Ok(()))
+}
+
+/// Writes the rows of an archive, which [`verify`] accepted, into an empty engine. The format
+/// number comes last: an import that stopped half-way is refused when it is opened.
+pub fn import<E: Kv>(
+    engine: &E,
+    from: &mut dyn Read,
+    step: &mut dyn FnMut(u64),
+) -> Result<u64, ArchiveError> {
+    if !migrate::is_empty(engine)? {
+        return Err(ArchiveError::NotEmpty {
+            path: engine.place(),
+        });
+    }
+    let mut writes = Writes::new();
+    let mut last = Writes::new();
+    let count = read(from, step, &mut |Entry(key, row)| {
+        if key == keys::meta(Meta::Format) {
+            last.insert(key, Some(row));
+            return Ok(());
+        }
+        writes.insert(key, Some(row));
+        if writes.len() >= STEP {
+            engine.apply(&writes)?;
+            engine.sync()?;
+            writes.clear();
+        }
+        Ok(())
+    })?;
+    engine.apply(&writes)?;
+    engine.sync()?;
+    engine.apply(&last)?;
+    engine.sync()?;
+    Ok(count)
+}
+
+fn read(
+    from: &mut dyn Read,
+    step: &mut dyn FnMut(u64),
+    take: &mut dyn FnMut(Entry) -> Result<(), ArchiveError>,
+) -> Result<u64, ArchiveError> {
+    let mut from = Hashing::new(from);
+    if from.take_array::<8>()? != MAGIC {
+        return Err(ArchiveError::Magic);
+    }
+    let found = u32::from_be_bytes(from.take_array()?);
+    if found != VERSION {
+        return Err(ArchiveError::Version { found });
+    }
+    let found = u32::from_be_bytes(from.take_array()?);
+    if !(1..=migrate::NEWEST).contains(&found) {
+        return Err(ArchiveError::Format { found });
+    }
+    let mut count = 0_u64;
+    loop {
+        let len = usize::try_from(u32::from_be_bytes(from.take_array()?)).unwrap_or(usize::MAX);
+        if len == 0 {
+            break;
+        }
+        if len > ENTRY_MAX {
+            return Err(ArchiveError::Entry { row: count, len });
+        }
+        let mut bytes = vec![0; len];
+        from.fill(&mut bytes)?;
+        let entry = cbor::decode::<Entry>(&bytes).map_err(|e| ArchiveError::Row {
+            row: count,
+            reason: e.to_string(),
+        })?;
+        take(entry)?;
+        count = count.saturating_add(1);
+        if count.is_multiple_of(1024) {
+            step(count);
+        }
+    }
+    let want = u64::from_be_bytes(from.take_array()?);
+    if want != count {
+        return Err(ArchiveError::Count { got: count, want });
+    }
+    let (from, sum) = from.finish();
+    let mut tail = Hashing::new(from);
+    if tail.take_array::<32>()? != sum {
+        return Err(ArchiveError::Checksum);
+    }
+    let (from, _) = tail.finish();
+    if from.read(&mut [0])? != 0 {
+        return Err(ArchiveError::Trailing);
+    }
+    step(count);
+    Ok(count)
+}
+
+/// A reader or writer with the hash of what went through.
+struct Hashing<T> {
+    inner: T,
+    hash: Sha256,
+}
+
+impl<T> Hashing<T> {
+    fn new(inner: T) -> Self {
+        Self {
+            inner,
+            hash: Sha256::new(),
+        }
+    }
+
+    fn finish(self) -> (T, [u8; 32]) {
+        (self.inner, self.hash.finalize().into())
+    }
+}
+
+impl Hashing<&mut dyn Read> {
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), ArchiveError> {
+        self.inner.read_exact(bytes).map_err(|e| match e.kind() {
+            std::io::ErrorKind::UnexpectedEof => ArchiveError::Truncated,
+            _ => ArchiveError::Io(e),
+        })?;
+        self.hash.update(&*bytes);
+        Ok(())
+    }
+
+    fn take_array<const N: usize>(&mut self) -> Result<[u8; N], ArchiveError> {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+impl Write for Hashing<&mut dyn Write> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let len = self.inner.write(bytes)?;
+        self.hash.update(bytes.get(..len).unwrap_or_default());
+        Ok(len)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}

@@ -1,0 +1,319 @@
+//! Walks every row of a database: decodes it, compares it with its key, follows indexes both
+//! ways, and finds parts that are missing or that nobody needs. Reads only. Each [`Mistake`]
+//! names the row; the walk goes on behind it.
+
+use std::ops::ControlFlow;
+
+use hashbrown::HashMap;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::keys::{self, Meta, Table};
+use super::kv::{Kv, Order, show_key};
+use super::records::{
+    CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord,
+    SettingsRecord, StateRecord,
+};
+use super::rows::{self, Split};
+use super::{StoreError, migrate};
+
+/// Rows read in one go.
+const CHUNK: usize = 1024;
+
+/// Something wrong with one row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mistake {
+    /// Table and key.
+    pub row: String,
+    pub what: String,
+}
+
+/// What a walk saw.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    pub rows: u64,
+    pub bytes: u64,
+    pub mistakes: u64,
+}
+
+/// Walks the database, telling every mistake as it is found. `step` is called after each chunk
+/// with the totals so far.
+pub fn check<E: Kv>(
+    engine: &E,
+    step: &mut dyn FnMut(Totals),
+    tell: &mut dyn FnMut(Mistake),
+) -> Result<Totals, StoreError> {
+    let mut walk = Walk {
+        engine,
+        tell,
+        totals: Totals::default(),
+        splits: HashMap::new(),
+    };
+    each_chunk(engine, &mut |rows| {
+        for (key, row) in &rows {
+            walk.totals.rows = walk.totals.rows.saturating_add(1);
+            let bytes = key.len().saturating_add(row.len());
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+            walk.totals.bytes = walk.totals.bytes.saturating_add(bytes);
+            walk.row(key, row)?;
+        }
+        step(walk.totals);
+        Ok(())
+    })?;
+    walk.numbers()?;
+    Ok(walk.totals)
+}
+
+type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Every row, in order of keys, in chunks: between two of them the engine may be read.
+pub(super) fn each_chunk<E: Kv>(
+    engine: &E,
+    take: &mut dyn FnMut(Rows) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut from = Vec::new();
+    loop {
+        let mut rows = Rows::new();
+        engine.range(&from, &[0xff], Order::Ascending, &mut |key, row| {
+            rows.push((key.to_vec(), row.to_vec()));
+            if rows.len() < CHUNK {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        })?;
+        let Some((last, _)) = rows.last() else {
+            return Ok(());
+        };
+        from.clone_from(last);
+        from.push(0);
+        take(rows)?;
+    }
+}
+
+struct Walk<'a, E> {
+    engine: &'a E,
+    tell: &'a mut dyn FnMut(Mistake),
+    totals: Totals,
+    /// Split values seen so far; parts come last.
+    splits: HashMap<u64, Split>,
+}
+
+impl<E: Kv> Walk<'_, E> {
+    fn mistake(&mut self, key: &[u8], what: impl Into<String>) {
+        self.totals.mistakes = self.totals.mistakes.saturating_add(1);
+        (self.tell)(Mistake {
+            row: show_key(key),
+            what: what.into(),
+        });
+    }
+
+    fn row(&mut self, key: &[u8], row: &[u8]) -> Result<(), StoreError> {
+        let Some(table) = Table::of(key) else {
+            self.mistake(key, "no table has this prefix");
+            return Ok(());
+        };
+        match table {
+            Table::Meta => self.meta(key, row),
+            Table::Devices => self.device(key, row)?,
+            Table::States => {
+                self.record::<StateRecord>(key, row)?;
+                self.belongs(key, Table::Devices)?;
+            }
+            Table::Nodes | Table::Order | Table::Members => self.index(key, row)?,
+            Table::Products => {
+                if let Some(product) = self.record::<ProductRecord>(key, row)?
+                    && keys::product(&product.product_id) != key
+                {
+                    self.mistake(key, format!("holds product {}", product.product_id));
+                }
+            }
+            Table::Codecs => {
+                self.record::<CodecRecord>(key, row)?;
+                self.belongs(key, Table::Products)?;
+            }
+            Table::Settings => {
+                self.record::<SettingsRecord>(key, row)?;
+                self.belongs(key, Table::Products)?;
+            }
+            Table::History => {
+                let record = self.record::<HistoryRecord>(key, row)?;
+                self.time_of_key(key, record.map(|record| record.received_at));
+            }
+            Table::Raw => {
+                let record = self.record::<RawRecord>(key, row)?;
+                self.time_of_key(key, record.map(|record| record.received_at));
+            }
+            Table::Events => {
+                self.record::<EventRecord>(key, row)?;
+                if key.len() != 9 {
+                    self.mistake(key, "the key is no position of 8 bytes");
+                }
+            }
+            Table::Parts => self.part(key, row),
+        }
+        Ok(())
+    }
+
+    fn meta(&mut self, key: &[u8], row: &[u8]) {
+        let numbers = [Meta::Seq, Meta::Serial, Meta::Batch];
+        if key == keys::meta(Meta::Format) {
+            if row != migrate::NEWEST.to_be_bytes() {
+                self.mistake(key, format!("is not {}", migrate::NEWEST));
+            }
+        } else if !numbers.iter().any(|name| keys::meta(*name) == key) {
+            self.mistake(key, "nothing has this name");
+        } else if row.len() != 8 {
+            self.mistake(key, "is no number of 8 bytes");
+        }
+    }
+
+    fn device(&mut self, key: &[u8], row: &[u8]) -> Result<(), StoreError> {
+        let Some(device) = self.record::<DeviceRecord>(key, row)? else {
+            return Ok(());
+        };
+        if keys::device(&device.device_id) != key {
+            self.mistake(key, format!("holds device {}", device.device_id));
+            return Ok(());
+        }
+        let indexes = [
+            keys::node(&device.node_id),
+            keys::order(device.seq),
+            keys::member(&device.product_id, device.seq),
+        ];
+        for index in indexes {
+            if self.engine.get(&index)?.as_deref() != Some(device.device_id.as_str().as_bytes()) {
+                self.mistake(
+                    key,
+                    format!("no index row {} points here", show_key(&index)),
+                );
+            }
+        }
+        if self
+            .engine
+            .get(&keys::product(&device.product_id))?
+            .is_none()
+        {
+            self.mistake(key, format!("there is no product {}", device.product_id));
+        }
+        if device.seq >= self.number(Meta::Seq)? {
+            self.mistake(key, format!("seq {} was never reserved", device.seq));
+        }
+        Ok(())
+    }
+
+    /// An index row points to a device that has the indexed value.
+    fn index(&mut self, key: &[u8], row: &[u8]) -> Result<(), StoreError> {
+        let mut device_key = vec![Table::Devices.prefix()];
+        device_key.extend_from_slice(row);
+        let Some(device_row) = self.engine.get(&device_key)? else {
+            self.mistake(
+                key,
+                format!("points to {}, which is missing", show_key(&device_key)),
+            );
+            return Ok(());
+        };
+        let Some(device) = self.join(&device_row)?.and_then(|row| decode_device(&row)) else {
+            return Ok(()); // told with the device
+        };
+        let own = [
+            keys::node(&device.node_id),
+            keys::order(device.seq),
+            keys::member(&device.product_id, device.seq),
+        ];
+        if !own.iter().any(|index| index == key) {
+            self.mistake(
+                key,
+                format!("points to {}, which differs", show_key(&device_key)),
+            );
+        }
+        Ok(())
+    }
+
+    fn belongs(&mut self, key: &[u8], owners: Table) -> Result<(), StoreError> {
+        let mut owner = vec![owners.prefix()];
+        owner.extend_from_slice(key.get(1..).unwrap_or_default());
+        if self.engine.get(&owner)?.is_none() {
+            self.mistake(key, format!("there is no row {}", show_key(&owner)));
+        }
+        Ok(())
+    }
+
+    fn time_of_key(&mut self, key: &[u8], received_at: Option<crate::base::time::Timestamp>) {
+        match (keys::split_timed(key), received_at) {
+            (None, _) => self.mistake(key, "the key is not seq, time and serial"),
+            (Some((_, at)), Some(inside)) if at.received_at != inside => {
+                self.mistake(key, format!("the record was received at {inside}"));
+            }
+            (Some(_), _) => {}
+        }
+    }
+
+    fn part(&mut self, key: &[u8], row: &[u8]) {
+        let index = key.get(9..).and_then(|rest| <[u8; 2]>::try_from(rest).ok());
+        let (Some(id), Some(index)) = (keys::leading_number(key), index) else {
+            self.mistake(key, "the key is not split id and index");
+            return;
+        };
+        let needed = self
+            .splits
+            .get(&id)
+            .is_some_and(|split| u16::from_be_bytes(index) < split.parts);
+        if !needed {
+            self.mistake(key, format!("{} bytes that no row needs", row.len()));
+        }
+    }
+
+    /// The record of a row, if it is sound.
+    fn record<T: DeserializeOwned>(
+        &mut self,
+        key: &[u8],
+        row: &[u8],
+    ) -> Result<Option<T>, StoreError> {
+        match Split::decode(row) {
+            Ok(Some(split)) => {
+                if let Some(other) = self.splits.insert(split.id, split) {
+                    self.mistake(
+                        key,
+                        format!("shares split id {} with another row", other.id),
+                    );
+                }
+            }
+            Ok(None) => {}
+            Err(e) => self.mistake(key, e.to_string()),
+        }
+        let Some(whole) = self.join(row)? else {
+            self.mistake(key, "a part of it is missing");
+            return Ok(None);
+        };
+        match rows::decode(&whole) {
+            Ok(record) => Ok(Some(record)),
+            Err(e) => {
+                self.mistake(key, e.to_string());
+                Ok(None)
+            }
+        }
+    }
+
+    fn join(&self, row: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        super::kv::join(row.to_vec(), |part| self.engine.get(part))
+    }
+
+    fn number(&self, name: Meta) -> Result<u64, StoreError> {
+        let value = self.engine.get(&keys::meta(name))?.unwrap_or_default();
+        Ok(<[u8; 8]>::try_from(value.as_slice()).map_or(0, u64::from_be_bytes))
+    }
+
+    /// The rows that must be there, whatever else is.
+    fn numbers(&mut self) -> Result<(), StoreError> {
+        let key = keys::meta(Meta::Format);
+        if self.engine.get(&key)?.is_none() {
+            self.mistake(&key, "is missing");
+        }
+        Ok(())
+    }
+}
+
+fn decode_device(row: &[u8]) -> Option<DeviceRecord> {
+    rows::decode(row).ok()
+}

@@ -1,0 +1,345 @@
+//! The committer: the one thread that writes. It takes what waits, at once; under load more waits,
+//! so batches grow by themselves.
+//!
+//! A commit that conflicts, or that the engine has no room for, fails alone. When the engine
+//! itself fails, the batch waits for one recovery: the batch number in the database tells whether
+//! the batch is there. If the engine can't be recovered, the batch fails and the committer tries
+//! again with growing pauses, refusing commits meanwhile.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::Duration;
+
+use super::draft::{Counters, Draft, StepError};
+use super::heads::Heads;
+use super::plan::Plan;
+use super::reader::{Reader, corrupt};
+use super::{Kv, Order, Shared, Writes, resolve};
+use crate::base::limits::BATCH_MAX;
+use crate::store::keys::{self, Meta, Table};
+use crate::store::{CommitError, StoreError};
+
+/// A batch ends when its rows exceed this, so that one batch of long rows stays short.
+const BATCH_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Sequence numbers are reserved by so many: a fleet of 200,000 takes 50 reservations.
+const SEQ_BLOCK: u64 = 4096;
+
+/// Pauses between tries to recover the engine.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+type Answer = tokio::sync::oneshot::Sender<Result<(), CommitError>>;
+type Told = SyncSender<Result<(), StoreError>>;
+
+/// What the committer is asked for.
+#[derive(Debug)]
+pub(super) enum Job {
+    Commit {
+        plan: Box<Plan>,
+        done: Answer,
+    },
+    /// Reserves sequence numbers.
+    Reserve {
+        done: Told,
+    },
+    /// Deletes rows with their parts.
+    Delete {
+        keys: Vec<Vec<u8>>,
+        done: Told,
+    },
+}
+
+impl Job {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Commit { plan, .. } => plan.bytes,
+            Self::Reserve { .. } | Self::Delete { .. } => 0,
+        }
+    }
+
+    fn refuse(self, e: StoreError) {
+        match self {
+            Self::Commit { done, .. } => resolve(done, Err(e.into())),
+            Self::Reserve { done } | Self::Delete { done, .. } => tell(&done, Err(e)),
+        }
+    }
+}
+
+/// A job taken into the batch, waiting for it to be durable.
+enum Waiting {
+    /// A commit; with what it gets when the batch is through.
+    Commit(Answer, Result<(), CommitError>),
+    Other(Told),
+}
+
+pub(super) struct Committer<E> {
+    shared: Arc<Shared<E>>,
+    jobs: Receiver<Job>,
+    heads: Heads,
+    counters: Counters,
+    batch: u64,
+    seq_end: u64,
+}
+
+impl<E: Kv> Committer<E> {
+    /// Finds where the store stopped.
+    pub(super) fn load(shared: Arc<Shared<E>>, jobs: Receiver<Job>) -> Result<Self, StoreError> {
+        let engine = &shared.engine;
+        let serial = number(engine, Meta::Serial)?;
+        let counters = Counters {
+            position: last_number(engine, Table::Events)?,
+            serial,
+            serial_end: serial,
+            split: last_number(engine, Table::Parts)?.saturating_add(1),
+        };
+        let batch = number(engine, Meta::Batch)?;
+        let seq_end = number(engine, Meta::Seq)?.max(1);
+        shared.last_event.store(counters.position, Ordering::SeqCst);
+        shared.seq_next.store(seq_end, Ordering::SeqCst);
+        shared.seq_end.store(seq_end, Ordering::SeqCst);
+        Ok(Self {
+            shared,
+            jobs,
+            heads: Heads::default(),
+            counters,
+            batch,
+            seq_end,
+        })
+    }
+
+    /// Runs until the queue is closed and empty.
+    pub(super) fn run(mut self) {
+        while let Ok(first) = self.jobs.recv() {
+            let mut bytes = first.bytes();
+            let mut jobs = vec![first];
+            while jobs.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX {
+                let Ok(job) = self.jobs.try_recv() else {
+                    break;
+                };
+                bytes = bytes.saturating_add(job.bytes());
+                jobs.push(job);
+            }
+            let now_ms = self.shared.clock.now().as_ms();
+            self.shared.batch_since_ms.store(now_ms, Ordering::SeqCst);
+            let fine = self.run_batch(jobs);
+            self.shared.batch_since_ms.store(0, Ordering::SeqCst);
+            if !fine && !self.wait_for_engine() {
+                break;
+            }
+        }
+    }
+
+    /// Whether the engine still serves.
+    fn run_batch(&mut self, jobs: Vec<Job>) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let before = self.counters;
+        let mut draft = Draft::new(&shared.engine, &mut self.heads, &mut self.counters);
+        let mut waiting = Vec::with_capacity(jobs.len());
+        let mut reserve = shared
+            .seq_next
+            .load(Ordering::SeqCst)
+            .saturating_add(SEQ_BLOCK / 2)
+            > self.seq_end;
+        let mut broken = None;
+        for job in jobs {
+            if let Some(e) = &broken {
+                job.refuse(StoreError::clone(e));
+                continue;
+            }
+            let room = match &job {
+                Job::Commit { plan, .. } => shared.engine.admit(plan.bytes),
+                Job::Reserve { .. } | Job::Delete { .. } => shared.engine.ready(),
+            };
+            match (job, room) {
+                (job, Err(e)) => job.refuse(e),
+                (Job::Commit { plan, done }, Ok(())) => match draft.add(*plan) {
+                    Ok(()) => waiting.push(Waiting::Commit(done, Ok(()))),
+                    Err(StepError::Conflict(guard)) => {
+                        waiting.push(Waiting::Commit(done, Err(CommitError::Conflict(guard))));
+                    }
+                    Err(StepError::Engine(e)) => {
+                        resolve(done, Err(e.clone().into()));
+                        broken = Some(e);
+                    }
+                },
+                (Job::Reserve { done }, Ok(())) => {
+                    reserve = true;
+                    waiting.push(Waiting::Other(done));
+                }
+                (Job::Delete { keys, done }, Ok(())) => {
+                    match keys.into_iter().try_for_each(|key| draft.remove(key)) {
+                        Ok(()) => waiting.push(Waiting::Other(done)),
+                        Err(e) => {
+                            tell(&done, Err(e.clone()));
+                            broken = Some(e);
+                        }
+                    }
+                }
+            }
+        }
+        let mut writes = std::mem::take(&mut draft.writes);
+        if let Some(e) = broken {
+            // A damaged row stays damaged; reopening the engine can't help.
+            let serves = matches!(e, StoreError::Corrupt { .. });
+            self.forget(before);
+            answer(waiting, Some(&e));
+            return serves;
+        }
+        if writes.is_empty() && !reserve {
+            answer(waiting, None);
+            return true;
+        }
+        let seq_end = if reserve {
+            let next = shared.seq_next.load(Ordering::SeqCst);
+            let end = next.max(self.seq_end).saturating_add(SEQ_BLOCK);
+            writes.insert(keys::meta(Meta::Seq), Some(end.to_be_bytes().to_vec()));
+            end
+        } else {
+            self.seq_end
+        };
+        self.make_durable(writes, waiting, before, seq_end)
+    }
+
+    fn make_durable(
+        &mut self,
+        mut writes: Writes,
+        waiting: Vec<Waiting>,
+        before: Counters,
+        seq_end: u64,
+    ) -> bool {
+        let engine = &self.shared.engine;
+        self.batch = self.batch.saturating_add(1);
+        writes.insert(
+            keys::meta(Meta::Batch),
+            Some(self.batch.to_be_bytes().to_vec()),
+        );
+        let mut done = engine.apply(&writes).and_then(|()| engine.sync());
+        if let Err(e) = &done {
+            tracing::warn!(error = %e, "a batch failed, the database is opened anew");
+            if self.recovered() {
+                done = Ok(());
+            }
+        }
+        match done {
+            Ok(()) => {
+                self.seq_end = seq_end;
+                let shared = &self.shared;
+                shared.seq_end.store(seq_end, Ordering::SeqCst);
+                shared
+                    .last_event
+                    .store(self.counters.position, Ordering::SeqCst);
+                answer(waiting, None);
+                true
+            }
+            Err(e) => {
+                self.batch = self.batch.saturating_sub(1);
+                self.forget(before);
+                answer(waiting, Some(&e));
+                false
+            }
+        }
+    }
+
+    /// One recovery; whether the batch in hand turns out to be durable.
+    fn recovered(&self) -> bool {
+        let engine = &self.shared.engine;
+        engine.recover().is_ok()
+            && number(engine, Meta::Batch).is_ok_and(|batch| batch == self.batch)
+            && engine.sync().is_ok()
+    }
+
+    /// Throws away what a failed batch changed here. Serials and split ids are not given again.
+    fn forget(&mut self, before: Counters) {
+        self.heads.clear();
+        self.counters.position = before.position;
+        // The reservation that the batch wrote may be lost with it.
+        self.counters.serial_end = before.serial_end;
+        self.counters.serial = self.counters.serial.max(before.serial);
+    }
+
+    /// Tries to recover the engine until it serves, refusing jobs meanwhile. `false`: the store
+    /// was closed.
+    fn wait_for_engine(&mut self) -> bool {
+        let mut pause = PAUSE_MIN;
+        loop {
+            match self.shared.engine.recover().and_then(|()| self.reload()) {
+                Ok(()) => {
+                    tracing::info!("the store serves again");
+                    self.shared.set_trouble(None);
+                    return true;
+                }
+                Err(e) => self.shared.set_trouble(Some(e.to_string())),
+            }
+            match self.jobs.recv_timeout(pause) {
+                Ok(job) => {
+                    let reason = self.shared.trouble();
+                    job.refuse(StoreError::Io(reason));
+                }
+                Err(RecvTimeoutError::Timeout) => pause = pause.saturating_mul(2).min(PAUSE_MAX),
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// Reads the counters again: a batch whose answer was an error may be there all the same.
+    fn reload(&mut self) -> Result<(), StoreError> {
+        let engine = &self.shared.engine;
+        engine.sync()?;
+        let serial = number(engine, Meta::Serial)?.max(self.counters.serial_end);
+        self.counters = Counters {
+            position: last_number(engine, Table::Events)?,
+            serial: serial.max(self.counters.serial),
+            serial_end: serial,
+            split: last_number(engine, Table::Parts)?
+                .max(self.counters.split)
+                .saturating_add(1),
+        };
+        self.batch = number(engine, Meta::Batch)?;
+        self.seq_end = number(engine, Meta::Seq)?.max(self.seq_end);
+        self.heads.clear();
+        let shared = &self.shared;
+        shared
+            .last_event
+            .store(self.counters.position, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// Resolves in the order of the queue.
+fn answer(waiting: Vec<Waiting>, failure: Option<&StoreError>) {
+    for waiting in waiting {
+        match (waiting, failure) {
+            (Waiting::Commit(done, Ok(())), Some(e)) => resolve(done, Err(e.clone().into())),
+            (Waiting::Commit(done, result), _) => resolve(done, result),
+            (Waiting::Other(done), Some(e)) => tell(&done, Err(e.clone())),
+            (Waiting::Other(done), None) => tell(&done, Ok(())),
+        }
+    }
+}
+
+/// The caller waits for exactly one answer, so there is room; one that is gone is fine.
+fn tell(done: &Told, result: Result<(), StoreError>) {
+    drop(done.try_send(result));
+}
+
+fn number<E: Kv>(engine: &E, row: Meta) -> Result<u64, StoreError> {
+    let key = keys::meta(row);
+    let Some(value) = engine.get(&key)? else {
+        return Ok(0);
+    };
+    <[u8; 8]>::try_from(value.as_slice())
+        .map(u64::from_be_bytes)
+        .map_err(|_| corrupt(engine, &key, "it is no number of 8 bytes"))
+}
+
+/// The number behind the prefix of the table's last key, 0 when the table is empty.
+fn last_number<E: Kv>(engine: &E, table: Table) -> Result<u64, StoreError> {
+    let (from, to) = table.span();
+    let rows = Reader::new(engine).rows(&from, &to, Order::Descending, 1)?;
+    let Some((key, _)) = rows.first() else {
+        return Ok(0);
+    };
+    keys::leading_number(key).ok_or_else(|| corrupt(engine, key, "the key has another shape"))
+}

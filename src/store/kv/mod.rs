@@ -1,0 +1,384 @@
+//! The store contract over any ordered key-value engine.
+//!
+//! [`Kv`] is what an engine gives; [`KvStore`] makes a [`Store`] of it:
+//!
+//! ```text
+//! commit() -> encode on the caller's thread (plan.rs) -> bounded queue
+//!   -> committer thread (committer.rs): takes what waits, at most BATCH_MAX commits;
+//!      guards and changes one by one against engine + batch (draft.rs);
+//!      one atomic engine batch; sync; completions
+//! reads    -> straight to the engine (reader.rs)
+//! ```
+//!
+//! The committer is the only writer, so it may remember versions (heads.rs). Reads may see a
+//! commit shortly before it is durable; events are shown only when they are.
+
+mod committer;
+mod draft;
+mod expiry;
+mod heads;
+mod plan;
+mod reader;
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use hashbrown::HashMap;
+
+use super::records::{
+    CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SettingsRecord, StateRecord,
+};
+use super::{
+    Commit, CommitError, Completion, Expiry, Health, HistoryQuery, HistoryRow, Page, Store,
+    StoreError, StoreSettings,
+};
+use crate::base::ids::{DeviceId, NodeId, ProductId};
+use crate::base::time::Clock;
+use committer::{Committer, Job};
+use plan::Plan;
+use reader::Reader;
+pub(super) use reader::{join, show_key};
+
+/// Writes of one batch: `None` removes the key.
+pub type Writes = HashMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// Sees rows in order until it breaks. Must not call the engine again.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
+/// Direction of a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    Ascending,
+    Descending,
+}
+
+/// An ordered key-value engine. Reads come from any thread, writes from one.
+pub trait Kv: Send + Sync + 'static {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Visits the rows from `from` (inclusive) to `to` (exclusive).
+    fn range(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        order: Order,
+        visit: Visit<'_>,
+    ) -> Result<(), StoreError>;
+
+    /// Applies all writes or none.
+    fn apply(&self, writes: &Writes) -> Result<(), StoreError>;
+
+    /// Returns when everything applied survives a power cut.
+    fn sync(&self) -> Result<(), StoreError>;
+
+    /// Whether one more commit of so many bytes can be taken now. Asked once for each commit.
+    fn admit(&self, bytes: u64) -> Result<(), StoreError>;
+
+    /// Whether commits would be taken now. Changes nothing.
+    fn ready(&self) -> Result<(), StoreError>;
+
+    /// One try to serve again after `apply` or `sync` failed: what was synced is there, what was
+    /// not is there as a whole batch or not at all.
+    fn recover(&self) -> Result<(), StoreError>;
+
+    /// Bytes on disk.
+    fn size_bytes(&self) -> Result<u64, StoreError>;
+
+    /// Ends any wait inside `admit`: the store is about to close.
+    fn release(&self) {}
+
+    /// Gives everything back; reads fail from now on. Called after the last batch.
+    fn close(&self);
+
+    /// The place for messages: a directory.
+    fn place(&self) -> String;
+}
+
+/// A store over an engine. Dropping it commits what waits, then closes the engine.
+#[derive(Debug)]
+pub struct KvStore<E: Kv> {
+    shared: Arc<Shared<E>>,
+    queue: RwLock<Option<SyncSender<Job>>>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+    expiry: expiry::Cursor,
+}
+
+/// What the committer and the callers share.
+#[derive(Debug)]
+struct Shared<E> {
+    engine: E,
+    clock: Clock,
+    /// Newest durable event.
+    last_event: AtomicU64,
+    /// The next sequence number to give, and the durable bound it must stay below.
+    seq_next: AtomicU64,
+    seq_end: AtomicU64,
+    /// Why commits can't succeed.
+    trouble: Mutex<Option<String>>,
+    /// When the batch in hand was begun, ms; 0 when there is none.
+    batch_since_ms: AtomicU64,
+}
+
+/// A batch takes milliseconds, on a bad disk a second; then the disk does not answer.
+const BATCH_STUCK_MS: u64 = 10_000;
+
+impl<E> Shared<E> {
+    const fn new(engine: E, clock: Clock) -> Self {
+        Self {
+            engine,
+            clock,
+            last_event: AtomicU64::new(0),
+            seq_next: AtomicU64::new(1),
+            seq_end: AtomicU64::new(1),
+            trouble: Mutex::new(None),
+            batch_since_ms: AtomicU64::new(0),
+        }
+    }
+
+    fn trouble(&self) -> String {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.clone().unwrap_or_default()
+    }
+
+    fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    fn take_seq(&self) -> Option<u64> {
+        let end = self.seq_end.load(Ordering::SeqCst);
+        self.seq_next
+            .try_update(Ordering::SeqCst, Ordering::SeqCst, |next| {
+                (next < end).then(|| next.saturating_add(1))
+            })
+            .ok()
+    }
+}
+
+impl<E: Kv> KvStore<E> {
+    /// Opens the store in an engine: migrates older formats, then starts the committer.
+    pub fn start(engine: E, settings: &StoreSettings, clock: Clock) -> Result<Self, StoreError> {
+        super::migrate::migrate(&engine)?;
+        let shared = Arc::new(Shared::new(engine, clock));
+        let (queue, jobs) = sync_channel(settings.queue_len.max(1));
+        let committer = Committer::load(Arc::clone(&shared), jobs)?;
+        let thread = std::thread::Builder::new()
+            .name("store-committer".to_owned())
+            .spawn(move || committer.run())
+            .map_err(|e| StoreError::Io(format!("can't start the committer thread: {e}")))?;
+        Ok(Self {
+            shared,
+            queue: RwLock::new(Some(queue)),
+            committer: Mutex::new(Some(thread)),
+            expiry: expiry::Cursor::default(),
+        })
+    }
+
+    /// A store that was never opened: everything fails with `Closed`.
+    pub(super) fn closed(engine: E, reason: &StoreError) -> Self {
+        let shared = Shared::new(engine, Clock::System);
+        shared.set_trouble(Some(reason.to_string()));
+        Self {
+            shared: Arc::new(shared),
+            queue: RwLock::new(None),
+            committer: Mutex::new(None),
+            expiry: expiry::Cursor::default(),
+        }
+    }
+
+    /// The engine below, for tests and tools.
+    pub fn engine(&self) -> &E {
+        &self.shared.engine
+    }
+
+    /// Commits what waits, then closes the engine. Later calls fail with `Closed`.
+    pub fn close(&self) {
+        let queue = self
+            .queue
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(queue);
+        self.shared.engine.release();
+        let thread = self
+            .committer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            if thread.join().is_err() {
+                crate::bug!("the committer thread panicked");
+            }
+            self.shared.engine.close();
+        }
+    }
+
+    fn enqueue(&self, job: Job) -> Result<(), StoreError> {
+        let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(queue) = queue.as_ref() else {
+            return Err(StoreError::Closed);
+        };
+        queue.try_send(job).map_err(|e| match e {
+            TrySendError::Full(_) => StoreError::Busy,
+            TrySendError::Disconnected(_) => StoreError::Closed,
+        })
+    }
+
+    fn reader(&self) -> Reader<'_, E> {
+        Reader::new(&self.shared.engine)
+    }
+}
+
+impl<E: Kv> Drop for KvStore<E> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl<E: Kv> Store for KvStore<E> {
+    fn commit(&self, commit: Commit) -> Completion {
+        let (done, completion) = Completion::new();
+        let plan = match Plan::encode(commit) {
+            Ok(plan) => plan,
+            Err(e) => {
+                resolve(done, Err(e.into()));
+                return completion;
+            }
+        };
+        let job = Job::Commit {
+            plan: Box::new(plan),
+            done,
+        };
+        match self.enqueue(job) {
+            Ok(()) => completion,
+            Err(e) => {
+                // A refused job is gone with its sender, so the answer takes a new pair.
+                let (done, completion) = Completion::new();
+                resolve(done, Err(e.into()));
+                completion
+            }
+        }
+    }
+
+    fn allocate_seq(&self) -> Result<u64, StoreError> {
+        loop {
+            if let Some(seq) = self.shared.take_seq() {
+                return Ok(seq);
+            }
+            let (done, reserved) = sync_channel(1);
+            self.enqueue(Job::Reserve { done })?;
+            reserved.recv().map_err(|_| StoreError::Closed)??;
+        }
+    }
+
+    fn device(&self, id: &DeviceId) -> Result<Option<DeviceRecord>, StoreError> {
+        self.reader().device(id)
+    }
+
+    fn device_by_node(&self, node: &NodeId) -> Result<Option<DeviceId>, StoreError> {
+        self.reader().device_by_node(node)
+    }
+
+    fn devices(&self, page: &Page<'_>) -> Result<Vec<DeviceRecord>, StoreError> {
+        self.reader().devices(page)
+    }
+
+    fn state(&self, id: &DeviceId) -> Result<Option<StateRecord>, StoreError> {
+        self.reader().state(id)
+    }
+
+    fn each_device(
+        &self,
+        visit: &mut dyn FnMut(DeviceRecord, Option<StateRecord>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.reader().each_device(visit)
+    }
+
+    fn product(&self, id: &ProductId) -> Result<Option<ProductRecord>, StoreError> {
+        self.reader().product(id)
+    }
+
+    fn products(&self) -> Result<Vec<ProductRecord>, StoreError> {
+        self.reader().products()
+    }
+
+    fn codec(&self, id: &ProductId) -> Result<Option<CodecRecord>, StoreError> {
+        self.reader().codec(id)
+    }
+
+    fn settings(&self, id: &ProductId) -> Result<Option<SettingsRecord>, StoreError> {
+        self.reader().settings(id)
+    }
+
+    fn history(&self, query: &HistoryQuery) -> Result<Vec<HistoryRow>, StoreError> {
+        self.reader().history(query)
+    }
+
+    fn raw_uplinks(&self, device_seq: u64, limit: usize) -> Result<Vec<RawRecord>, StoreError> {
+        self.reader().raw_uplinks(device_seq, limit)
+    }
+
+    fn events(&self, after: u64, limit: usize) -> Result<Vec<(u64, EventRecord)>, StoreError> {
+        self.reader().events(after, self.last_event(), limit)
+    }
+
+    fn last_event(&self) -> u64 {
+        self.shared.last_event.load(Ordering::SeqCst)
+    }
+
+    fn expire(&self, expiry: &Expiry, limit: usize) -> Result<usize, StoreError> {
+        let keys = self
+            .expiry
+            .expired(&self.reader(), expiry, self.last_event(), limit)?;
+        if keys.rows == 0 {
+            return Ok(0);
+        }
+        let rows = keys.rows;
+        let (done, deleted) = sync_channel(1);
+        self.enqueue(Job::Delete {
+            keys: keys.keys,
+            done,
+        })?;
+        deleted.recv().map_err(|_| StoreError::Closed)??;
+        Ok(rows)
+    }
+
+    fn health(&self) -> Health {
+        let trouble = self
+            .shared
+            .trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let closed = self
+            .queue
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_none();
+        if closed {
+            return Health::Unavailable(StoreError::Closed.to_string());
+        }
+        if let Some(reason) = trouble {
+            return Health::Unavailable(reason);
+        }
+        let since_ms = self.shared.batch_since_ms.load(Ordering::SeqCst);
+        let stuck_ms = self.shared.clock.now().as_ms().saturating_sub(since_ms);
+        if since_ms > 0 && stuck_ms > BATCH_STUCK_MS {
+            return Health::Unavailable(format!("the disk has not answered for {stuck_ms} ms"));
+        }
+        match self.shared.engine.ready() {
+            Ok(()) => Health::Ready,
+            Err(e) => Health::Unavailable(e.to_string()),
+        }
+    }
+}
+
+/// Tells the caller how its commit went; a caller that no longer waits is fine.
+fn resolve(
+    done: tokio::sync::oneshot::Sender<Result<(), CommitError>>,
+    result: Result<(), CommitError>,
+) {
+    drop(done.send(result));
+}

@@ -1,0 +1,155 @@
+//! A commit as the committer takes it: records are rows already, encoded on the caller's thread,
+//! with the few fields beside them that the committer needs. Errors: `StoreError::Io` for a value
+//! that can't be written, which names the record.
+
+use crate::base::ids::{DeviceId, NodeId, ProductId};
+use crate::base::time::Timestamp;
+use crate::store::keys::Table;
+use crate::store::rows::{self, RowError};
+use crate::store::{Change, Commit, Guard, StoreError};
+
+/// One commit, encoded.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) guards: Vec<Guard>,
+    pub(super) steps: Vec<Step>,
+    /// Bytes of all rows.
+    pub(super) bytes: u64,
+}
+
+/// One change, encoded.
+#[derive(Debug)]
+pub(super) enum Step {
+    Device {
+        id: DeviceId,
+        seq: u64,
+        version: u64,
+        node: NodeId,
+        product: ProductId,
+        row: Vec<u8>,
+    },
+    DeleteDevice(DeviceId),
+    State {
+        id: DeviceId,
+        version: u64,
+        row: Vec<u8>,
+    },
+    /// A row of products, codecs or settings.
+    Put {
+        key: Vec<u8>,
+        row: Vec<u8>,
+    },
+    /// Removes rows of products, codecs or settings.
+    Remove(Vec<Vec<u8>>),
+    /// A row of history or raw: the committer gives it a serial.
+    Timed {
+        table: Table,
+        device_seq: u64,
+        received_at: Timestamp,
+        row: Vec<u8>,
+    },
+    /// The committer gives it a position.
+    Event {
+        row: Vec<u8>,
+    },
+}
+
+impl Step {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Device { row, .. }
+            | Self::State { row, .. }
+            | Self::Put { row, .. }
+            | Self::Timed { row, .. }
+            | Self::Event { row } => row.len(),
+            Self::DeleteDevice(_) | Self::Remove(_) => 0,
+        }
+    }
+}
+
+impl Plan {
+    pub(super) fn encode(commit: Commit) -> Result<Self, StoreError> {
+        let mut steps = Vec::with_capacity(commit.changes.len());
+        for change in commit.changes {
+            let name = change_name(&change);
+            let step = encode_change(change)
+                .map_err(|e| StoreError::Io(format!("{name} can't be written: {e}")))?;
+            steps.push(step);
+        }
+        let bytes = steps.iter().map(Step::bytes).sum::<usize>();
+        Ok(Self {
+            guards: commit.guards,
+            steps,
+            bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+        })
+    }
+}
+
+fn encode_change(change: Change) -> Result<Step, RowError> {
+    use crate::store::keys;
+    Ok(match change {
+        Change::PutDevice(record) => Step::Device {
+            row: rows::encode(&*record)?,
+            id: record.device_id,
+            seq: record.seq,
+            version: record.version,
+            node: record.node_id,
+            product: record.product_id,
+        },
+        Change::DeleteDevice(id) => Step::DeleteDevice(id),
+        Change::PutState(id, record) => Step::State {
+            row: rows::encode(&*record)?,
+            id,
+            version: record.version,
+        },
+        Change::PutProduct(record) => Step::Put {
+            key: keys::product(&record.product_id),
+            row: rows::encode(&*record)?,
+        },
+        Change::DeleteProduct(id) => Step::Remove(vec![
+            keys::product(&id),
+            keys::codec(&id),
+            keys::settings(&id),
+        ]),
+        Change::PutCodec(id, record) => Step::Put {
+            key: keys::codec(&id),
+            row: rows::encode(&*record)?,
+        },
+        Change::DeleteCodec(id) => Step::Remove(vec![keys::codec(&id)]),
+        Change::PutSettings(id, record) => Step::Put {
+            key: keys::settings(&id),
+            row: rows::encode(&*record)?,
+        },
+        Change::AppendHistory { device_seq, record } => Step::Timed {
+            table: Table::History,
+            device_seq,
+            received_at: record.received_at,
+            row: rows::encode(&*record)?,
+        },
+        Change::KeepRaw { device_seq, record } => Step::Timed {
+            table: Table::Raw,
+            device_seq,
+            received_at: record.received_at,
+            row: rows::encode(&*record)?,
+        },
+        Change::Emit(record) => Step::Event {
+            row: rows::encode(&*record)?,
+        },
+    })
+}
+
+const fn change_name(change: &Change) -> &'static str {
+    match change {
+        Change::PutDevice(_) => "a device record",
+        Change::DeleteDevice(_) => "the deletion of a device",
+        Change::PutState(..) => "a device state",
+        Change::PutProduct(_) => "a product record",
+        Change::DeleteProduct(_) => "the deletion of a product",
+        Change::PutCodec(..) => "a codec record",
+        Change::DeleteCodec(_) => "the deletion of a codec",
+        Change::PutSettings(..) => "a settings record",
+        Change::AppendHistory { .. } => "a history record",
+        Change::KeepRaw { .. } => "a raw uplink",
+        Change::Emit(_) => "an event",
+    }
+}

@@ -1,0 +1,334 @@
+//! Reads, straight from the engine. Two gets may straddle a commit: indexes that point nowhere
+//! any more are skipped, and a split row whose parts were replaced in between is read again.
+//! Errors: `StoreError::Corrupt` names the row.
+
+use std::ops::ControlFlow;
+
+use serde::de::DeserializeOwned;
+
+use super::{Kv, Order};
+use crate::base::ids::{DeviceId, NodeId, ProductId};
+use crate::store::keys::{self, Table};
+use crate::store::records::{
+    CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord,
+    SettingsRecord, StateRecord,
+};
+use crate::store::rows::{self, Split};
+use crate::store::{HistoryKey, HistoryQuery, HistoryRow, Page, StoreError};
+
+/// How often a split row is read again before its parts count as lost. Each new try means that a
+/// commit came in between.
+const TRIES: usize = 8;
+
+/// Devices read in one go by `each_device`.
+const CHUNK: usize = 1024;
+
+/// A key and its row as they lie in the engine.
+pub(super) type RawRow = (Vec<u8>, Vec<u8>);
+
+pub(super) struct Reader<'a, E> {
+    engine: &'a E,
+}
+
+impl<'a, E: Kv> Reader<'a, E> {
+    pub(super) const fn new(engine: &'a E) -> Self {
+        Self { engine }
+    }
+
+    pub(super) fn device(&self, id: &DeviceId) -> Result<Option<DeviceRecord>, StoreError> {
+        self.record(&keys::device(id))
+    }
+
+    pub(super) fn device_by_node(&self, node: &NodeId) -> Result<Option<DeviceId>, StoreError> {
+        let key = keys::node(node);
+        match self.engine.get(&key)? {
+            None => Ok(None),
+            Some(row) => self.device_id(&key, &row).map(Some),
+        }
+    }
+
+    pub(super) fn devices(&self, page: &Page<'_>) -> Result<Vec<DeviceRecord>, StoreError> {
+        let (from, mut to) = match page.product_id {
+            Some(product) => keys::members(product),
+            None => Table::Order.span(),
+        };
+        if let Some(before) = page.before {
+            to = match page.product_id {
+                Some(product) => keys::member(product, before),
+                None => keys::order(before),
+            };
+        }
+        let mut found = Vec::new();
+        // A device deleted meanwhile leaves a gap, which the next rows fill.
+        while found.len() < page.limit {
+            let want = page.limit.saturating_sub(found.len());
+            let rows = self.rows(&from, &to, Order::Descending, want)?;
+            let Some((last, _)) = rows.last() else {
+                break;
+            };
+            to.clone_from(last);
+            for (key, row) in &rows {
+                let id = self.device_id(key, row)?;
+                found.extend(self.device(&id)?);
+            }
+            if rows.len() < want {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn state(&self, id: &DeviceId) -> Result<Option<StateRecord>, StoreError> {
+        self.record(&keys::state(id))
+    }
+
+    /// Reads devices in chunks, each with the states of the same span of ids.
+    pub(super) fn each_device(
+        &self,
+        visit: &mut dyn FnMut(DeviceRecord, Option<StateRecord>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let (mut from, to) = Table::Devices.span();
+        loop {
+            let devices = self.rows(&from, &to, Order::Ascending, CHUNK)?;
+            let (Some((first, _)), Some((last, _))) = (devices.first(), devices.last()) else {
+                return Ok(());
+            };
+            let mut states = self.states_between(first, last)?.into_iter().peekable();
+            from = above(last);
+            let full = devices.len() == CHUNK;
+            for (key, row) in devices {
+                let Some(device) = self.decode::<DeviceRecord>(&key, row)? else {
+                    continue;
+                };
+                while states
+                    .next_if(|(other, _)| other.get(1..) < key.get(1..))
+                    .is_some()
+                {}
+                let state = match states.next_if(|(other, _)| other.get(1..) == key.get(1..)) {
+                    Some((key, row)) => self.decode::<StateRecord>(&key, row)?,
+                    None => None,
+                };
+                if visit(device, state).is_break() {
+                    return Ok(());
+                }
+            }
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The state rows of devices from the row `first` to the row `last`.
+    fn states_between(&self, first: &[u8], last: &[u8]) -> Result<Vec<RawRow>, StoreError> {
+        let state_key = |device: &[u8]| {
+            let mut key = vec![Table::States.prefix()];
+            key.extend_from_slice(device.get(1..).unwrap_or_default());
+            key
+        };
+        let to = above(&state_key(last));
+        self.rows(&state_key(first), &to, Order::Ascending, usize::MAX)
+    }
+
+    pub(super) fn product(&self, id: &ProductId) -> Result<Option<ProductRecord>, StoreError> {
+        self.record(&keys::product(id))
+    }
+
+    pub(super) fn products(&self) -> Result<Vec<ProductRecord>, StoreError> {
+        let (from, to) = Table::Products.span();
+        let mut found = Vec::new();
+        for (key, row) in self.rows(&from, &to, Order::Ascending, usize::MAX)? {
+            found.extend(self.decode::<ProductRecord>(&key, row)?);
+        }
+        found.sort_by_key(|product| std::cmp::Reverse(product.seq));
+        Ok(found)
+    }
+
+    pub(super) fn codec(&self, id: &ProductId) -> Result<Option<CodecRecord>, StoreError> {
+        self.record(&keys::codec(id))
+    }
+
+    pub(super) fn settings(&self, id: &ProductId) -> Result<Option<SettingsRecord>, StoreError> {
+        self.record(&keys::settings(id))
+    }
+
+    pub(super) fn history(&self, query: &HistoryQuery) -> Result<Vec<HistoryRow>, StoreError> {
+        let at = |received_at| HistoryKey {
+            received_at,
+            serial: 0,
+        };
+        let seq = query.device_seq;
+        let from = match query.from {
+            Some(from) => keys::history(seq, at(from)),
+            None => keys::timed_start(Table::History, seq),
+        };
+        let ends = [query.to.map(at), query.before];
+        let to = match ends.into_iter().flatten().min() {
+            Some(end) => keys::history(seq, end),
+            None => after_device(Table::History, seq),
+        };
+        let mut found = Vec::new();
+        for (key, row) in self.rows(&from, &to, Order::Descending, query.limit)? {
+            let Some((_, at)) = keys::split_timed(&key) else {
+                return Err(corrupt(self.engine, &key, "the key has another shape"));
+            };
+            let record = self.decode::<HistoryRecord>(&key, row)?;
+            found.extend(record.map(|record| HistoryRow { key: at, record }));
+        }
+        Ok(found)
+    }
+
+    pub(super) fn raw_uplinks(
+        &self,
+        device_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<RawRecord>, StoreError> {
+        let from = keys::timed_start(Table::Raw, device_seq);
+        let to = after_device(Table::Raw, device_seq);
+        let mut found = Vec::new();
+        for (key, row) in self.rows(&from, &to, Order::Descending, limit)? {
+            found.extend(self.decode::<RawRecord>(&key, row)?);
+        }
+        Ok(found)
+    }
+
+    /// Events above `after`, up to `newest`.
+    pub(super) fn events(
+        &self,
+        after: u64,
+        newest: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, EventRecord)>, StoreError> {
+        if after >= newest {
+            return Ok(Vec::new());
+        }
+        let from = keys::event(after.saturating_add(1));
+        let to = above(&keys::event(newest));
+        let mut found = Vec::new();
+        for (key, row) in self.rows(&from, &to, Order::Ascending, limit)? {
+            let Some(position) = keys::leading_number(&key) else {
+                return Err(corrupt(self.engine, &key, "the key has another shape"));
+            };
+            let record = self.decode::<EventRecord>(&key, row)?;
+            found.extend(record.map(|record| (position, record)));
+        }
+        Ok(found)
+    }
+
+    /// At most `limit` rows as they lie in the engine.
+    pub(super) fn rows(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<RawRow>, StoreError> {
+        let mut rows = Vec::new();
+        if limit == 0 || from >= to {
+            return Ok(rows);
+        }
+        self.engine.range(from, to, order, &mut |key, row| {
+            rows.push((key.to_vec(), row.to_vec()));
+            if rows.len() < limit {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        })?;
+        Ok(rows)
+    }
+
+    fn record<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
+        match self.engine.get(key)? {
+            None => Ok(None),
+            Some(row) => self.decode(key, row),
+        }
+    }
+
+    /// The record of a row that was just read; `None` when it was removed meanwhile.
+    pub(super) fn decode<T: DeserializeOwned>(
+        &self,
+        key: &[u8],
+        row: Vec<u8>,
+    ) -> Result<Option<T>, StoreError> {
+        let mut row = row;
+        for _ in 0..TRIES {
+            let before =
+                Split::decode(&row).map_err(|e| corrupt(self.engine, key, &e.to_string()))?;
+            if let Some(whole) = join(row, |part| self.engine.get(part))? {
+                return rows::decode(&whole)
+                    .map(Some)
+                    .map_err(|e| corrupt(self.engine, key, &e.to_string()));
+            }
+            row = match self.engine.get(key)? {
+                None => return Ok(None),
+                Some(row) => row,
+            };
+            if Split::decode(&row).ok() == Some(before) {
+                break; // nobody replaced it: the part is lost
+            }
+        }
+        Err(corrupt(self.engine, key, "a part of it is missing"))
+    }
+
+    fn device_id(&self, key: &[u8], row: &[u8]) -> Result<DeviceId, StoreError> {
+        std::str::from_utf8(row)
+            .ok()
+            .and_then(|text| DeviceId::parse(text).ok())
+            .ok_or_else(|| corrupt(self.engine, key, "the index holds no device id"))
+    }
+}
+
+/// The smallest key above this one.
+pub(super) fn above(key: &[u8]) -> Vec<u8> {
+    let mut above = Vec::with_capacity(key.len().saturating_add(1));
+    above.extend_from_slice(key);
+    above.push(0);
+    above
+}
+
+/// The smallest key above all of this device in `history` or `raw`.
+pub(super) fn after_device(table: Table, device_seq: u64) -> Vec<u8> {
+    match device_seq.checked_add(1) {
+        Some(next) => keys::timed_start(table, next),
+        None => table.span().1,
+    }
+}
+
+/// The whole row: itself, or its parts joined. `None` when a part is not there.
+pub(in crate::store) fn join(
+    row: Vec<u8>,
+    read: impl Fn(&[u8]) -> Result<Option<Vec<u8>>, StoreError>,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let Ok(Some(split)) = Split::decode(&row) else {
+        return Ok(Some(row));
+    };
+    let mut whole = Vec::new();
+    for index in 0..split.parts {
+        match read(&keys::part(split.id, index))? {
+            Some(part) => whole.extend_from_slice(&part),
+            None => return Ok(None),
+        }
+    }
+    let complete = usize::try_from(split.len) == Ok(whole.len());
+    Ok(complete.then_some(whole))
+}
+
+/// A damaged row, by table and key.
+pub(super) fn corrupt<E: Kv>(engine: &E, key: &[u8], reason: &str) -> StoreError {
+    StoreError::Corrupt {
+        path: engine.place(),
+        reason: format!("{}: {reason}", show_key(key)),
+    }
+}
+
+/// A key for messages: table, then text or hex.
+pub(in crate::store) fn show_key(key: &[u8]) -> String {
+    let table = Table::of(key).map_or("unknown", Table::name);
+    match keys::text(key) {
+        Some(text) if text.chars().all(|c| c.is_ascii_graphic()) => format!("{table} {text}"),
+        _ => {
+            let hex = key.iter().skip(1).map(|byte| format!("{byte:02x}"));
+            format!("{table} {}", hex.collect::<String>())
+        }
+    }
+}

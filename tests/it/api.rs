@@ -1,0 +1,255 @@
+//! The HTTP face through its router, on the memory store with a clock that stands still.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use serde_json::{Value, json};
+use strait::api;
+use strait::app::App;
+use strait::app::device::DeviceChange;
+use strait::base::ids::DeviceId;
+use strait::base::time::{Clock, Timestamp};
+use strait::store::memory::MemoryStore;
+use strait::store::records::StateRecord;
+use strait::store::{Change, Commit, Store};
+use strait::telemetry;
+use tokio::sync::mpsc;
+use tower::ServiceExt;
+
+/// 2026-03-01T12:00:00Z
+pub(crate) const NOW: &str = "20260301T120000Z";
+
+pub(crate) struct Server {
+    pub(crate) app: App,
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) clock: Clock,
+    pub(crate) router: Router,
+    pub(crate) changes: mpsc::Receiver<DeviceChange>,
+}
+
+/// An answer, with its body as JSON (null when empty, text when it is no JSON).
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn error(&self) -> (u16, &str, &str) {
+        let text = |name: &str| self.body[name].as_str().unwrap_or("");
+        (self.status.as_u16(), text("error_code"), text("error_msg"))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |v| v.to_str().unwrap())
+    }
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        Self::over(Arc::new(MemoryStore::new()))
+    }
+
+    pub(crate) fn over(store: Arc<MemoryStore>) -> Self {
+        let clock = Clock::manual(Timestamp::parse(NOW).unwrap());
+        let (sender, changes) = mpsc::channel(64);
+        let shared: Arc<dyn Store> = Arc::clone(&store) as _;
+        let metrics = telemetry::detached_metrics();
+        let app = App::start(shared, clock.clone(), metrics, sender).unwrap();
+        Self {
+            router: api::router(app.clone()),
+            app,
+            store,
+            clock,
+            changes,
+        }
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let body = match text.is_empty() {
+            true => Value::Null,
+            false => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        };
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json");
+        let body = body.map_or_else(Body::empty, |b| Body::from(b.to_string()));
+        self.send(request.body(body).unwrap()).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.call(Method::PUT, path, Some(body)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.call(Method::DELETE, path, None).await
+    }
+
+    /// The meter product `p1`.
+    pub(crate) async fn with_product(self) -> Self {
+        let made = self.post("/v5/iot/x/products", &meter_product()).await;
+        assert_eq!(made.status, 201, "{:?}", made.body);
+        self
+    }
+
+    /// A device of `p1`; its id.
+    pub(crate) async fn device(&self, node_id: &str) -> String {
+        let body = json!({"node_id": node_id, "product_id": "p1"});
+        let made = self.post("/v5/iot/x/devices", &body).await;
+        assert_eq!(made.status, 201, "{:?}", made.body);
+        made.body["device_id"].as_str().unwrap().to_owned()
+    }
+
+    /// What the device's shard would write.
+    pub(crate) async fn write(&self, changes: Vec<Change>) {
+        let guards = Vec::new();
+        self.store.commit(Commit { guards, changes }).await.unwrap();
+        self.app.outbox.notify();
+    }
+
+    pub(crate) async fn write_state(&self, device_id: &str, state: StateRecord) {
+        let id = DeviceId::parse(device_id).unwrap();
+        self.write(vec![Change::PutState(id, Box::new(state))])
+            .await;
+    }
+
+    /// `resource.event` of everything emitted so far, with its envelope.
+    pub(crate) fn events(&self) -> Vec<(String, Value)> {
+        let events = self.store.events(0, usize::MAX).unwrap();
+        let envelopes = events.into_iter().flat_map(|(_, e)| e.envelopes);
+        envelopes
+            .map(|e| {
+                let name = format!("{}.{}", e.resource, e.event);
+                (name, serde_json::from_str(&e.json).unwrap())
+            })
+            .collect()
+    }
+}
+
+pub(crate) fn meter_product() -> Value {
+    json!({
+        "product_id": "p1",
+        "name": "Meter",
+        "device_type": "WaterMeter",
+        "protocol_type": "CoAP",
+        "data_format": "binary",
+        "manufacturer_name": "Acme",
+        "industry": "water",
+        "description": "cold water",
+        "service_capabilities": [{
+            "service_id": "Flow",
+            "service_type": "Flow",
+            "properties": [
+                {"property_name": "volume", "data_type": "int", "method": "R",
+                 "min": "0", "max": "65535", "unit": "l"},
+                {"property_name": "interval", "data_type": "int", "method": "RW",
+                 "min": "1", "max": "86400", "default_value": 3600}
+            ],
+            "commands": [{
+                "command_name": "SET_VALVE",
+                "paras": [{"para_name": "open", "data_type": "int", "required": true,
+                           "min": "0", "max": "1"}],
+                "responses": []
+            }]
+        }]
+    })
+}
+
+/// `base` with the value at a JSON pointer replaced; `None` takes it away.
+pub(crate) fn with(base: &Value, pointer: &str, value: Option<Value>) -> Value {
+    let mut changed = base.clone();
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    let parent = changed.pointer_mut(parent).unwrap();
+    match (parent, value) {
+        (Value::Object(map), Some(value)) => drop(map.insert(name.to_owned(), value)),
+        (Value::Object(map), None) => drop(map.shift_remove(name)),
+        (Value::Array(list), Some(value)) => list[name.parse::<usize>().unwrap()] = value,
+        (other, _) => panic!("{pointer}: nothing to change in {other}"),
+    }
+    changed
+}
+
+/// One row of a table of bodies: what is changed, and what the answer must say.
+pub(crate) struct Row {
+    pub(crate) pointer: &'static str,
+    pub(crate) value: Option<Value>,
+    /// `None`: accepted. Else what the message must hold.
+    pub(crate) refused: Option<&'static str>,
+}
+
+pub(crate) fn bad(pointer: &'static str, value: Value, message: &'static str) -> Row {
+    Row {
+        pointer,
+        value: Some(value),
+        refused: Some(message),
+    }
+}
+
+pub(crate) fn missing(pointer: &'static str, message: &'static str) -> Row {
+    Row {
+        pointer,
+        value: None,
+        refused: Some(message),
+    }
+}
+
+pub(crate) fn good(pointer: &'static str, value: Value) -> Row {
+    Row {
+        pointer,
+        value: Some(value),
+        refused: None,
+    }
+}
+
+/// Sends each changed body to a fresh server and compares what comes back.
+pub(crate) async fn check_bodies(path: &str, base: &Value, has_product: bool, rows: &[Row]) {
+    let mut failures = Vec::new();
+    for row in rows {
+        let server = Server::start();
+        let server = match has_product {
+            true => server.with_product().await,
+            false => server,
+        };
+        let answer = server
+            .post(path, &with(base, row.pointer, row.value.clone()))
+            .await;
+        let (status, code, message) = answer.error();
+        let fits = match row.refused {
+            None => status == 201,
+            Some(want) => status == 400 && code == "IOTDA.000006" && message.contains(want),
+        };
+        if !fits {
+            let value = row.value.as_ref().map(ToString::to_string);
+            let shown: String = value.unwrap_or_default().chars().take(60).collect();
+            failures.push(format!(
+                "{} = {shown}: {status} {code} {message}\n  want {:?}",
+                row.pointer, row.refused
+            ));
+        }
+    }
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}

@@ -1,0 +1,21 @@
+//! Integration tests, one binary: fixture tables, contracts, and whole parts against each other.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on has failed"
+)]
+
+mod api;
+mod api_codec;
+mod api_device_lists;
+mod api_device_states;
+mod api_devices;
+mod api_docs;
+mod api_events;
+mod api_history;
+mod api_http;
+mod api_products;
+mod store;
+mod wire;

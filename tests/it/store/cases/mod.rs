@@ -1,0 +1,22 @@
+//! The cases of the contract. Each gets an engine and opens stores on it.
+
+mod devices;
+mod guards;
+mod life;
+mod rows;
+
+pub(crate) use devices::{
+    deleted_device_is_gone, devices_and_their_indexes, each_device_comes_once_with_its_state,
+    moved_device_leaves_no_index_behind, pages_of_devices, products_codecs_settings,
+};
+pub(crate) use guards::{
+    commits_of_one_batch_see_each_other, conflict_changes_nothing, guards_hold_or_conflict,
+};
+pub(crate) use life::{
+    closed_store_refuses, everything_survives_reopening, expiry_takes_the_old_and_nothing_else,
+    sequence_numbers_never_repeat,
+};
+pub(crate) use rows::{
+    events_in_order_without_gaps, history_ranges_and_markers, long_values_are_split_and_cleaned_up,
+    many_rows_of_the_largest_size, raw_uplinks_newest_first, replaced_values_are_never_read_torn,
+};

@@ -1,0 +1,230 @@
+//! What callers see when the disk fails: on the memory engine by command, on sled by damage.
+
+use std::fs;
+
+use strait::base::time::Clock;
+use strait::store::kv::{Kv, KvStore, Writes};
+use strait::store::memory::{Memory, MemoryStore};
+use strait::store::sled::SledStore;
+use strait::store::{
+    Commit, CommitError, Completion, Guard, Health, Store, StoreError, StoreSettings, keys,
+};
+
+use super::records::*;
+
+fn one_event(store: &impl Store) -> Completion {
+    store.commit(Commit {
+        guards: Vec::new(),
+        changes: vec![emit(1, "{}")],
+    })
+}
+
+fn kind(result: Result<(), CommitError>) -> &'static str {
+    match result {
+        Ok(()) => "fine",
+        Err(e) => e.kind(),
+    }
+}
+
+#[test]
+fn refused_commit_changes_nothing_and_the_next_one_goes_through() {
+    let store = MemoryStore::new();
+    let full = StoreError::Full { free: 1, need: 2 };
+    store.faults().fail_next(2, &full);
+    let kinds: Vec<&str> = (0..3).map(|_| kind(one_event(&store).wait())).collect();
+    assert_eq!(kinds, ["full", "full", "fine"]);
+    assert_eq!(store.events(0, 10).unwrap().len(), 1);
+    assert_eq!(store.last_event(), 1);
+}
+
+#[test]
+fn full_queue_refuses_at_once_and_loses_nothing() {
+    let settings = StoreSettings {
+        queue_len: 3,
+        ..StoreSettings::default()
+    };
+    let store = KvStore::start(Memory::default(), &settings, Clock::System).unwrap();
+    write(&store, vec![emit(1, "{}")]);
+    store.faults().hold();
+    // The committer holds what it took, the queue three more, whichever they are; the rest is
+    // refused.
+    let waiting: Vec<Completion> = (0..400).map(|_| one_event(&store)).collect();
+    assert_eq!(store.last_event(), 1, "held commits are not durable");
+    store.faults().release();
+    let kinds: Vec<&str> = waiting.into_iter().map(|done| kind(done.wait())).collect();
+    let fine = kinds.iter().filter(|kind| **kind == "fine").count();
+    assert!((3..=259).contains(&fine), "{fine} were taken");
+    let busy = kinds.iter().filter(|kind| **kind == "busy").count();
+    assert_eq!(fine + busy, 400);
+    assert_eq!(store.last_event(), u64::try_from(fine).unwrap() + 1);
+}
+
+#[test]
+fn dropped_store_commits_what_was_held() {
+    let engine = Memory::default();
+    let store = MemoryStore::over(engine.clone());
+    store.faults().hold();
+    let waiting: Vec<Completion> = (0..5).map(|_| one_event(&store)).collect();
+    drop(store);
+    assert!(waiting.into_iter().all(|done| done.wait().is_ok()));
+    assert_eq!(MemoryStore::over(engine).last_event(), 5);
+}
+
+#[test]
+fn batch_that_was_not_written_fails_and_its_numbers_are_given_again() {
+    let store = MemoryStore::new();
+    write(&store, vec![put_state("d", state(1)), emit(1, "a")]);
+    store.faults().fail_applies(1);
+    let lost = commit(
+        &store,
+        vec![],
+        vec![put_state("d", state(2)), emit(2, "lost")],
+    );
+    assert_eq!(kind(lost), "io");
+    let guard = Guard::StateVersion(device_id("d"), 1);
+    commit(&store, vec![guard], vec![emit(3, "b")]).unwrap();
+    let events = store.events(0, 10).unwrap();
+    assert_eq!(events, [(1, event(1, "a")), (2, event(3, "b"))]);
+    assert_eq!(store.health(), Health::Ready);
+}
+
+/// The write reached the disk, the sync failed, the database was opened again: the batch is
+/// there, so its commits must not be reported as failed.
+#[test]
+fn batch_found_after_recovery_counts_as_committed() {
+    let store = MemoryStore::new();
+    store.faults().fail_syncs(1);
+    one_event(&store).wait().unwrap();
+    assert_eq!(store.last_event(), 1);
+    one_event(&store).wait().unwrap();
+    assert_eq!(store.events(0, 10).unwrap().len(), 2);
+}
+
+#[test]
+fn engine_that_stays_broken_makes_the_store_unavailable_until_it_serves() {
+    let store = MemoryStore::new();
+    store.faults().fail_applies(1);
+    store.faults().fail_recoveries(4);
+    assert_eq!(kind(one_event(&store).wait()), "io");
+    // Commits are refused, not delayed, until a recovery works.
+    let mut refused = 0;
+    while kind(one_event(&store).wait()) != "fine" {
+        refused += 1;
+        assert!(refused < 100_000, "never came back");
+    }
+    assert!(refused > 0);
+    assert_eq!(store.health(), Health::Ready);
+    assert_eq!(store.last_event(), 1);
+}
+
+fn small() -> StoreSettings {
+    StoreSettings {
+        cache_mb: 4,
+        reserve_mb: 1,
+        ..StoreSettings::default()
+    }
+}
+
+fn filled(dir: &std::path::Path) {
+    let store = SledStore::open(dir, &small(), Clock::System).unwrap();
+    for n in 0..2000 {
+        let id = format!("d{n}");
+        write(&store, vec![put_state(&id, state(n)), emit(n, "{}")]);
+    }
+}
+
+#[test]
+fn second_process_is_told_who_has_the_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = SledStore::open(dir.path(), &small(), Clock::System).unwrap();
+    let second = SledStore::open(dir.path(), &small(), Clock::System);
+    assert!(
+        matches!(second, Err(StoreError::InUse { .. })),
+        "{second:?}"
+    );
+    drop(first);
+    SledStore::open(dir.path(), &small(), Clock::System).unwrap();
+}
+
+#[test]
+fn unfinished_snapshot_of_a_crash_does_not_block() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path());
+    fs::write(dir.path().join("snap.00000000000FFFFF.generating"), b"half").unwrap();
+    let store = SledStore::open(dir.path(), &small(), Clock::System).unwrap();
+    assert_eq!(store.last_event(), 2000);
+}
+
+/// Damage of every file: refused with the place and the command that helps, or nothing is lost.
+#[test]
+fn damaged_files_are_refused_with_advice() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path());
+    drop(SledStore::open(dir.path(), &small(), Clock::System).unwrap());
+    let mut refused = 0;
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.is_file() {
+            continue;
+        }
+        let sound = fs::read(&path).unwrap();
+        let zeroed = vec![0; sound.len()];
+        let mut flipped = sound.clone();
+        for byte in flipped.iter_mut().step_by(97) {
+            *byte ^= 0x5a;
+        }
+        let cut = sound[..sound.len() / 2].to_vec();
+        for (how, damaged) in [("zeroed", zeroed), ("flipped", flipped), ("cut", cut)] {
+            let copy = tempfile::tempdir().unwrap();
+            copy_files(dir.path(), copy.path());
+            fs::write(copy.path().join(path.file_name().unwrap()), damaged).unwrap();
+            match SledStore::open(copy.path(), &small(), Clock::System) {
+                Ok(store) => assert_eq!(store.last_event(), 2000, "{path:?} {how}: lost data"),
+                Err(e) => {
+                    refused += 1;
+                    let text = e.to_string();
+                    assert_eq!(e.kind(), "corrupt", "{path:?} {how}: {text}");
+                    assert!(text.contains(copy.path().to_str().unwrap()), "{text}");
+                    assert!(text.contains("strait store import"), "{text}");
+                }
+            }
+        }
+    }
+    assert!(refused > 3, "only {refused} damages were found");
+}
+
+fn copy_files(from: &std::path::Path, to: &std::path::Path) {
+    fs::create_dir(to.join("blobs")).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+}
+
+#[test]
+fn newer_format_is_refused() {
+    let engine = Memory::default();
+    drop(MemoryStore::over(engine.clone()));
+    let mut writes = Writes::new();
+    let newer = 99_u32.to_be_bytes().to_vec();
+    writes.insert(keys::meta(keys::Meta::Format), Some(newer));
+    engine.apply(&writes).unwrap();
+    let opened = KvStore::start(engine, &StoreSettings::default(), Clock::System);
+    let Err(StoreError::Format { found, newest, .. }) = opened else {
+        panic!("opened a newer format");
+    };
+    assert_eq!((found, newest), (99, 1));
+}
+
+/// Rows without a format number are an import that never finished.
+#[test]
+fn unfinished_import_is_refused() {
+    let engine = Memory::default();
+    let mut writes = Writes::new();
+    writes.insert(keys::event(1), Some(vec![1]));
+    engine.apply(&writes).unwrap();
+    let opened = KvStore::start(engine, &StoreSettings::default(), Clock::System);
+    assert!(matches!(opened, Err(StoreError::Corrupt { .. })));
+}

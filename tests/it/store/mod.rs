@@ -1,0 +1,136 @@
+//! The store contract, run on every engine: `contract!` makes one test per case and engine.
+
+mod cases;
+mod cli;
+mod faults;
+mod records;
+mod tools;
+
+use std::ops::ControlFlow;
+
+use strait::base::time::Clock;
+use strait::store::keys::Table;
+use strait::store::kv::{Kv, Order};
+use strait::store::memory::{Memory, MemoryStore};
+use strait::store::sled::SledStore;
+use strait::store::{Store, StoreSettings};
+
+/// An engine as the cases see it: opened again and again on the same data.
+trait Engine: Default {
+    type Store: Store;
+
+    fn open(&self) -> Self::Store;
+
+    fn close(&self, store: &Self::Store);
+
+    /// Part rows of split values.
+    fn parts(&self, store: &Self::Store) -> usize;
+
+    /// After the store was dropped: what must hold on disk.
+    fn inspect(&self) {}
+}
+
+#[derive(Default)]
+struct InMemory(Memory);
+
+impl Engine for InMemory {
+    type Store = MemoryStore;
+
+    fn open(&self) -> MemoryStore {
+        MemoryStore::over(self.0.clone())
+    }
+
+    fn close(&self, store: &MemoryStore) {
+        store.close();
+    }
+
+    fn parts(&self, store: &MemoryStore) -> usize {
+        count_parts(store.engine())
+    }
+}
+
+struct OnSled(tempfile::TempDir);
+
+impl Default for OnSled {
+    fn default() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+}
+
+impl Engine for OnSled {
+    type Store = SledStore;
+
+    fn open(&self) -> SledStore {
+        let settings = StoreSettings {
+            cache_mb: 4,
+            reserve_mb: 1,
+            ..StoreSettings::default()
+        };
+        SledStore::open(self.0.path(), &settings, Clock::System).unwrap()
+    }
+
+    fn close(&self, store: &SledStore) {
+        store.close();
+    }
+
+    fn parts(&self, store: &SledStore) -> usize {
+        count_parts(store.engine())
+    }
+
+    /// sled never syncs what it puts into `blobs/`.
+    fn inspect(&self) {
+        let blobs = std::fs::read_dir(self.0.path().join("blobs")).unwrap();
+        assert_eq!(blobs.count(), 0, "the engine wrote blobs");
+    }
+}
+
+fn count_parts(engine: &impl Kv) -> usize {
+    let (from, to) = Table::Parts.span();
+    let mut count = 0;
+    engine
+        .range(&from, &to, Order::Ascending, &mut |_, _| {
+            count += 1;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    count
+}
+
+macro_rules! contract {
+    ($($case:ident),+ $(,)?) => {
+        mod memory {
+            $(#[test] fn $case() { super::run::<super::InMemory>(super::cases::$case); })+
+        }
+        mod sled {
+            $(#[test] fn $case() { super::run::<super::OnSled>(super::cases::$case); })+
+        }
+    };
+}
+
+fn run<E: Engine>(case: fn(&E)) {
+    let engine = E::default();
+    case(&engine);
+    engine.inspect();
+}
+
+contract!(
+    guards_hold_or_conflict,
+    conflict_changes_nothing,
+    commits_of_one_batch_see_each_other,
+    devices_and_their_indexes,
+    moved_device_leaves_no_index_behind,
+    deleted_device_is_gone,
+    pages_of_devices,
+    each_device_comes_once_with_its_state,
+    products_codecs_settings,
+    history_ranges_and_markers,
+    raw_uplinks_newest_first,
+    events_in_order_without_gaps,
+    long_values_are_split_and_cleaned_up,
+    many_rows_of_the_largest_size,
+    replaced_values_are_never_read_torn,
+    expiry_takes_the_old_and_nothing_else,
+    sequence_numbers_never_repeat,
+    everything_survives_reopening,
+    closed_store_refuses,
+);

@@ -1,0 +1,281 @@
+//! Check, archives and old formats.
+
+use std::io::Cursor;
+
+use proptest::prelude::*;
+use strait::store::archive::{self, ArchiveError};
+use strait::store::check::{Mistake, Totals, check};
+use strait::store::kv::{Kv, Writes};
+use strait::store::memory::{Memory, MemoryStore};
+use strait::store::{Change, Store, keys};
+
+use super::records::*;
+
+/// A small database with a row in every table.
+fn filled() -> Memory {
+    let engine = Memory::default();
+    let store = MemoryStore::over(engine.clone());
+    let first = store.allocate_seq().unwrap();
+    assert_eq!(first, 1);
+    let changes = vec![
+        put_product(product("meter", 1)),
+        Change::PutCodec(product_id("meter"), Box::new(codec("tag", 10_000))),
+        Change::PutSettings(product_id("meter"), Box::new(settings())),
+        put_device(device("one", 2, "meter")),
+        put_device(device("two", 3, "meter")),
+        put_state("one", long_state(1, 9000, 'a')),
+        put_state("two", state(7)),
+        append(
+            2,
+            1000,
+            r#"[{"service_id":"Meter","properties":{"level":1}}]"#,
+        ),
+        append(2, 1000, "[]"),
+        keep_raw(3, 2000, &[0xff, 0x00]),
+        emit(1000, r#"{"resource":"device.property"}"#),
+        emit(2000, "{}"),
+    ];
+    write(&store, changes);
+    engine
+}
+
+fn checked(engine: &Memory) -> (Totals, Vec<Mistake>) {
+    let mut mistakes = Vec::new();
+    let totals = check(engine, &mut |_| (), &mut |mistake| mistakes.push(mistake)).unwrap();
+    assert_eq!(totals.mistakes, u64::try_from(mistakes.len()).unwrap());
+    (totals, mistakes)
+}
+
+fn exported(engine: &Memory) -> Vec<u8> {
+    let mut file = Vec::new();
+    archive::export(engine, &mut file, &mut |_| ()).unwrap();
+    file
+}
+
+fn import(file: &[u8]) -> Result<Memory, ArchiveError> {
+    let engine = Memory::default();
+    archive::verify(&mut Cursor::new(file), &mut |_| ())?;
+    archive::import(&engine, &mut Cursor::new(file), &mut |_| ())?;
+    Ok(engine)
+}
+
+#[test]
+fn check_finds_nothing_wrong_in_a_sound_database() {
+    let (totals, mistakes) = checked(&filled());
+    assert_eq!(mistakes, []);
+    assert_eq!(totals.rows, 28);
+}
+
+/// A row that is put or removed behind the store's back.
+type Damage = (Vec<u8>, Option<Vec<u8>>);
+
+/// One damage each: what `check` says of it.
+#[test]
+fn check_names_every_damage() {
+    let (one, two) = (device_id("one"), device_id("two"));
+    let node = keys::node(&node_id("node-one"));
+    let member = keys::member(&product_id("meter"), 2);
+    let gone = |key: Vec<u8>| (key, None);
+    let put = |key: Vec<u8>, row: &[u8]| (key, Some(row.to_vec()));
+    let no_index = |what: &str| format!("devices one: no index row {what} points here");
+    let table: Vec<(Damage, Vec<String>)> = vec![
+        (gone(node.clone()), vec![no_index("nodes node-one")]),
+        (
+            gone(keys::order(2)),
+            vec![no_index("order 0000000000000002")],
+        ),
+        (
+            gone(member),
+            vec![no_index("members 6d65746572000000000000000002")],
+        ),
+        (
+            put(node, b"two"),
+            vec![
+                no_index("nodes node-one"),
+                "nodes node-one: points to devices two, which differs".to_owned(),
+            ],
+        ),
+        (
+            gone(keys::device(&two)),
+            vec![
+                "states two: there is no row devices two".to_owned(),
+                "nodes node-two: points to devices two, which is missing".to_owned(),
+                "order 0000000000000003: points to devices two, which is missing".to_owned(),
+                "members 6d65746572000000000000000003: points to devices two, which is missing"
+                    .to_owned(),
+            ],
+        ),
+        (
+            gone(keys::product(&product_id("meter"))),
+            vec![
+                "devices one: there is no product meter".to_owned(),
+                "devices two: there is no product meter".to_owned(),
+                "codecs meter: there is no row products meter".to_owned(),
+                "settings meter: there is no row products meter".to_owned(),
+            ],
+        ),
+        (
+            put(keys::state(&two), &[1, 0xff]),
+            vec!["states two: CBOR: unexpected code at offset 1".to_owned()],
+        ),
+        (
+            put(keys::event(1), &[9]),
+            vec!["events 0000000000000001: row format is 9, this version reads 1".to_owned()],
+        ),
+        (
+            put(keys::part(99, 0), b"left over"),
+            vec!["parts 00000000000000630000: 9 bytes that no row needs".to_owned()],
+        ),
+        (
+            put(vec![0x7f, 1], b"?"),
+            vec!["unknown 01: no table has this prefix".to_owned()],
+        ),
+        (
+            gone(keys::meta(keys::Meta::Format)),
+            vec!["meta format: is missing".to_owned()],
+        ),
+        (
+            put(keys::meta(keys::Meta::Seq), &[0; 8]),
+            vec![
+                "devices one: seq 2 was never reserved".to_owned(),
+                "devices two: seq 3 was never reserved".to_owned(),
+            ],
+        ),
+        (
+            gone(keys::part(2, 1)),
+            vec!["states one: a part of it is missing".to_owned()],
+        ),
+        (
+            gone(keys::state(&one)),
+            vec![
+                "parts 00000000000000020000: 4096 bytes that no row needs".to_owned(),
+                "parts 00000000000000020001: 4096 bytes that no row needs".to_owned(),
+                "parts 00000000000000020002: 869 bytes that no row needs".to_owned(),
+            ],
+        ),
+    ];
+    for ((key, value), want) in table {
+        let engine = filled();
+        let mut writes = Writes::new();
+        writes.insert(key, value);
+        engine.apply(&writes).unwrap();
+        let (_, mistakes) = checked(&engine);
+        let got: Vec<String> = mistakes
+            .iter()
+            .map(|mistake| format!("{}: {}", mistake.row, mistake.what))
+            .collect();
+        assert_eq!(got, want);
+    }
+}
+
+#[test]
+fn archive_brings_everything_back() {
+    let engine = filled();
+    let file = exported(&engine);
+    let copy = import(&file).unwrap();
+    assert_eq!(checked(&copy).1, []);
+    assert_eq!(exported(&copy), file);
+    // The copy goes on where the original stopped.
+    let store = MemoryStore::over(copy);
+    assert_eq!(store.last_event(), 2);
+    assert!(store.allocate_seq().unwrap() > 3);
+    write(&store, vec![append(2, 1000, "later")]);
+    let rows = store.history(&all_history(2)).unwrap();
+    assert_eq!(rows.len(), 3);
+    assert_eq!(rows[0].record.services, "later");
+}
+
+#[test]
+fn archive_goes_into_an_empty_database_alone() {
+    let file = exported(&filled());
+    let used = filled();
+    let result = archive::import(&used, &mut Cursor::new(&file), &mut |_| ());
+    assert_eq!(result.unwrap_err().kind(), "not_empty");
+}
+
+#[test]
+fn damaged_archives_are_refused_by_kind() {
+    let file = exported(&filled());
+    let changed = |at: usize, to: u8| {
+        let mut file = file.clone();
+        file[at] = to;
+        file
+    };
+    let mut longer = file.clone();
+    longer.push(0);
+    let table = [
+        (Vec::new(), "truncated"),
+        (changed(0, b'X'), "magic"),
+        (changed(11, 2), "version"),
+        (changed(15, 0), "format"),
+        (changed(15, 2), "format"),
+        (changed(16, 0xff), "entry"),
+        (changed(20, 0xff), "row"),
+        (changed(file.len() - 33, 1), "count"),
+        (
+            changed(file.len() - 1, file[file.len() - 1] ^ 1),
+            "checksum",
+        ),
+        (file[..file.len() - 1].to_vec(), "truncated"),
+        (file[..100].to_vec(), "truncated"),
+        (longer, "trailing"),
+    ];
+    for (n, (file, kind)) in table.into_iter().enumerate() {
+        let error = import(&file).err().map(|e| e.kind());
+        assert_eq!(error, Some(kind), "row {n}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_bytes_are_no_archive(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(import(&bytes).is_err());
+        let mut file = exported(&filled());
+        file.truncate(16);
+        file.extend_from_slice(&bytes);
+        prop_assert!(import(&file).is_err());
+    }
+
+    #[test]
+    fn changed_archives_are_refused(at in any::<usize>(), to in any::<u8>()) {
+        let mut file = exported(&filled());
+        let at = at % file.len();
+        prop_assume!(file[at] != to);
+        file[at] = to;
+        prop_assert!(import(&file).is_err());
+    }
+}
+
+/// A database as format 1 wrote it, read by today's code.
+#[test]
+fn format_1_is_read() {
+    let file = include_bytes!("../../../fixtures/store/format-1/archive.strait");
+    let engine = import(file).unwrap();
+    let store = MemoryStore::over(engine.clone());
+    assert_eq!(checked(&engine).1, []);
+    let meter = product_id("meter");
+    assert_eq!(store.product(&meter).unwrap(), Some(product("meter", 1)));
+    assert_eq!(store.codec(&meter).unwrap(), Some(codec("tag", 10_000)));
+    assert_eq!(store.settings(&meter).unwrap(), Some(settings()));
+    let one = device_id("one");
+    assert_eq!(store.device(&one).unwrap(), Some(device("one", 2, "meter")));
+    assert_eq!(store.state(&one).unwrap(), Some(long_state(1, 9000, 'a')));
+    assert_eq!(store.state(&device_id("two")).unwrap(), Some(state(7)));
+    assert_eq!(store.history(&all_history(2)).unwrap().len(), 2);
+    assert_eq!(store.raw_uplinks(3, 9).unwrap()[0].payload, [0xff, 0x00]);
+    assert_eq!(store.events(1, 9).unwrap(), [(2, event(2000, "{}"))]);
+}
+
+/// Writes the fixture of the newest format: once for each format, before its first release.
+/// `cargo test --test it write_format_fixture -- --ignored`
+#[test]
+#[ignore = "writes a fixture"]
+fn write_format_fixture() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/fixtures/store/format-1/archive.strait"
+    );
+    std::fs::write(path, exported(&filled())).unwrap();
+}
