@@ -10,8 +10,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::pool::Pool;
 use super::heard::{Ending, Heard, read};
+use super::pool::Pool;
 use super::report::Report;
 use super::sums::Sums;
 use super::{Body, Job, LoadError, Pace, Phase, Progress, Workload, template};
