@@ -6,20 +6,28 @@ use std::collections::BTreeSet;
 use syn::visit::Visit;
 
 /// Collects paths that lead into this crate, relative ones resolved, from the crate's root.
-pub struct Imports {
+pub(crate) struct Imports {
+    with_tests: bool,
     module: Vec<String>,
     found: BTreeSet<Vec<String>>,
 }
 
 impl Imports {
-    pub fn of(module: &[&str], text: &str) -> BTreeSet<Vec<String>> {
+    pub(crate) fn of(module: &[&str], text: &str) -> BTreeSet<Vec<String>> {
+        Self::collect(module, text, true)
+    }
+
+    /// Leaves out modules under `#[cfg(test)]`: tests look across, and nobody imports them.
+    pub(crate) fn without_tests(module: &[&str], text: &str) -> BTreeSet<Vec<String>> {
+        Self::collect(module, text, false)
+    }
+
+    fn collect(module: &[&str], text: &str, with_tests: bool) -> BTreeSet<Vec<String>> {
         let file = syn::parse_file(text).unwrap_or_else(|e| panic!("{module:?}: {e}"));
-        let module = module
-            .iter()
-            .filter(|m| **m != "lib")
-            .map(|m| (*m).to_owned());
+        let inner = module.iter().filter(|m| **m != "lib");
         let mut imports = Self {
-            module: module.collect(),
+            with_tests,
+            module: inner.map(|m| (*m).to_owned()).collect(),
             found: BTreeSet::new(),
         };
         imports.visit_file(&file);
@@ -86,6 +94,13 @@ impl<'ast> Visit<'ast> for Imports {
     }
 
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        let is_test = |a: &syn::Attribute| {
+            matches!(&a.meta, syn::Meta::List(list) if list.path.is_ident("cfg")
+                && list.tokens.to_string() == "test")
+        };
+        if !self.with_tests && item.attrs.iter().any(is_test) {
+            return;
+        }
         self.module.push(item.ident.to_string());
         syn::visit::visit_item_mod(self, item);
         self.module.pop();
