@@ -216,7 +216,7 @@ async fn provision(
     Ok(())
 }
 
-/// Creates a sample product with its codec and devices; gives the device ids.
+/// Creates a sample product with its codec and devices; gives the product's id.
 pub(super) async fn provision_devices(
     rest: &Rest,
     product: Product,
@@ -224,20 +224,17 @@ pub(super) async fn provision_devices(
     concurrency: usize,
     quiet: bool,
     clock: &Clock,
-) -> Result<Vec<String>, RestError> {
-    let Some(sample) = Sample::of(product) else {
-        return Ok(Vec::new());
-    };
-    let product_id = sample.provision(rest).await?;
+) -> Result<String, RestError> {
+    let product_id = Sample::of(product).provision(rest).await?;
     let mut progress = Progress::new(Some(nodes.len() as u64), quiet, clock);
     let created = |count: usize| {
         progress.show(count as u64, || format!("{count} devices created"));
     };
-    let ids = rest
+    let outcome = rest
         .create_devices(nodes, &product_id, concurrency, created)
         .await;
     progress.finish();
-    ids
+    outcome.map(|_| product_id)
 }
 
 impl Args {

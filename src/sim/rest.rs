@@ -179,6 +179,19 @@ impl Rest {
         }
     }
 
+    /// Replaces the settings of a product; fields that are absent take their defaults.
+    pub async fn put_settings(&self, product_id: &str, settings: &Value) -> Result<(), RestError> {
+        let path = format!("/v1/products/{product_id}/settings");
+        let body = settings.to_string();
+        let answer = self
+            .call(Method::PUT, &path, "application/json", body)
+            .await?;
+        match answer.status {
+            200 => Ok(()),
+            _ => Err(refused(Method::PUT, &path, &answer)),
+        }
+    }
+
     /// Creates an unsecured device and gives its id; one that exists already is fine.
     pub async fn create_device(&self, node: &str, product_id: &str) -> Result<String, RestError> {
         const PATH: &str = "/v5/iot/p/devices";

@@ -11,6 +11,8 @@ mod server;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::progress::{note, print};
 use super::sim::provision_devices;
 use crate::base::time::Clock;
@@ -121,7 +123,10 @@ async fn show(args: &Args, server: &Running) -> Result<bool, DemoError> {
     for product in Product::ALL {
         let of_product = members.iter().filter(|m| m.product == product);
         let nodes: Vec<_> = of_product.map(|m| m.settings.node_id.clone()).collect();
-        provision_devices(&rest, product, &nodes, 8, true, &clock).await?;
+        let product_id = provision_devices(&rest, product, &nodes, 8, true, &clock).await?;
+        // The default suits a radio that answers after 15 s; here nobody wants to wait for it.
+        let settings = json!({"coap": {"ack_timeout_s": 1}});
+        rest.put_settings(&product_id, &settings).await?;
     }
     print(&format!("{} devices of 5 products created", members.len()));
     // Opened before the first device speaks, so that nothing is missed.

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// How long a stopped server may finish what it began.
-const STOP_TRIES: u32 = 100;
+const STOP_TRIES: u32 = 300;
 const STOP_WAIT: Duration = Duration::from_millis(100);
 /// End of the log that goes into an error.
 const LOG_TAIL: usize = 2000;

@@ -271,7 +271,9 @@ impl Runner {
         self.next_report += self.plan.interval;
         let nth = |every: u64| every != 0 && self.started.is_multiple_of(every);
         let confirmable = !nth(self.plan.unconfirmed_every);
-        if nth(self.plan.rebind_every) {
+        // Not while something is under way: what the server still sends to the old port would never
+        // arrive, and an observation that is lost that way is not repeated to the new one.
+        if nth(self.plan.rebind_every) && self.device.is_idle() {
             self.socket = bind(self.plan.server).await?;
             let moved = What::Moved(self.socket.local_addr()?);
             self.tell(moved).await.ok();

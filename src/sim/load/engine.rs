@@ -10,11 +10,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use coap_lite::CoapOption;
-use hdrhistogram::Histogram;
-
+use super::heard::{Ending, Heard, read};
 use super::pool::Pool;
-use super::report::{Latency, Report};
+use super::report::Report;
+use super::sums::Sums;
 use super::{Body, Job, LoadError, Pace, Phase, Progress, Workload, template};
 use crate::base::wheel::Wheel;
 use crate::sim::message;
@@ -31,9 +30,6 @@ const PREPARE_TRIES: u64 = 10;
 /// Longest wait for the server's observations, without a new one.
 const OBSERVE_PATIENCE: Duration = Duration::from_secs(15);
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
-/// Latencies beyond ten minutes count as that.
-const LATENCY_MAX_US: u64 = 600_000_000;
-
 /// What a device does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
@@ -44,9 +40,9 @@ enum Step {
 
 /// One device.
 #[derive(Debug, Default)]
-struct Slot {
-    msg_id: u16,
-    busy: bool,
+pub(super) struct Slot {
+    pub(super) msg_id: u16,
+    pub(super) busy: bool,
     attempts: u32,
     /// Start that was meant, in microseconds since the engine opened.
     intended_us: u64,
@@ -54,7 +50,7 @@ struct Slot {
     sequence: u32,
     token: Box<[u8]>,
     location: Box<str>,
-    datagram: Vec<u8>,
+    pub(super) datagram: Vec<u8>,
 }
 
 pub(super) struct Engine<'a> {
@@ -75,44 +71,6 @@ pub(super) struct Engine<'a> {
     answer: Vec<u8>,
     told_at: Instant,
     sums: Sums,
-}
-
-/// What one phase counts.
-struct Sums {
-    started: u64,
-    late: u64,
-    answered: u64,
-    succeeded: u64,
-    retransmitted: u64,
-    timeouts: u64,
-    codes: [u64; 256],
-    resets: u64,
-    histogram: Histogram<u64>,
-}
-
-impl Sums {
-    fn new() -> std::io::Result<Self> {
-        let histogram =
-            Histogram::new_with_max(LATENCY_MAX_US, 3).map_err(std::io::Error::other)?;
-        Ok(Self {
-            started: 0,
-            late: 0,
-            answered: 0,
-            succeeded: 0,
-            retransmitted: 0,
-            timeouts: 0,
-            codes: [0; 256],
-            resets: 0,
-            histogram,
-        })
-    }
-}
-
-/// How a request ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    Code(u8),
-    Reset,
 }
 
 impl<'a> Engine<'a> {
@@ -180,7 +138,7 @@ impl<'a> Engine<'a> {
         let devices = self.job.devices;
         let ready = u32::try_from(self.sums.succeeded).unwrap_or(u32::MAX);
         if ready < devices {
-            let answers = self.answers_text();
+            let answers = self.sums.answers_text();
             return Err(LoadError::NotRegistered {
                 ready,
                 devices,
@@ -246,7 +204,7 @@ impl<'a> Engine<'a> {
             self.hear(NAP)?;
             self.repeat_overdue()?;
         }
-        Ok(self.report(elapsed, in_time))
+        Ok(self.sums.report(self.job, elapsed, in_time, self.blind))
     }
 
     fn start_closed(&mut self, step: &Step, in_flight: usize) -> Result<Duration, LoadError> {
@@ -367,23 +325,12 @@ impl<'a> Engine<'a> {
     }
 
     fn count(&mut self, ending: Ending, took_us: u64) {
-        let sums = &mut self.sums;
-        sums.answered += 1;
         let pong = matches!(self.job.workload, Workload::Echo { path: None });
         let good = match ending {
-            Ending::Code(code) => self.blind || code == 0 || message::is_success(code),
-            Ending::Reset => self.blind || pong,
+            Ending::Code(code) => code == 0 || message::is_success(code),
+            Ending::Reset => pong,
         };
-        sums.succeeded += u64::from(good);
-        sums.histogram.saturating_record(took_us.max(1));
-        match ending {
-            Ending::Code(code) => {
-                if let Some(count) = sums.codes.get_mut(usize::from(code)) {
-                    *count += 1;
-                }
-            }
-            Ending::Reset => sums.resets += 1,
-        }
+        self.sums.count(ending, good || self.blind, took_us);
     }
 
     fn repeat_overdue(&mut self) -> Result<(), LoadError> {
@@ -438,50 +385,6 @@ impl<'a> Engine<'a> {
             });
         }
     }
-
-    fn answers(&self) -> std::collections::BTreeMap<String, u64> {
-        let named = (0u8..=255).zip(self.sums.codes).map(|(code, count)| {
-            let empty = if self.blind { "echo" } else { "ACK" };
-            let name = if code == 0 || self.blind {
-                empty.to_owned()
-            } else {
-                message::code_text(code)
-            };
-            (name, count)
-        });
-        let resets = [("RST".to_owned(), self.sums.resets)];
-        named
-            .chain(resets)
-            .filter(|(_, count)| *count > 0)
-            .collect()
-    }
-
-    fn answers_text(&self) -> String {
-        let each = self.answers().into_iter();
-        let mut parts: Vec<_> = each
-            .map(|(code, count)| format!("{code} {count}"))
-            .collect();
-        parts.push(format!("no answer {}", self.sums.timeouts));
-        parts.join(", ")
-    }
-
-    fn report(&self, elapsed: Duration, in_time: u64) -> Report {
-        let sums = &self.sums;
-        Report {
-            workload: self.job.workload.name(),
-            devices: self.job.devices,
-            elapsed_s: elapsed.as_secs_f64(),
-            started: sums.started,
-            answered: sums.answered,
-            succeeded: sums.succeeded,
-            rate: in_time as f64 / elapsed.as_secs_f64().max(1e-9),
-            latency: Latency::of(&sums.histogram),
-            answers: self.answers(),
-            retransmitted: sums.retransmitted,
-            timeouts: sums.timeouts,
-            late: sums.late,
-        }
-    }
 }
 
 /// When a request is repeated, in milliseconds since the engine opened: the wait doubles.
@@ -515,70 +418,4 @@ fn write(slot: &mut Slot, job: &Job, device: u32, step: &Step, readings: Option<
         Step::Work(Workload::Echo { path: None }) => template::ping(out, id),
         Step::Work(Workload::Echo { path: Some(path) }) => template::read(out, id, path),
     }
-}
-
-/// What a datagram means to a device.
-enum Heard {
-    /// The request with this message id is over; a registration's location comes along.
-    Ended(u16, Ending, Option<Box<str>>),
-    /// The server observes the device.
-    Observe { msg_id: u16, token: Box<[u8]> },
-    /// Another confirmable request of the server.
-    Request { msg_id: u16, token: Box<[u8]> },
-    /// A confirmable response, to be acknowledged by its own message id.
-    Separate(u16, Option<Box<Self>>),
-}
-
-/// Reads just enough: header and token; options only where they matter.
-fn read(slot: &Slot, datagram: &[u8], blind: bool) -> Option<Heard> {
-    let [first, code, id_high, id_low, rest @ ..] = datagram else {
-        return None;
-    };
-    let msg_id = u16::from_be_bytes([*id_high, *id_low]);
-    let own = slot.busy && slot.msg_id == msg_id;
-    if blind {
-        return own.then_some(Heard::Ended(msg_id, Ending::Code(0), None));
-    }
-    let token = rest.get(..usize::from(first & 0x0f))?;
-    let is_request = slot.datagram.get(1).is_some_and(|c| (1..32).contains(c));
-    let ended = |id| Heard::Ended(id, Ending::Code(*code), location(*code, datagram));
-    match (first >> 4 & 3, *code) {
-        (3, _) => own.then_some(Heard::Ended(msg_id, Ending::Reset, None)),
-        // The answer to a request follows separately.
-        (2, 0) if is_request => None,
-        (2, _) => own.then(|| ended(msg_id)),
-        (0, 1..=31) => {
-            let token = token.into();
-            if *code == message::GET && observes(datagram) {
-                Some(Heard::Observe { msg_id, token })
-            } else {
-                Some(Heard::Request { msg_id, token })
-            }
-        }
-        (kind, 64..) => {
-            let mine = slot.busy && is_request && token == slot.msg_id.to_be_bytes();
-            let ended = mine.then(|| ended(slot.msg_id));
-            if kind == 0 {
-                Some(Heard::Separate(msg_id, ended.map(Box::new)))
-            } else {
-                ended
-            }
-        }
-        _ => None,
-    }
-}
-
-fn observes(datagram: &[u8]) -> bool {
-    message::read(datagram)
-        .is_ok_and(|packet| message::uint(&packet, CoapOption::Observe) == Some(0))
-}
-
-/// Location-Path of a 2.01 answer to a registration.
-fn location(code: u8, datagram: &[u8]) -> Option<Box<str>> {
-    if code != message::CREATED {
-        return None;
-    }
-    let packet = message::read(datagram).ok()?;
-    let location = message::joined(&packet, CoapOption::LocationPath);
-    (!location.is_empty()).then(|| location.into())
 }

@@ -7,9 +7,11 @@
 
 mod baseline;
 mod engine;
+mod heard;
 mod hostile;
 mod pool;
 mod report;
+mod sums;
 mod template;
 #[cfg(test)]
 mod tests;
