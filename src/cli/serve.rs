@@ -131,7 +131,7 @@ impl Running {
     pub async fn start(config: &Config, metrics: PrometheusHandle) -> anyhow::Result<Self> {
         let clock = Clock::System;
         let lock = DataLock::hold(&config.data)?;
-        let store = SledStore::open(&config.data.join("store"), &config.store, clock.clone())?;
+        let store = SledStore::open(&config.data.join("store"), &config.store)?;
         let store = Arc::new(store);
         let listener = TcpListener::bind(config.http.listen)
             .await
