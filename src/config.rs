@@ -75,7 +75,10 @@ pub struct Http {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), no_auth: false }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            no_auth: false,
+        }
     }
 }
 
@@ -89,7 +92,9 @@ pub struct Trace {
 
 impl Default for Trace {
     fn default() -> Self {
-        Self { devices_max: crate::app::trace::DEVICES_MAX }
+        Self {
+            devices_max: crate::app::trace::DEVICES_MAX,
+        }
     }
 }
 
@@ -104,7 +109,10 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::default() }
+        Self {
+            filter: "info".to_owned(),
+            format: LogFormat::default(),
+        }
     }
 }
 
@@ -131,7 +139,9 @@ impl FromStr for Listen {
 
 impl<'de> Deserialize<'de> for Listen {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -141,7 +151,11 @@ pub enum ConfigError {
     #[error("{0}")]
     Source(#[from] config::ConfigError),
     #[error("{field} is {got}: takes {takes}")]
-    Value { field: &'static str, got: String, takes: &'static str },
+    Value {
+        field: &'static str,
+        got: String,
+        takes: &'static str,
+    },
 }
 
 /// Reads file and environment. Without a file: environment over defaults. Values are not checked
@@ -172,7 +186,11 @@ impl Config {
     /// Judges values that each parse but can't work.
     pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |field, got: &dyn ToString, takes| {
-            Err(ConfigError::Value { field, got: got.to_string(), takes })
+            Err(ConfigError::Value {
+                field,
+                got: got.to_string(),
+                takes,
+            })
         };
         if !self.http.no_auth {
             let takes = "true (--no-auth): this version knows no callers yet";
@@ -183,7 +201,11 @@ impl Config {
             return wrong("http.listen", &self.http.listen, takes);
         }
         if let Listen::On(address) = self.net.coaps {
-            return wrong("net.coaps", &address, "\"off\": this version has no DTLS yet");
+            return wrong(
+                "net.coaps",
+                &address,
+                "\"off\": this version has no DTLS yet",
+            );
         }
         if self.net.shards > 256 {
             return wrong("net.shards", &self.net.shards, "0 (one per core) to 256");
@@ -192,7 +214,11 @@ impl Config {
             return wrong("net.peers_max", &0, "1 or more");
         }
         if !(100..=60_000).contains(&self.net.separate_after_ms) {
-            return wrong("net.separate_after_ms", &self.net.separate_after_ms, "100 to 60000");
+            return wrong(
+                "net.separate_after_ms",
+                &self.net.separate_after_ms,
+                "100 to 60000",
+            );
         }
         Ok(())
     }
@@ -206,7 +232,12 @@ mod tests {
     use super::*;
 
     fn with(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        load(None, variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
+        load(
+            None,
+            variables
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
+        )
     }
 
     #[test]
@@ -227,8 +258,14 @@ mod tests {
             ("STRAIT_SEEDS", "7"),
         ];
         let config = with(&variables).unwrap();
-        assert_eq!(config.net.coap, Listen::On(SocketAddr::from(([127, 0, 0, 1], 0))));
-        assert_eq!((config.net.shards, config.data), (3, PathBuf::from("/tmp/x")));
+        assert_eq!(
+            config.net.coap,
+            Listen::On(SocketAddr::from(([127, 0, 0, 1], 0)))
+        );
+        assert_eq!(
+            (config.net.shards, config.data),
+            (3, PathBuf::from("/tmp/x"))
+        );
     }
 
     #[test]

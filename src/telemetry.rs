@@ -110,7 +110,11 @@ const NETWORK_EVERY: Duration = Duration::from_secs(1);
 
 /// Carries the endpoint's and the socket's counters over to the recorder until `stop`. They are
 /// plain numbers where they arise, so that counting costs a datagram nothing.
-pub async fn watch_network(endpoint: endpoint::Figures, socket: Arc<udp::Counters>, mut stop: Stop) {
+pub async fn watch_network(
+    endpoint: endpoint::Figures,
+    socket: Arc<udp::Counters>,
+    mut stop: Stop,
+) {
     describe_counter!("strait_coap_messages_total", "CoAP messages, by fate");
     let fate = |fate: &'static str| counter!("strait_coap_messages_total", "fate" => fate);
     let peers = gauge!("strait_coap_peers");

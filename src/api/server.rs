@@ -34,7 +34,10 @@ impl Server {
                 tracing::error!(%error, "the HTTP server ended");
             }
         };
-        #[expect(clippy::disallowed_methods, reason = "joined or aborted by Server::stop")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "joined or aborted by Server::stop"
+        )]
         let serving = tokio::spawn(serve);
         Self { stop, serving }
     }
@@ -44,7 +47,10 @@ impl Server {
         if self.stop.send(()).is_err() {
             tracing::debug!("the HTTP server had ended by itself");
         }
-        if tokio::time::timeout(PATIENCE, &mut self.serving).await.is_err() {
+        if tokio::time::timeout(PATIENCE, &mut self.serving)
+            .await
+            .is_err()
+        {
             self.serving.abort();
         }
     }

@@ -52,9 +52,10 @@ pub struct Placement {
 impl Placement {
     /// As the state says at `now`.
     pub fn of(state: &StateRecord, now: Timestamp) -> Self {
-        let alive = state.registration.as_ref().filter(|r| {
-            expires_at(r.updated_at, r.lifetime_s).is_none_or(|at| now < at)
-        });
+        let alive = state
+            .registration
+            .as_ref()
+            .filter(|r| expires_at(r.updated_at, r.lifetime_s).is_none_or(|at| now < at));
         Self {
             location: state.location,
             tokens: state.observations.iter().map(|o| o.token).collect(),
@@ -107,7 +108,11 @@ impl Directory {
 
     /// Takes over what was committed for a device.
     pub fn put(&self, device_id: &DeviceId, placement: &Placement) {
-        let Placement { location, tokens, peer } = placement;
+        let Placement {
+            location,
+            tokens,
+            peer,
+        } = placement;
         let (location, peer) = (*location, *peer);
         let mut tables = self.write();
         let slot = tables.slot_or_insert(device_id);
@@ -227,7 +232,9 @@ impl Tables {
 
     fn slot(&self, device_id: &DeviceId) -> Option<u32> {
         let hash = self.hasher.hash_one(device_id.as_str());
-        self.by_device.find(hash, |slot| is_device(&self.entries, *slot, device_id)).copied()
+        self.by_device
+            .find(hash, |slot| is_device(&self.entries, *slot, device_id))
+            .copied()
     }
 
     fn slot_or_insert(&mut self, device_id: &DeviceId) -> u32 {
@@ -248,7 +255,12 @@ impl Tables {
         if let Some(place) = self.entries.get_mut(slot as usize) {
             *place = Some(entry);
         }
-        let Self { entries, by_device, hasher, .. } = self;
+        let Self {
+            entries,
+            by_device,
+            hasher,
+            ..
+        } = self;
         let hash = hasher.hash_one(device_id.as_str());
         by_device.insert_unique(hash, slot, |slot| {
             let entry = entries.get(*slot as usize).and_then(Option::as_ref);
@@ -263,7 +275,11 @@ mod tests {
     use super::*;
 
     fn placement(location: u64, token: u64, peer: Option<SocketAddr>) -> Placement {
-        Placement { location: Some(location), tokens: Box::new([token]), peer }
+        Placement {
+            location: Some(location),
+            tokens: Box::new([token]),
+            peer,
+        }
     }
 
     fn id(text: &str) -> DeviceId {

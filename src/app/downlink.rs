@@ -103,8 +103,9 @@ pub fn resume_observed(draft: &mut Draft<'_>, path: &str, token: u64, resume: Re
 /// Uri-Path, and for the data container what it shall come as.
 fn path_options(path: &str) -> Vec<(u16, Vec<u8>)> {
     let segments = path.split('/').filter(|s| !s.is_empty());
-    let mut options: Vec<(u16, Vec<u8>)> =
-        segments.map(|s| (option::URI_PATH, s.as_bytes().to_vec())).collect();
+    let mut options: Vec<(u16, Vec<u8>)> = segments
+        .map(|s| (option::URI_PATH, s.as_bytes().to_vec()))
+        .collect();
     if path == UPLINK_PATH {
         let opaque = option::Uint::new(u64::from(ContentFormat::OPAQUE.0));
         options.push((option::ACCEPT, opaque.as_bytes().to_vec()));

@@ -25,11 +25,16 @@ pub struct Figures {
 impl Figures {
     /// Registers the names with the process's recorder.
     pub fn new() -> Self {
-        describe_counter!("strait_uplinks_total", "Messages with data from devices, by result");
-        describe_counter!("strait_registrations_total", "Registration messages, by operation");
+        describe_counter!(
+            "strait_uplinks_total",
+            "Messages with data from devices, by result"
+        );
+        describe_counter!(
+            "strait_registrations_total",
+            "Registration messages, by operation"
+        );
         let uplink = |result: &'static str| counter!("strait_uplinks_total", "result" => result);
-        let registration =
-            |operation: &'static str| counter!("strait_registrations_total", "operation" => operation);
+        let registration = |operation: &'static str| counter!("strait_registrations_total", "operation" => operation);
         Self {
             reported: uplink("reported"),
             undecodable: uplink("undecodable"),

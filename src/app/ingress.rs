@@ -90,8 +90,19 @@ impl Ingress {
     async fn route(&self, event: Event) {
         match event {
             Event::Request { id, message } => self.request(id, &message).await,
-            Event::Response { peer, token, settle, solicited, message } => {
-                let via = Answered { peer, token, settle, solicited };
+            Event::Response {
+                peer,
+                token,
+                settle,
+                solicited,
+                message,
+            } => {
+                let via = Answered {
+                    peer,
+                    token,
+                    settle,
+                    solicited,
+                };
                 self.response(via, &message).await;
             }
             Event::Failed { token, reason, .. } => {
@@ -100,7 +111,8 @@ impl Ingress {
                     Failure::Timeout | Failure::Busy | Failure::Blockwise => false,
                 };
                 if let Some((device_id, token)) = self.owner(token) {
-                    self.hand(device_id, Input::ObserveFailed { token, refused }).await;
+                    self.hand(device_id, Input::ObserveFailed { token, refused })
+                        .await;
                 }
             }
             // The answer follows, or its failure.
@@ -149,7 +161,14 @@ impl Ingress {
                 let payload = incoming.payload();
                 let links = (!payload.is_empty()).then(|| text_of(&payload));
                 let update = Update::parse(query);
-                self.at_location(location, Input::Update { from, update, links })
+                self.at_location(
+                    location,
+                    Input::Update {
+                        from,
+                        update,
+                        links,
+                    },
+                )
             }
             (["rd", location], Code::DELETE) => {
                 self.at_location(location, Input::Deregister { from })
@@ -181,7 +200,15 @@ impl Ingress {
         match self.by_node(&register.node_id) {
             Ok(Some(device_id)) => {
                 let links = text_of(payload);
-                Routed::Device(device_id, Input::Register { from, register, kind, links })
+                Routed::Device(
+                    device_id,
+                    Input::Register {
+                        from,
+                        register,
+                        kind,
+                        links,
+                    },
+                )
             }
             Ok(None) => Routed::Answer(Response::refusal(Code::FORBIDDEN)),
             Err(unavailable) => unavailable,
@@ -219,7 +246,11 @@ impl Ingress {
         let payload = incoming.payload();
         // A body in blocks is the same one when it is sent anew from its first block, as it is
         // after a restart of the server: its messages are others then.
-        let key = if incoming.is_whole() { key_of(from.peer, &payload) } else { from.key };
+        let key = if incoming.is_whole() {
+            key_of(from.peer, &payload)
+        } else {
+            from.key
+        };
         let input = Input::Report {
             from: From { key, ..from },
             payload,
@@ -238,7 +269,12 @@ impl Ingress {
     }
 
     async fn response(&self, answered: Answered, incoming: &Incoming) {
-        let Answered { peer, token, settle, solicited } = answered;
+        let Answered {
+            peer,
+            token,
+            settle,
+            solicited,
+        } = answered;
         let Some(message) = incoming.message() else {
             return;
         };
@@ -253,18 +289,36 @@ impl Ingress {
             }
             return;
         };
-        let from = From { reply, peer, key: key_of(peer, incoming.datagram()) };
+        let from = From {
+            reply,
+            peer,
+            key: key_of(peer, incoming.datagram()),
+        };
         // An error ends the observation (RFC 7641 §4.2); so does an answer that establishes none.
         let is_error = !message.code.is_success();
         let is_unobserved = solicited && message.options.observe().is_none();
         if is_error || (is_unobserved && message.payload.is_empty()) {
             self.acknowledge(reply).await;
-            self.hand(device_id, Input::ObserveFailed { token, refused: true }).await;
+            self.hand(
+                device_id,
+                Input::ObserveFailed {
+                    token,
+                    refused: true,
+                },
+            )
+            .await;
             return;
         }
-        let goes_on = message.options.block2().and_then(Result::ok).is_some_and(Block::more);
+        let goes_on = message
+            .options
+            .block2()
+            .and_then(Result::ok)
+            .is_some_and(Block::more);
         if goes_on && !solicited && !incoming.is_whole() {
-            let resume = Box::new(Resume { first: incoming.clone(), settle });
+            let resume = Box::new(Resume {
+                first: incoming.clone(),
+                settle,
+            });
             self.hand(device_id, Input::Partial { token, resume }).await;
             return;
         }
@@ -272,7 +326,10 @@ impl Ingress {
             from,
             payload: incoming.payload(),
             content_format: message.options.content_format(),
-            via: Via::Notification { token, first: solicited },
+            via: Via::Notification {
+                token,
+                first: solicited,
+            },
         };
         self.hand(device_id, input).await;
     }
@@ -281,7 +338,15 @@ impl Ingress {
     async fn acknowledge(&self, reply: Reply) {
         if let Reply::Notification(id) = reply {
             let how = crate::engine::exchange::Settle::Acknowledge;
-            drop(self.net.send(Outgoing::Settle { id, how, timing: None }).await);
+            drop(
+                self.net
+                    .send(Outgoing::Settle {
+                        id,
+                        how,
+                        timing: None,
+                    })
+                    .await,
+            );
         }
     }
 
@@ -311,11 +376,16 @@ struct Answered {
 /// A refusal that tells people why; machines look at the code.
 fn explain(code: Code, why: &str) -> Routed {
     let payload = Bytes::copy_from_slice(why.as_bytes());
-    Routed::Answer(Response { payload, ..Response::refusal(code) })
+    Routed::Answer(Response {
+        payload,
+        ..Response::refusal(code)
+    })
 }
 
 fn resources() -> Response {
-    let format = option::Uint::new(u64::from(ContentFormat::LINK.0)).as_bytes().to_vec();
+    let format = option::Uint::new(u64::from(ContentFormat::LINK.0))
+        .as_bytes()
+        .to_vec();
     Response {
         options: vec![(option::CONTENT_FORMAT, format)],
         payload: Bytes::from_static(RESOURCES),

@@ -4,6 +4,7 @@
 pub mod device;
 pub mod directory;
 pub mod downlink;
+pub mod due;
 pub mod envelope;
 pub mod figures;
 pub mod ingress;

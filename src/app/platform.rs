@@ -95,12 +95,26 @@ impl Platform {
             tasks.spawn("shard", shard.run(inputs));
         }
         let (events, arrived) = mpsc::channel(EVENT_QUEUE);
-        let ingress = Ingress { store, directory: Arc::clone(&directory), net: outgoing, figures, shards: senders };
+        let ingress = Ingress {
+            store,
+            directory: Arc::clone(&directory),
+            net: outgoing,
+            figures,
+            shards: senders,
+        };
         tasks.spawn("ingress", ingress.run(arrived, changed));
         let intake = CancellationToken::new();
         let endpoint_figures = endpoint::Figures::default();
-        let Network { datagrams_in, datagrams_out } = network;
-        let channels = Channels { datagrams_in, datagrams_out, events, outgoing: to_endpoint };
+        let Network {
+            datagrams_in,
+            datagrams_out,
+        } = network;
+        let channels = Channels {
+            datagrams_in,
+            datagrams_out,
+            events,
+            outgoing: to_endpoint,
+        };
         let rng = fastrand::Rng::with_seed(seed);
         let running = endpoint::run(
             settings.exchange.clone(),
@@ -118,7 +132,13 @@ impl Platform {
             app.tasks.stop(),
         );
         app.tasks.spawn("retention", sweep);
-        Ok(Self { app, directory, endpoint: endpoint_figures, intake, tasks })
+        Ok(Self {
+            app,
+            directory,
+            endpoint: endpoint_figures,
+            intake,
+            tasks,
+        })
     }
 
     /// Takes nothing new, finishes what was begun, and says which tasks had to be cancelled.

@@ -121,7 +121,10 @@ pub fn update(
         observe_again(&mut draft);
     }
     let mut step = draft.finish(Outcome::Updated);
-    step.note = Some(Note::new(format!("updated its registration from {}", from.peer)));
+    step.note = Some(Note::new(format!(
+        "updated its registration from {}",
+        from.peer
+    )));
     step
 }
 
@@ -151,10 +154,18 @@ pub fn deregister(loaded: &Loaded, from: From, now: Timestamp) -> Step {
 pub fn observe_failed(loaded: &Loaded, token: u64, refused: bool, now: Timestamp) -> Step {
     let note = Some(Note::failed(
         "the observation was not established",
-        if refused { "the device refused" } else { "no answer" },
+        if refused {
+            "the device refused"
+        } else {
+            "no answer"
+        },
     ));
     let mut draft = Draft::new(loaded, now);
-    let observation = draft.state.observations.iter_mut().find(|o| o.token == token);
+    let observation = draft
+        .state
+        .observations
+        .iter_mut()
+        .find(|o| o.token == token);
     match observation {
         Some(observation) if refused && observation.status != ObservationStatus::Refused => {
             observation.status = ObservationStatus::Refused;
@@ -162,7 +173,10 @@ pub fn observe_failed(loaded: &Loaded, token: u64, refused: bool, now: Timestamp
             step.note = note;
             step
         }
-        Some(_) | None => Step { note, ..Step::default() },
+        Some(_) | None => Step {
+            note,
+            ..Step::default()
+        },
     }
 }
 
@@ -180,7 +194,9 @@ pub fn strayed(loaded: &Loaded, now: Timestamp, fresh: &Fresh) -> Step {
     };
     observe(&mut draft, path, fresh.token);
     let mut step = draft.finish(Outcome::Done);
-    step.note = Some(Note::new("sent a notification of an unknown observation: observed again"));
+    step.note = Some(Note::new(
+        "sent a notification of an unknown observation: observed again",
+    ));
     step
 }
 
@@ -188,7 +204,12 @@ pub fn strayed(loaded: &Loaded, now: Timestamp, fresh: &Fresh) -> Step {
 /// body has had its effect.
 pub fn fetch_rest(loaded: &Loaded, token: u64, resume: &Resume, now: Timestamp) -> Step {
     let reply = resume.settle.map_or(Reply::None, Reply::Notification);
-    let path = loaded.state.observations.iter().find(|o| o.token == token).map(|o| &o.path);
+    let path = loaded
+        .state
+        .observations
+        .iter()
+        .find(|o| o.token == token)
+        .map(|o| &o.path);
     let (Some(path), None) = (path, loaded.refusal()) else {
         return Step::refuse(reply, Code::FORBIDDEN, "not observed, or refused");
     };
@@ -200,12 +221,17 @@ pub fn fetch_rest(loaded: &Loaded, token: u64, resume: &Resume, now: Timestamp) 
 /// Dispatches the inputs of this page; `None` for others.
 pub fn step(loaded: &Loaded, input: &Input, now: Timestamp, fresh: &Fresh) -> Option<Step> {
     Some(match input {
-        Input::Register { from, register: r, kind, links } => {
-            register(loaded, *from, r, *kind, links, now, fresh)
-        }
-        Input::Update { from, update: u, links } => {
-            update(loaded, *from, u, links.as_deref(), now)
-        }
+        Input::Register {
+            from,
+            register: r,
+            kind,
+            links,
+        } => register(loaded, *from, r, *kind, links, now, fresh),
+        Input::Update {
+            from,
+            update: u,
+            links,
+        } => update(loaded, *from, u, links.as_deref(), now),
         Input::Deregister { from } => deregister(loaded, *from, now),
         Input::ObserveFailed { token, refused } => observe_failed(loaded, *token, *refused, now),
         Input::Strayed => strayed(loaded, now, fresh),

@@ -22,7 +22,7 @@ use super::registration::{self, Fresh};
 use super::step::{Input, Loaded, Reply, Step, refusal};
 use super::tasks::Tasks;
 use super::trace::{Direction, TraceEntry, Tracer};
-use super::{timers, uplink};
+use super::{due, uplink};
 use crate::base::ids::DeviceId;
 use crate::base::time::{Clock, Timestamp};
 use crate::base::wheel::Wheel;
@@ -149,7 +149,9 @@ impl Shard {
         async move {
             match wait {
                 // Looked at again within the hour, should the wall clock jump.
-                Some(wait) => tokio::time::sleep(wait.min(std::time::Duration::from_hours(1))).await,
+                Some(wait) => {
+                    tokio::time::sleep(wait.min(std::time::Duration::from_hours(1))).await
+                }
                 None => std::future::pending().await,
             }
         }
@@ -194,8 +196,16 @@ impl Shard {
         };
         self.lines.entry(device_id.clone()).or_default();
         let completion = self.commit(commit);
-        let pending = Some(Box::new(Pending { device_id, input, step, tries }));
-        self.commits.push(Committing { completion, pending });
+        let pending = Some(Box::new(Pending {
+            device_id,
+            input,
+            step,
+            tries,
+        }));
+        self.commits.push(Committing {
+            completion,
+            pending,
+        });
     }
 
     fn commit(&self, commit: Commit) -> Completion {
@@ -208,16 +218,23 @@ impl Shard {
         };
         let state = self.parts.store.state(device_id)?.unwrap_or_default();
         let product = self.parts.products.runtime(&device.product_id);
-        Ok(Some(Loaded { device, state, product }))
+        Ok(Some(Loaded {
+            device,
+            state,
+            product,
+        }))
     }
 
     fn step(&self, loaded: &Loaded, input: &Input, now: Timestamp) -> Step {
         match input {
-            Input::Report { from, payload, content_format, via } => {
-                uplink::report(loaded, *from, payload, *content_format, *via, now)
-            }
-            Input::Due => timers::due(loaded, now),
-            Input::Changed => timers::changed(loaded, now),
+            Input::Report {
+                from,
+                payload,
+                content_format,
+                via,
+            } => uplink::report(loaded, *from, payload, *content_format, *via, now),
+            Input::Due => due::due(loaded, now),
+            Input::Changed => due::changed(loaded, now),
             Input::Register { .. }
             | Input::Update { .. }
             | Input::Deregister { .. }
@@ -247,7 +264,12 @@ impl Shard {
 
     /// A commit ended: its effects, then the next in line.
     async fn committed(&mut self, pending: Pending, result: Result<(), CommitError>) {
-        let Pending { device_id, input, step, tries } = pending;
+        let Pending {
+            device_id,
+            input,
+            step,
+            tries,
+        } = pending;
         let line = self.lines.remove(&device_id).unwrap_or_default();
         match result {
             Ok(()) => {
@@ -285,7 +307,14 @@ impl Shard {
 
     /// What follows a durable step.
     async fn act(&mut self, device_id: &DeviceId, step: Step, now: Timestamp) {
-        let Step { placement, deadline, is_overdue, effects, outcome, .. } = step;
+        let Step {
+            placement,
+            deadline,
+            is_overdue,
+            effects,
+            outcome,
+            ..
+        } = step;
         self.parts.figures.count(outcome);
         if is_overdue {
             let (devices, device_id) = (Arc::clone(&self.parts.devices), device_id.clone());
@@ -305,8 +334,7 @@ impl Shard {
     }
 
     fn arm(&mut self, device_id: &DeviceId, deadline: Option<Timestamp>) {
-        if let Some(at) = deadline
-        {
+        if let Some(at) = deadline {
             // Rounded up: a timer never fires early.
             let at_s = at.as_ms().div_ceil(1000);
             if self.parts.directory.arm(device_id, at_s) {
@@ -344,9 +372,11 @@ impl Shard {
                 };
                 Outgoing::Respond { id, response }
             }
-            Some(Reply::Notification(id)) => {
-                Outgoing::Settle { id, how: Settle::Silent, timing: None }
-            }
+            Some(Reply::Notification(id)) => Outgoing::Settle {
+                id,
+                how: Settle::Silent,
+                timing: None,
+            },
             Some(Reply::None) | None => return,
         };
         self.send(outgoing).await;

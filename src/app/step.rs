@@ -33,14 +33,36 @@ const RECENT_MAX: usize = 8;
 /// What happened to a device.
 #[derive(Debug, Clone)]
 pub enum Input {
-    Register { from: From, register: Register, kind: RegistrationKind, links: String },
-    Update { from: From, update: Update, links: Option<String> },
-    Deregister { from: From },
-    Report { from: From, payload: Bytes, content_format: Option<u16>, via: Via },
+    Register {
+        from: From,
+        register: Register,
+        kind: RegistrationKind,
+        links: String,
+    },
+    Update {
+        from: From,
+        update: Update,
+        links: Option<String>,
+    },
+    Deregister {
+        from: From,
+    },
+    Report {
+        from: From,
+        payload: Bytes,
+        content_format: Option<u16>,
+        via: Via,
+    },
     /// A notification whose body goes on in further blocks.
-    Partial { token: u64, resume: Box<Resume> },
+    Partial {
+        token: u64,
+        resume: Box<Resume>,
+    },
     /// A request of ours (an observation) came to nothing. `refused`: the device answered so.
-    ObserveFailed { token: u64, refused: bool },
+    ObserveFailed {
+        token: u64,
+        refused: bool,
+    },
     /// A notification with a token that is not ours came from the device's address.
     Strayed,
     /// A timer fired.
@@ -89,8 +111,16 @@ pub struct Loaded {
 impl Loaded {
     /// The product's transmission parameters.
     pub fn timing(&self) -> Timing {
-        let coap = self.product.as_ref().map(|p| p.settings.coap).unwrap_or_default();
-        let CoapTiming { ack_timeout_s, max_retransmit, exchange_lifetime_s } = coap;
+        let coap = self
+            .product
+            .as_ref()
+            .map(|p| p.settings.coap)
+            .unwrap_or_default();
+        let CoapTiming {
+            ack_timeout_s,
+            max_retransmit,
+            exchange_lifetime_s,
+        } = coap;
         let seconds = |s: f64| Duration::try_from_secs_f64(s).unwrap_or_default();
         Timing {
             ack_timeout: seconds(ack_timeout_s),
@@ -166,18 +196,30 @@ pub struct Note {
 
 impl Note {
     pub fn new(summary: impl Into<String>) -> Self {
-        Self { summary: summary.into(), detail: None, error: None, hint: None }
+        Self {
+            summary: summary.into(),
+            detail: None,
+            error: None,
+            hint: None,
+        }
     }
 
     pub fn failed(summary: impl Into<String>, error: impl Into<String>) -> Self {
-        Self { error: Some(error.into()), ..Self::new(summary) }
+        Self {
+            error: Some(error.into()),
+            ..Self::new(summary)
+        }
     }
 }
 
 impl Step {
     /// Nothing durable: just an answer.
     pub fn answer(effects: Vec<Outgoing>, outcome: Outcome) -> Self {
-        Self { effects, outcome, ..Self::default() }
+        Self {
+            effects,
+            outcome,
+            ..Self::default()
+        }
     }
 
     /// A refusal that costs nothing: no state, no memory.
@@ -194,10 +236,15 @@ impl Step {
 /// The message that refuses.
 pub fn refusal(reply: Reply, code: Code) -> Option<Outgoing> {
     match reply {
-        Reply::Request(id) => Some(Outgoing::Respond { id, response: Response::refusal(code) }),
-        Reply::Notification(id) => {
-            Some(Outgoing::Settle { id, how: Settle::Reset, timing: None })
-        }
+        Reply::Request(id) => Some(Outgoing::Respond {
+            id,
+            response: Response::refusal(code),
+        }),
+        Reply::Notification(id) => Some(Outgoing::Settle {
+            id,
+            how: Settle::Reset,
+            timing: None,
+        }),
         Reply::None => None,
     }
 }
@@ -292,11 +339,22 @@ impl<'a> Draft<'a> {
                 let msg_id = self.msg_ids(1).take();
                 let payload = Bytes::new();
                 let remember = true;
-                let response = Response { code, options, payload, msg_id, remember, timing };
+                let response = Response {
+                    code,
+                    options,
+                    payload,
+                    msg_id,
+                    remember,
+                    timing,
+                };
                 self.effect(Outgoing::Respond { id, response });
             }
             Reply::Notification(id) => {
-                self.effect(Outgoing::Settle { id, how: Settle::Acknowledge, timing });
+                self.effect(Outgoing::Settle {
+                    id,
+                    how: Settle::Acknowledge,
+                    timing,
+                });
             }
             Reply::None => {}
         }
@@ -315,7 +373,14 @@ impl<'a> Draft<'a> {
 
     /// The finished step: one commit, guarded by what was read.
     pub fn finish(self, outcome: Outcome) -> Step {
-        let Self { loaded, mut state, now, mut changes, envelopes, effects } = self;
+        let Self {
+            loaded,
+            mut state,
+            now,
+            mut changes,
+            envelopes,
+            effects,
+        } = self;
         let device_id = loaded.device.device_id.clone();
         let before = Placement::of(&loaded.state, now);
         let placement = Some(Placement::of(&state, now)).filter(|after| *after != before);
@@ -325,8 +390,18 @@ impl<'a> Draft<'a> {
         if !envelopes.is_empty() {
             changes.push(Change::Emit(Box::new(EventRecord { at: now, envelopes })));
         }
-        let commit = Some(Commit { guards: guards(loaded), changes });
-        Step { commit, placement, deadline, effects, outcome, ..Step::default() }
+        let commit = Some(Commit {
+            guards: guards(loaded),
+            changes,
+        });
+        Step {
+            commit,
+            placement,
+            deadline,
+            effects,
+            outcome,
+            ..Step::default()
+        }
     }
 }
 

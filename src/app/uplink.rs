@@ -23,8 +23,7 @@ use crate::product::check::{self, Violation};
 use crate::product::codec::{Decoded, Report, ServiceReport, Uplink};
 use crate::store::Change;
 use crate::store::records::{
-    HistoryRecord, ObservationStatus, RawRecord, RegistrationKind, RegistrationRecord,
-    ShadowRecord,
+    HistoryRecord, ObservationStatus, RawRecord, RegistrationKind, RegistrationRecord, ShadowRecord,
 };
 use crate::wire::coap::Code;
 
@@ -71,7 +70,11 @@ pub fn report(
 fn refresh(draft: &mut Draft<'_>, from: From, via: Via) {
     let now = draft.now;
     if let Via::Notification { token, .. } = via
-        && let Some(known) = draft.state.observations.iter_mut().find(|o| o.token == token)
+        && let Some(known) = draft
+            .state
+            .observations
+            .iter_mut()
+            .find(|o| o.token == token)
     {
         known.status = ObservationStatus::Established;
     }
@@ -122,7 +125,10 @@ fn decode(draft: &mut Draft<'_>, payload: &[u8]) -> (Outcome, Note) {
             note.detail = Some(Value::Object(response.paras));
             (Outcome::Reported, note)
         }
-        Decoded::Nothing => (Outcome::Empty, Note::new("the codec found nothing to report")),
+        Decoded::Nothing => (
+            Outcome::Empty,
+            Note::new("the codec found nothing to report"),
+        ),
     }
 }
 
@@ -138,12 +144,20 @@ fn read(product: &ProductRuntime, payload: &[u8], now: Timestamp) -> Result<Deco
     }
     let Some(codec) = &product.codec else {
         let reason = "the product has no codec".to_owned();
-        return Err(Unread { kind: "no_codec", reason });
+        return Err(Unread {
+            kind: "no_codec",
+            reason,
+        });
     };
-    let uplink = Uplink { payload, received_at: now, f_port: None };
-    codec
-        .decode(&uplink, None)
-        .map_err(|e| Unread { kind: e.kind(), reason: e.to_string() })
+    let uplink = Uplink {
+        payload,
+        received_at: now,
+        f_port: None,
+    };
+    codec.decode(&uplink, None).map_err(|e| Unread {
+        kind: e.kind(),
+        reason: e.to_string(),
+    })
 }
 
 /// A product whose devices send JSON themselves: `{"services": [{"service_id", "properties",
@@ -159,14 +173,19 @@ fn read_json(payload: &[u8]) -> Result<Report, Unread> {
         properties: Map<String, Value>,
         event_time: Option<String>,
     }
-    let body: Body = serde_json::from_slice(payload)
-        .map_err(|e| Unread { kind: "json", reason: format!("not a JSON report: {e}") })?;
+    let body: Body = serde_json::from_slice(payload).map_err(|e| Unread {
+        kind: "json",
+        reason: format!("not a JSON report: {e}"),
+    })?;
     let services = body.services.into_iter().map(|s| ServiceReport {
         service_id: s.service_id,
         properties: s.properties,
         event_time: s.event_time.as_deref().and_then(Timestamp::parse),
     });
-    Ok(Report { services: services.collect(), has_more: false })
+    Ok(Report {
+        services: services.collect(),
+        has_more: false,
+    })
 }
 
 /// Checks against the model, then shadow, history and event.
@@ -186,7 +205,11 @@ fn take_report(
         note.hint = Some("correct the codec or the product model".to_owned());
     }
     if report.services.is_empty() {
-        let outcome = if violations.is_empty() { Outcome::Empty } else { Outcome::Undecodable };
+        let outcome = if violations.is_empty() {
+            Outcome::Empty
+        } else {
+            Outcome::Undecodable
+        };
         return (outcome, note);
     }
     for service in &report.services {
@@ -197,15 +220,24 @@ fn take_report(
     let device = &draft.loaded.device;
     let header = DeviceHeader::from(device);
     draft.tell(envelope::property_report(&header, &services, now));
-    let record = Box::new(HistoryRecord { received_at: now, services });
-    draft.change(Change::AppendHistory { device_seq: device.seq, record });
+    let record = Box::new(HistoryRecord {
+        received_at: now,
+        services,
+    });
+    draft.change(Change::AppendHistory {
+        device_seq: device.seq,
+        record,
+    });
     (Outcome::Reported, note)
 }
 
 fn merge(draft: &mut Draft<'_>, service: &ServiceReport) {
     let at = service.event_time.unwrap_or(draft.now);
     let shadow = &mut draft.state.shadow;
-    match shadow.iter_mut().find(|s| s.service_id == service.service_id) {
+    match shadow
+        .iter_mut()
+        .find(|s| s.service_id == service.service_id)
+    {
         Some(known) => {
             merge_reported(&mut known.reported, &service.properties);
             known.reported_at = Some(at);
@@ -243,14 +275,12 @@ fn services_json(services: &[ServiceReport], now: Timestamp) -> String {
     })
 }
 
-fn keep_raw(
-    draft: &mut Draft<'_>,
-    payload: &[u8],
-    kind: &str,
-    reason: &str,
-) -> (Outcome, Note) {
+fn keep_raw(draft: &mut Draft<'_>, payload: &[u8], kind: &str, reason: &str) -> (Outcome, Note) {
     draft.change(raw(draft, payload, kind, reason));
-    let mut note = Note::failed(format!("sent {} bytes that stay raw", payload.len()), reason);
+    let mut note = Note::failed(
+        format!("sent {} bytes that stay raw", payload.len()),
+        reason,
+    );
     note.hint = Some("try them with POST /v1/products/{product_id}/codec/decode".to_owned());
     (Outcome::Undecodable, note)
 }
@@ -262,11 +292,16 @@ fn raw(draft: &Draft<'_>, payload: &[u8], kind: &str, reason: &str) -> Change {
         kind: kind.to_owned(),
         reason: reason.to_owned(),
     };
-    Change::KeepRaw { device_seq: draft.loaded.device.seq, record: Box::new(record) }
+    Change::KeepRaw {
+        device_seq: draft.loaded.device.seq,
+        record: Box::new(record),
+    }
 }
 
 fn describe(violations: &[Violation]) -> String {
-    let lines: Vec<String> =
-        violations.iter().map(|v| format!("{}: {}", v.path, v.message)).collect();
+    let lines: Vec<String> = violations
+        .iter()
+        .map(|v| format!("{}: {}", v.path, v.message))
+        .collect();
     lines.join("; ")
 }

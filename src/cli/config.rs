@@ -27,7 +27,11 @@ pub fn check(args: CheckArgs) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            drop(writeln!(std::io::stderr(), "{}: {error}", args.file.display()));
+            drop(writeln!(
+                std::io::stderr(),
+                "{}: {error}",
+                args.file.display()
+            ));
             ExitCode::from(2)
         }
     }

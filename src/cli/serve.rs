@@ -59,10 +59,14 @@ pub fn run(args: Args) -> ExitCode {
         complain(&format_args!("log: {error}"));
         return ExitCode::from(2);
     }
-    let served = telemetry::install_metrics().context("metrics").and_then(|metrics| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(serve(&config, metrics))
-    });
+    let served = telemetry::install_metrics()
+        .context("metrics")
+        .and_then(|metrics| {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(serve(&config, metrics))
+        });
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -98,8 +102,11 @@ async fn serve(config: &Config, metrics: PrometheusHandle) -> anyhow::Result<()>
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let running = Running::start(config, metrics).await?;
     let address = |bound: Option<SocketAddr>| bound.map_or("-".to_owned(), |a| a.to_string());
-    let ready =
-        format!("ready http={} coap={} coaps=-", running.http, address(running.coap));
+    let ready = format!(
+        "ready http={} coap={} coaps=-",
+        running.http,
+        address(running.coap)
+    );
     let mut stdout = std::io::stdout();
     // Whoever started the server may not read its output.
     drop(writeln!(stdout, "{ready}").and_then(|()| stdout.flush()));
@@ -141,9 +148,9 @@ impl Running {
         let (datagrams_out, outgoing) = mpsc::channel(DATAGRAM_QUEUE);
         let socket = match config.net.coap {
             Listen::Off => None,
-            Listen::On(address) => Some(
-                udp::Socket::bind(address).with_context(|| format!("net.coap {address}"))?,
-            ),
+            Listen::On(address) => {
+                Some(udp::Socket::bind(address).with_context(|| format!("net.coap {address}"))?)
+            }
         };
         let coap = socket.as_ref().map(udp::Socket::local_addr).transpose()?;
         let platform = Platform::start(
@@ -151,19 +158,33 @@ impl Running {
             Arc::clone(&store) as Arc<dyn Store>,
             clock,
             metrics,
-            Network { datagrams_in, datagrams_out },
+            Network {
+                datagrams_in,
+                datagrams_out,
+            },
             getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness: {e}"))?,
         )?;
         let counters = Arc::new(udp::Counters::default());
         let tasks = &platform.app.tasks;
         let figures = (platform.endpoint.clone(), Arc::clone(&counters));
-        tasks.spawn("network figures", telemetry::watch_network(figures.0, figures.1, tasks.stop()));
+        tasks.spawn(
+            "network figures",
+            telemetry::watch_network(figures.0, figures.1, tasks.stop()),
+        );
         let socket = socket.map(|socket| {
             #[expect(clippy::disallowed_methods, reason = "joined by Running::stop")]
             tokio::spawn(socket.run(datagrams, outgoing, counters))
         });
         let http_server = api::Server::start(platform.app.clone(), listener);
-        Ok(Self { http, coap, platform, store, lock, http_server, socket })
+        Ok(Self {
+            http,
+            coap,
+            platform,
+            store,
+            lock,
+            http_server,
+            socket,
+        })
     }
 
     /// Takes nothing new, finishes what was begun, closes the store.

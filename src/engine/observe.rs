@@ -43,7 +43,12 @@ mod tests {
             (false, Some(42), &[0], Some(&[0])),
             (false, Some(42), &[], None),
             // Resource 0 of two bytes.
-            (false, Some(11542), &[0xc2, 0x00, 0xaa, 0xbb], Some(&[0xaa, 0xbb])),
+            (
+                false,
+                Some(11542),
+                &[0xc2, 0x00, 0xaa, 0xbb],
+                Some(&[0xaa, 0xbb]),
+            ),
             (false, Some(1542), &[0xff], Some(&[0xff])),
         ];
         for (first, format, payload, want) in cases {

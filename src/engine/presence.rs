@@ -71,7 +71,11 @@ mod tests {
         let cases = [
             (hours(0), Presence::Online, Some(hours(25).plus_ms(1))),
             (hours(25), Presence::Online, Some(hours(25).plus_ms(1))),
-            (hours(25).plus_ms(1), Presence::Abnormal, Some(hours(49).plus_ms(1))),
+            (
+                hours(25).plus_ms(1),
+                Presence::Abnormal,
+                Some(hours(49).plus_ms(1)),
+            ),
             (hours(49), Presence::Abnormal, Some(hours(49).plus_ms(1))),
             (hours(49).plus_ms(1), Presence::Offline, None),
         ];

@@ -195,7 +195,13 @@ mod tests {
             assert_eq!(text.len(), 13);
             assert_eq!(parse_location(&text), Some(location));
         }
-        for text in ["", "0", "zzzzzzzzzzzzz", "00000000000u0", "0000000000000000"] {
+        for text in [
+            "",
+            "0",
+            "zzzzzzzzzzzzz",
+            "00000000000u0",
+            "0000000000000000",
+        ] {
             assert_eq!(parse_location(text), None, "{text}");
         }
     }
@@ -204,7 +210,10 @@ mod tests {
     fn an_update_changes_only_what_it_names() {
         assert_eq!(Update::parse([].into_iter()), Update::default());
         let update = Update::parse(["lt=60", "b=UQ", "x"].into_iter());
-        assert_eq!((update.lifetime_s, update.queue_mode), (Some(60), Some(true)));
+        assert_eq!(
+            (update.lifetime_s, update.queue_mode),
+            (Some(60), Some(true))
+        );
     }
 
     #[test]
@@ -214,7 +223,13 @@ mod tests {
             let error = Register::parse(query.iter().map(String::as_str)).unwrap_err();
             assert_eq!(error.kind(), "version");
         }
-        assert_eq!(Register::parse(["lt=5"].into_iter()).unwrap_err().kind(), "no_endpoint");
-        assert_eq!(Register::parse(["ep=a b"].into_iter()).unwrap_err().kind(), "endpoint");
+        assert_eq!(
+            Register::parse(["lt=5"].into_iter()).unwrap_err().kind(),
+            "no_endpoint"
+        );
+        assert_eq!(
+            Register::parse(["ep=a b"].into_iter()).unwrap_err().kind(),
+            "endpoint"
+        );
     }
 }

@@ -32,8 +32,14 @@ mod tests {
     fn a_report_replaces_what_it_names_and_keeps_the_rest() {
         let map = |v: Value| v.as_object().cloned().unwrap();
         let mut reported = map(json!({"level": 1, "open": true}));
-        assert!(merge_reported(&mut reported, &map(json!({"level": 2, "text": null}))));
-        assert_eq!(Value::Object(reported.clone()), json!({"level": 2, "open": true, "text": null}));
+        assert!(merge_reported(
+            &mut reported,
+            &map(json!({"level": 2, "text": null}))
+        ));
+        assert_eq!(
+            Value::Object(reported.clone()),
+            json!({"level": 2, "open": true, "text": null})
+        );
         assert!(!merge_reported(&mut reported, &map(json!({"level": 2}))));
     }
 }

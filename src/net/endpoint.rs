@@ -40,7 +40,9 @@ pub struct Figures(Arc<Mutex<(Counters, usize)>>);
 impl Figures {
     /// The counters, and the number of peers of which anything is remembered.
     pub fn read(&self) -> (Counters, usize) {
-        self.0.lock().map_or_else(|poisoned| *poisoned.into_inner(), |figures| *figures)
+        self.0
+            .lock()
+            .map_or_else(|poisoned| *poisoned.into_inner(), |figures| *figures)
     }
 
     fn write(&self, counters: Counters, peers: usize) {
@@ -60,7 +62,12 @@ pub async fn run(
     figures: Figures,
     intake: CancellationToken,
 ) {
-    let Channels { mut datagrams_in, datagrams_out, events, outgoing: mut from_app } = channels;
+    let Channels {
+        mut datagrams_in,
+        datagrams_out,
+        events,
+        outgoing: mut from_app,
+    } = channels;
     // Dropped when the intake ends: that is how the app learns that nothing more comes.
     let mut events = Some(events);
     let mut exchange = Exchange::new(settings, clock.instant(), rng);
@@ -126,7 +133,9 @@ async fn sleep_until(deadline: Option<Instant>, now: Instant) {
     match deadline {
         // At least a millisecond, the wheel's tick.
         Some(at) => {
-            let wait = at.saturating_duration_since(now).max(Duration::from_millis(1));
+            let wait = at
+                .saturating_duration_since(now)
+                .max(Duration::from_millis(1));
             tokio::time::sleep(wait).await;
         }
         None => std::future::pending().await,

@@ -50,7 +50,10 @@ impl Socket {
         drop(buffers.set_send_buffer_size(SOCKET_BUFFER));
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket: UdpSocket::from_std(socket)?, state })
+        Ok(Self {
+            socket: UdpSocket::from_std(socket)?,
+            state,
+        })
     }
 
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -90,13 +93,19 @@ impl Socket {
     /// What one system call gives.
     fn receive(&self, buffers: &mut ReceiveBuffers, counters: &Counters) -> Vec<Datagram> {
         let ReceiveBuffers { space, slot, meta } = buffers;
-        let mut slices: Vec<IoSliceMut<'_>> = space.chunks_mut(*slot).map(IoSliceMut::new).collect();
+        let mut slices: Vec<IoSliceMut<'_>> =
+            space.chunks_mut(*slot).map(IoSliceMut::new).collect();
         let received = self.socket.try_io(Interest::READABLE, || {
-            self.state.recv(UdpSockRef::from(&self.socket), &mut slices, meta)
+            self.state
+                .recv(UdpSockRef::from(&self.socket), &mut slices, meta)
         });
         drop(slices);
         let mut batch = Vec::with_capacity(received.as_ref().map_or(0, |n| *n));
-        for (meta, bytes) in meta.iter().zip(space.chunks(*slot)).take(received.unwrap_or(0)) {
+        for (meta, bytes) in meta
+            .iter()
+            .zip(space.chunks(*slot))
+            .take(received.unwrap_or(0))
+        {
             let bytes = bytes.get(..meta.len).unwrap_or_default();
             // The kernel may hand over several datagrams of one sender as one (GRO).
             for datagram in bytes.chunks(meta.stride.max(1)) {
@@ -113,7 +122,9 @@ impl Socket {
     async fn send(&self, batch: &[Datagram], counters: &Counters) {
         let mut rest = batch;
         while !rest.is_empty() {
-            let sent = self.socket.try_io(Interest::WRITABLE, || self.send_some(rest));
+            let sent = self
+                .socket
+                .try_io(Interest::WRITABLE, || self.send_some(rest));
             match sent {
                 Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
@@ -133,12 +144,18 @@ impl Socket {
     /// One sendmmsg call; returns how many datagrams it took.
     fn send_some(&self, batch: &[Datagram]) -> io::Result<usize> {
         let batch = batch.get(..SEND_BATCH).unwrap_or(batch);
-        let addresses: Vec<SocketAddrAny> =
-            batch.iter().map(|(peer, _)| SocketAddrAny::from(*peer)).collect();
-        let slices: Vec<[IoSlice<'_>; 1]> =
-            batch.iter().map(|(_, bytes)| [IoSlice::new(bytes)]).collect();
-        let mut controls: Vec<SendAncillaryBuffer<'_, '_, '_>> =
-            batch.iter().map(|_| SendAncillaryBuffer::default()).collect();
+        let addresses: Vec<SocketAddrAny> = batch
+            .iter()
+            .map(|(peer, _)| SocketAddrAny::from(*peer))
+            .collect();
+        let slices: Vec<[IoSlice<'_>; 1]> = batch
+            .iter()
+            .map(|(_, bytes)| [IoSlice::new(bytes)])
+            .collect();
+        let mut controls: Vec<SendAncillaryBuffer<'_, '_, '_>> = batch
+            .iter()
+            .map(|_| SendAncillaryBuffer::default())
+            .collect();
         let mut messages: Vec<MMsgHdr<'_>> = addresses
             .iter()
             .zip(&slices)
@@ -161,6 +178,10 @@ impl ReceiveBuffers {
         // One byte more than allowed tells a datagram that is too long.
         let slot = ((DATAGRAM_MAX + 1) * state.gro_segments()).min(usize::from(u16::MAX));
         let space = vec![0; slot * BATCH_SIZE];
-        Self { space, slot, meta: vec![RecvMeta::default(); BATCH_SIZE] }
+        Self {
+            space,
+            slot,
+            meta: vec![RecvMeta::default(); BATCH_SIZE],
+        }
     }
 }

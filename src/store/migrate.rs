@@ -8,8 +8,8 @@
 //! number is written last. Errors: `StoreError::Format` for a newer database.
 
 use super::StoreError;
+use super::engine::{Kv, Order, Writes};
 use super::keys::{self, Meta};
-use super::kv::{Kv, Writes};
 
 /// The format that this version writes.
 pub const NEWEST: u32 = 1;
@@ -45,7 +45,7 @@ pub fn migrate<E: Kv>(engine: &E) -> Result<(), StoreError> {
 /// Whether the engine holds no row at all.
 pub(super) fn is_empty<E: Kv>(engine: &E) -> Result<bool, StoreError> {
     let mut empty = true;
-    engine.range(&[], &[0xff], super::kv::Order::Ascending, &mut |_, _| {
+    engine.range(&[], &[0xff], Order::Ascending, &mut |_, _| {
         empty = false;
         std::ops::ControlFlow::Break(())
     })?;

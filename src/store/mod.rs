@@ -7,6 +7,7 @@
 
 pub mod archive;
 pub mod check;
+pub mod engine;
 pub mod keys;
 pub mod kv;
 pub mod lock;

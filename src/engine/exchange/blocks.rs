@@ -6,9 +6,7 @@ use bytes::Bytes;
 
 use super::Exchange;
 use super::peer::{Pending, Queued, Transfer, Waiting};
-use super::types::{
-    Event, Failure, Incoming, Outputs, ReplyId, Request, Response, Resume, Settle,
-};
+use super::types::{Event, Failure, Incoming, Outputs, ReplyId, Request, Response, Resume, Settle};
 use crate::engine::blockwise::{
     Collected, Collector, Received, Refusal, Sender, Sent, Settings, TransferError, etag, slice,
 };
@@ -39,7 +37,9 @@ pub(super) fn answer(head: (Type, u16), pending: &Pending, response: &Response) 
     }
     if let Some(block) = block {
         // Parts of different bodies must not be put together.
-        builder = builder.block2(block).option(option::ETAG, &etag(&response.payload));
+        builder = builder
+            .block2(block)
+            .option(option::ETAG, &etag(&response.payload));
     }
     builder.payload(part)
 }
@@ -64,7 +64,10 @@ impl Exchange {
         };
         self.confirm_block(id, block);
         let options = size1.map(|size| {
-            (option::SIZE1, option::Uint::new(u64::from(size)).as_bytes().to_vec())
+            (
+                option::SIZE1,
+                option::Uint::new(u64::from(size)).as_bytes().to_vec(),
+            )
         });
         let response = Response {
             options: options.into_iter().collect(),
@@ -111,7 +114,13 @@ impl Exchange {
                     (None, settle) => settle,
                 };
                 let solicited = transfer.request.resume.is_none();
-                out.events.push(Event::Response { peer, token, settle, solicited, message });
+                out.events.push(Event::Response {
+                    peer,
+                    token,
+                    settle,
+                    solicited,
+                    message,
+                });
             }
             Err(_) => {
                 acknowledge(self, out);
@@ -120,7 +129,11 @@ impl Exchange {
                     self.settle(now, notification, Settle::Silent, None, out);
                 }
                 let reason = Failure::Blockwise;
-                out.events.push(Event::Failed { peer, token, reason });
+                out.events.push(Event::Failed {
+                    peer,
+                    token,
+                    reason,
+                });
             }
         }
     }
@@ -142,7 +155,11 @@ impl Transfer {
         let mut collector = Collector::new(&settings);
         let mut asking = None;
         let (mut first, mut settle) = (None, None);
-        if let Some(Resume { first: part, settle: id }) = &mut request.resume {
+        if let Some(Resume {
+            first: part,
+            settle: id,
+        }) = &mut request.resume
+        {
             let message = part.message()?;
             match collector.receive(&message) {
                 Ok(Collected::Next(block)) => asking = Some(block),
@@ -150,7 +167,14 @@ impl Transfer {
             }
             (first, settle) = (Some(part.clone()), id.take());
         }
-        Some(Self { request, sender, collector, asking, first, settle })
+        Some(Self {
+            request,
+            sender,
+            collector,
+            asking,
+            first,
+            settle,
+        })
     }
 
     fn answered(&mut self, datagram: Bytes) -> Result<Progress, TransferError> {
@@ -159,7 +183,9 @@ impl Transfer {
         };
         if self.asking.is_none() {
             let block1 = message.options.block1().transpose()?;
-            let sent = self.sender.answered(message.code, block1, message.options.size1())?;
+            let sent = self
+                .sender
+                .answered(message.code, block1, message.options.size1())?;
             if sent == Sent::Next {
                 return Ok(Progress::Next);
             }
@@ -191,7 +217,12 @@ impl Transfer {
 
     /// The datagram for the present block, or the whole request. `None`: the body is too long.
     pub(super) fn datagram(&self, msg_id: u16) -> Option<Bytes> {
-        let Request { code, token, options, .. } = &self.request;
+        let Request {
+            code,
+            token,
+            options,
+            ..
+        } = &self.request;
         let mut builder = Builder::new(Type::Confirmable, *code, msg_id, *token);
         for (number, value) in options {
             // The rest of a body is asked for without observing again (RFC 7959 §3.4).

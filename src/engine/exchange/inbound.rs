@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::blocks::Upload;
 use super::peer::{Acknowledged, Peer, Pending, Seen, SeenState, Transfer};
 use super::types::{Event, Failure, Incoming, Outputs, ReplyId};
-use super::blocks::Upload;
 use super::{Exchange, What};
 use crate::wire::coap::{Builder, Code, Message, Token, Type, option};
 
@@ -60,7 +60,11 @@ impl Exchange {
             return;
         }
         let serial = self.next_serial();
-        let id = ReplyId { peer: address, msg_id: message.msg_id, serial };
+        let id = ReplyId {
+            peer: address,
+            msg_id: message.msg_id,
+            serial,
+        };
         let pending = Pending {
             confirmable: message.ty == Type::Confirmable,
             is_request: message.code.is_request(),
@@ -71,7 +75,13 @@ impl Exchange {
             acknowledged: false,
         };
         let state = SeenState::Pending(pending);
-        let seen = Seen { msg_id: message.msg_id, serial, hash, at: now, state };
+        let seen = Seen {
+            msg_id: message.msg_id,
+            serial,
+            hash,
+            at: now,
+            state,
+        };
         if let Some(peer) = self.peers.get_mut(&address) {
             peer.seen.push_back(seen);
         }
@@ -91,7 +101,10 @@ impl Exchange {
         out: &mut Outputs,
     ) -> bool {
         let known = self.peers.get(&address).and_then(|peer| {
-            peer.seen.iter().rev().find(|s| s.msg_id == message.msg_id && s.hash == hash)
+            peer.seen
+                .iter()
+                .rev()
+                .find(|s| s.msg_id == message.msg_id && s.hash == hash)
         });
         let Some(seen) = known else {
             return false;
@@ -141,7 +154,11 @@ impl Exchange {
             return;
         }
         let proxy = number == option::PROXY_URI || number == option::PROXY_SCHEME;
-        let code = if proxy { Code::PROXYING_NOT_SUPPORTED } else { Code::BAD_OPTION };
+        let code = if proxy {
+            Code::PROXYING_NOT_SUPPORTED
+        } else {
+            Code::BAD_OPTION
+        };
         let reply = Builder::new(Type::Acknowledgement, code, message.msg_id, message.token);
         self.transmit(peer, reply.build().into(), out);
     }
@@ -172,10 +189,16 @@ impl Exchange {
         };
         if pending.confirmable {
             let at = now + self.settings.separate_after;
-            let what = What::Separate { msg_id: id.msg_id, serial: id.serial };
+            let what = What::Separate {
+                msg_id: id.msg_id,
+                serial: id.serial,
+            };
             self.arm(at, id.peer, what);
         }
-        out.events.push(Event::Request { id, message: Incoming { datagram, body } });
+        out.events.push(Event::Request {
+            id,
+            message: Incoming { datagram, body },
+        });
     }
 
     /// A separate response, or a notification.
@@ -207,14 +230,20 @@ impl Exchange {
         out: &mut Outputs,
     ) -> Option<Box<Transfer>> {
         let peer = self.peers.get_mut(&address)?;
-        let is_open = peer.open.as_ref().is_some_and(|o| o.token == token && o.request.is_some());
+        let is_open = peer
+            .open
+            .as_ref()
+            .is_some_and(|o| o.token == token && o.request.is_some());
         if is_open {
             let transfer = peer.open.take()?.request;
             peer.proven = true;
             self.next_turn(now, address, out);
             return transfer;
         }
-        let at = peer.acknowledged.iter().position(|a| a.transfer.request.token == token)?;
+        let at = peer
+            .acknowledged
+            .iter()
+            .position(|a| a.transfer.request.token == token)?;
         peer.proven = true;
         Some(peer.acknowledged.remove(at).transfer)
     }
@@ -239,7 +268,10 @@ impl Exchange {
                 peer.await_response(Acknowledged { serial, transfer });
             }
             self.arm(now + wait, address, What::Answer(serial));
-            out.events.push(Event::Acknowledged { peer: address, token: open.token });
+            out.events.push(Event::Acknowledged {
+                peer: address,
+                token: open.token,
+            });
         }
         self.next_turn(now, address, out);
     }
@@ -255,9 +287,15 @@ impl Exchange {
         let Ok(message) = Message::parse(datagram) else {
             return;
         };
-        let matches = self.peers.get(&address).and_then(|p| p.open.as_ref()).is_some_and(|open| {
-            open.msg_id == message.msg_id && open.token == message.token && open.request.is_some()
-        });
+        let matches = self
+            .peers
+            .get(&address)
+            .and_then(|p| p.open.as_ref())
+            .is_some_and(|open| {
+                open.msg_id == message.msg_id
+                    && open.token == message.token
+                    && open.request.is_some()
+            });
         if !matches {
             self.counters.unmatched += 1;
             return;
@@ -265,10 +303,18 @@ impl Exchange {
         let Some(open) = self.close_by_msg_id(now, address, message.msg_id, datagram.len()) else {
             return;
         };
-        if message.options.unknown_critical(&CRITICAL_OPTIONS).is_some() {
+        if message
+            .options
+            .unknown_critical(&CRITICAL_OPTIONS)
+            .is_some()
+        {
             self.counters.bad_option += 1;
             let (token, reason) = (open.token, Failure::Reset);
-            out.events.push(Event::Failed { peer: address, token, reason });
+            out.events.push(Event::Failed {
+                peer: address,
+                token,
+                reason,
+            });
         } else if let Some(transfer) = open.request {
             self.continue_transfer(now, transfer, None, datagram.clone(), out);
         }
@@ -290,7 +336,11 @@ impl Exchange {
         };
         if open.request.is_some() {
             let (token, reason) = (open.token, Failure::Reset);
-            out.events.push(Event::Failed { peer: address, token, reason });
+            out.events.push(Event::Failed {
+                peer: address,
+                token,
+                reason,
+            });
         }
         self.next_turn(now, address, out);
     }

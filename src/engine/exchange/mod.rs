@@ -151,7 +151,9 @@ impl Exchange {
 
     /// When [`Exchange::tick`] is next due.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.wheel.next().map(|tick| self.epoch + Duration::from_millis(tick))
+        self.wheel
+            .next()
+            .map(|tick| self.epoch + Duration::from_millis(tick))
     }
 
     /// Does what is due by `now`.
@@ -262,7 +264,11 @@ impl Exchange {
         serial: u32,
         out: &mut Outputs,
     ) {
-        let Some(seen) = self.peers.get_mut(&address).and_then(|p| p.seen(msg_id, serial)) else {
+        let Some(seen) = self
+            .peers
+            .get_mut(&address)
+            .and_then(|p| p.seen(msg_id, serial))
+        else {
             return;
         };
         if let SeenState::Pending(pending) = &mut seen.state

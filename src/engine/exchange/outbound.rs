@@ -64,7 +64,12 @@ impl Exchange {
         if ty == Type::Confirmable {
             self.finish(now, id, SeenState::Quiet, remember);
             let (token, serial) = (pending.token, self.next_serial());
-            let what = Queued::Response { msg_id, token, datagram, timing };
+            let what = Queued::Response {
+                msg_id,
+                token,
+                datagram,
+                timing,
+            };
             self.enqueue(now, id.peer, Waiting { serial, what }, out);
         } else {
             self.transmit(id.peer, datagram.clone(), out);
@@ -85,7 +90,9 @@ impl Exchange {
             self.finish(now, id, SeenState::Quiet, remember);
             return;
         }
-        let datagram: Bytes = Builder::empty(Type::Acknowledgement, id.msg_id).build().into();
+        let datagram: Bytes = Builder::empty(Type::Acknowledgement, id.msg_id)
+            .build()
+            .into();
         self.transmit(id.peer, datagram.clone(), out);
         self.finish(now, id, SeenState::Replied(datagram), remember);
     }
@@ -117,7 +124,12 @@ impl Exchange {
         };
         let datagram: Bytes = Builder::empty(ty, id.msg_id).build().into();
         self.transmit(id.peer, datagram.clone(), out);
-        self.finish(now, id, SeenState::Replied(datagram), how == Settle::Acknowledge);
+        self.finish(
+            now,
+            id,
+            SeenState::Replied(datagram),
+            how == Settle::Acknowledge,
+        );
     }
 
     /// Sends a confirmable request, or queues it behind the open exchange with its peer.
@@ -126,16 +138,27 @@ impl Exchange {
         let turn_within = request.turn_within;
         if !self.admit(now, address, 0) && !self.peers.contains_key(&address) {
             self.counters.overloaded += 1;
-            out.events.push(Event::Failed { peer: address, token, reason: Failure::Busy });
+            out.events.push(Event::Failed {
+                peer: address,
+                token,
+                reason: Failure::Busy,
+            });
             return;
         }
         self.adopt(address, Some(request.timing));
         let serial = self.next_serial();
         let Some(transfer) = Transfer::new(request) else {
-            out.events.push(Event::Failed { peer: address, token, reason: Failure::Blockwise });
+            out.events.push(Event::Failed {
+                peer: address,
+                token,
+                reason: Failure::Blockwise,
+            });
             return;
         };
-        let waiting = Waiting { serial, what: Queued::Request(Box::new(transfer)) };
+        let waiting = Waiting {
+            serial,
+            what: Queued::Request(Box::new(transfer)),
+        };
         self.enqueue(now, address, waiting, out);
         if let Some(within) = turn_within {
             self.arm(now + within, address, What::Turn(serial));
@@ -143,13 +166,7 @@ impl Exchange {
     }
 
     /// Ends a request of ours, whatever its state.
-    pub fn cancel(
-        &mut self,
-        now: Instant,
-        address: SocketAddr,
-        token: Token,
-        out: &mut Outputs,
-    ) {
+    pub fn cancel(&mut self, now: Instant, address: SocketAddr, token: Token, out: &mut Outputs) {
         let Some(peer) = self.peers.get_mut(&address) else {
             return;
         };
@@ -158,8 +175,13 @@ impl Exchange {
             Queued::Response { .. } => false,
         };
         peer.waiting.retain(|w| !is_it(w));
-        peer.acknowledged.retain(|a| a.transfer.request.token != token);
-        if peer.open.as_ref().is_some_and(|o| o.token == token && o.request.is_some()) {
+        peer.acknowledged
+            .retain(|a| a.transfer.request.token != token);
+        if peer
+            .open
+            .as_ref()
+            .is_some_and(|o| o.token == token && o.request.is_some())
+        {
             peer.open = None;
             self.next_turn(now, address, out);
         }
@@ -175,7 +197,10 @@ impl Exchange {
 
     /// The answer to this request confirms a block other than the one that it carries.
     pub(super) fn confirm_block(&mut self, id: ReplyId, block: Option<Block>) {
-        let seen = self.peers.get_mut(&id.peer).and_then(|p| p.seen(id.msg_id, id.serial));
+        let seen = self
+            .peers
+            .get_mut(&id.peer)
+            .and_then(|p| p.seen(id.msg_id, id.serial));
         if let Some(SeenState::Pending(pending)) = seen.map(|s| &mut s.state) {
             pending.block1 = block;
         }
@@ -199,7 +224,8 @@ impl Exchange {
             }
             self.keep(now, id.peer);
         } else {
-            peer.seen.retain(|s| s.msg_id != id.msg_id || s.serial != id.serial);
+            peer.seen
+                .retain(|s| s.msg_id != id.msg_id || s.serial != id.serial);
             self.drop_stranger(id.peer);
         }
     }
@@ -230,8 +256,19 @@ impl Exchange {
             };
             match what {
                 Queued::Request(transfer) => self.open_request(now, serial, transfer, out),
-                Queued::Response { msg_id, token, datagram, timing } => {
-                    let open = Opening { serial, msg_id, token, datagram, timing };
+                Queued::Response {
+                    msg_id,
+                    token,
+                    datagram,
+                    timing,
+                } => {
+                    let open = Opening {
+                        serial,
+                        msg_id,
+                        token,
+                        datagram,
+                        timing,
+                    };
                     self.open(now, address, open, None, out);
                 }
             }
@@ -251,10 +288,20 @@ impl Exchange {
         let msg_id = request.msg_ids.take();
         let next = msg_id.and_then(|msg_id| Some((msg_id, transfer.datagram(msg_id)?)));
         let Some((msg_id, datagram)) = next else {
-            out.events.push(Event::Failed { peer: address, token, reason: Failure::Blockwise });
+            out.events.push(Event::Failed {
+                peer: address,
+                token,
+                reason: Failure::Blockwise,
+            });
             return;
         };
-        let open = Opening { serial, msg_id, token, datagram, timing };
+        let open = Opening {
+            serial,
+            msg_id,
+            token,
+            datagram,
+            timing,
+        };
         self.open(now, address, open, Some(transfer), out);
     }
 
@@ -266,14 +313,22 @@ impl Exchange {
         request: Option<Box<Transfer>>,
         out: &mut Outputs,
     ) {
-        let Opening { serial, msg_id, token, datagram, timing } = opening;
+        let Opening {
+            serial,
+            msg_id,
+            token,
+            datagram,
+            timing,
+        } = opening;
         let factor = 1.0 + self.rng.f64() * (RANDOM_FACTOR - 1.0);
         let Some(peer) = self.peers.get_mut(&address) else {
             return;
         };
         // A device known to be slow gets up to twice the product's time: a retransmission that
         // crosses the answer costs it a radio second for nothing.
-        let estimate = peer.round_trip.map_or(timing.ack_timeout, super::peer::RoundTrip::timeout);
+        let estimate = peer
+            .round_trip
+            .map_or(timing.ack_timeout, super::peer::RoundTrip::timeout);
         let base = estimate.clamp(timing.ack_timeout, timing.ack_timeout * 2);
         let timeout = base.mul_f64(factor);
         peer.open = Some(Open {
@@ -321,7 +376,11 @@ impl Exchange {
             && open.request.is_some()
         {
             let (token, reason) = (open.token, Failure::Timeout);
-            out.events.push(Event::Failed { peer: address, token, reason });
+            out.events.push(Event::Failed {
+                peer: address,
+                token,
+                reason,
+            });
         }
         self.next_turn(now, address, out);
     }
@@ -334,7 +393,11 @@ impl Exchange {
         if let Some(at) = peer.acknowledged.iter().position(|a| a.serial == serial) {
             let token = peer.acknowledged.remove(at).transfer.request.token;
             self.counters.timeouts += 1;
-            out.events.push(Event::Failed { peer: address, token, reason: Failure::Timeout });
+            out.events.push(Event::Failed {
+                peer: address,
+                token,
+                reason: Failure::Timeout,
+            });
         }
     }
 
@@ -364,7 +427,11 @@ fn report_failure(peer: SocketAddr, waiting: Waiting, reason: Failure, out: &mut
     match waiting.what {
         Queued::Request(transfer) => {
             let token = transfer.request.token;
-            out.events.push(Event::Failed { peer, token, reason });
+            out.events.push(Event::Failed {
+                peer,
+                token,
+                reason,
+            });
         }
         // The client asks again.
         Queued::Response { .. } => {}

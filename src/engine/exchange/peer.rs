@@ -117,7 +117,12 @@ pub(super) struct Waiting {
 pub(super) enum Queued {
     Request(Box<Transfer>),
     /// A separate response: datagram, message id and token are fixed already.
-    Response { msg_id: u16, token: Token, datagram: Bytes, timing: super::types::Timing },
+    Response {
+        msg_id: u16,
+        token: Token,
+        datagram: Bytes,
+        timing: super::types::Timing,
+    },
 }
 
 impl Peer {
@@ -168,12 +173,18 @@ impl Peer {
         if self.seen.len() < max {
             return true;
         }
-        let done = self.seen.iter().position(|s| !matches!(s.state, SeenState::Pending(_)));
+        let done = self
+            .seen
+            .iter()
+            .position(|s| !matches!(s.state, SeenState::Pending(_)));
         done.is_some_and(|at| self.seen.remove(at).is_some())
     }
 
     pub(super) fn seen(&mut self, msg_id: u16, serial: u32) -> Option<&mut Seen> {
-        self.seen.iter_mut().rev().find(|s| s.msg_id == msg_id && s.serial == serial)
+        self.seen
+            .iter_mut()
+            .rev()
+            .find(|s| s.msg_id == msg_id && s.serial == serial)
     }
 
     /// Nothing is open, nothing would be lost but duplicates.
@@ -181,7 +192,10 @@ impl Peer {
         self.open.is_none()
             && self.waiting.is_empty()
             && self.acknowledged.is_empty()
-            && !self.seen.iter().any(|s| matches!(s.state, SeenState::Pending(_)))
+            && !self
+                .seen
+                .iter()
+                .any(|s| matches!(s.state, SeenState::Pending(_)))
     }
 }
 
@@ -195,7 +209,10 @@ pub(super) struct RoundTrip {
 
 impl RoundTrip {
     pub(super) fn first(sample: Duration) -> Self {
-        Self { smoothed: sample, variation: sample / 2 }
+        Self {
+            smoothed: sample,
+            variation: sample / 2,
+        }
     }
 
     pub(super) fn add(&mut self, sample: Duration) {

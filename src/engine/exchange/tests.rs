@@ -22,11 +22,17 @@ struct Bench {
 }
 
 impl Bench {
-    #[expect(clippy::disallowed_methods, reason = "an arbitrary origin; tests move it by hand")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an arbitrary origin; tests move it by hand"
+    )]
     fn new() -> Self {
         let now = Instant::now();
         let rng = fastrand::Rng::with_seed(1);
-        Self { exchange: Exchange::new(Settings::default(), now, rng), now }
+        Self {
+            exchange: Exchange::new(Settings::default(), now, rng),
+            now,
+        }
     }
 
     fn pass(&mut self, seconds: f64) -> Outputs {
@@ -42,7 +48,8 @@ impl Bench {
 
     fn receive_bytes(&mut self, peer: SocketAddr, datagram: Bytes, busy: bool) -> Outputs {
         let mut out = Outputs::default();
-        self.exchange.receive(self.now, peer, datagram, busy, &mut out);
+        self.exchange
+            .receive(self.now, peer, datagram, busy, &mut out);
         out
     }
 
@@ -72,9 +79,15 @@ fn request(peer: SocketAddr, token: u64) -> Request {
         peer,
         token: Token::from_u64(token),
         code: Code::GET,
-        options: vec![(option::OBSERVE, vec![]), (option::URI_PATH, b"19".to_vec())],
+        options: vec![
+            (option::OBSERVE, vec![]),
+            (option::URI_PATH, b"19".to_vec()),
+        ],
         payload: Bytes::new(),
-        msg_ids: MsgIds { first: 100, count: 16 },
+        msg_ids: MsgIds {
+            first: 100,
+            count: 16,
+        },
         timing: TIMING,
         turn_within: None,
         resume: None,
@@ -87,7 +100,9 @@ fn peer() -> SocketAddr {
 
 fn post(msg_id: u16) -> Builder {
     let token = Token::from_bytes(&[7]).unwrap();
-    Builder::new(Type::Confirmable, Code::POST, msg_id, token).path("/t/d").payload(b"0123456789")
+    Builder::new(Type::Confirmable, Code::POST, msg_id, token)
+        .path("/t/d")
+        .payload(b"0123456789")
 }
 
 /// The one request in `out`.
@@ -104,7 +119,10 @@ fn sent(out: &Outputs) -> Vec<(Type, Code, u16)> {
         let m = Message::parse(bytes).unwrap();
         (m.ty, m.code, m.msg_id)
     };
-    out.datagrams.iter().map(|(_, bytes)| parse(bytes)).collect()
+    out.datagrams
+        .iter()
+        .map(|(_, bytes)| parse(bytes))
+        .collect()
 }
 
 #[test]
@@ -137,11 +155,23 @@ fn a_slow_answer_is_acknowledged_first_and_retransmitted() {
     let mut bench = Bench::new();
     let id = requested(&bench.receive(peer(), &post(5)));
     assert!(bench.pass(1.0).datagrams.is_empty());
-    assert_eq!(sent(&bench.pass(0.6)), [(Type::Acknowledgement, Code::EMPTY, 5)]);
+    assert_eq!(
+        sent(&bench.pass(0.6)),
+        [(Type::Acknowledgement, Code::EMPTY, 5)]
+    );
     // Its repetition is acknowledged again.
-    assert_eq!(sent(&bench.receive(peer(), &post(5))), [(Type::Acknowledgement, Code::EMPTY, 5)]);
-    assert_eq!(sent(&bench.answer(id, Some(900))), [(Type::Confirmable, Code::CHANGED, 900)]);
-    assert_eq!(sent(&bench.pass(23.0)), [(Type::Confirmable, Code::CHANGED, 900)]);
+    assert_eq!(
+        sent(&bench.receive(peer(), &post(5))),
+        [(Type::Acknowledgement, Code::EMPTY, 5)]
+    );
+    assert_eq!(
+        sent(&bench.answer(id, Some(900))),
+        [(Type::Confirmable, Code::CHANGED, 900)]
+    );
+    assert_eq!(
+        sent(&bench.pass(23.0)),
+        [(Type::Confirmable, Code::CHANGED, 900)]
+    );
     bench.receive(peer(), &Builder::empty(Type::Acknowledgement, 900));
     assert!(bench.pass(300.0).datagrams.is_empty());
 }
@@ -157,7 +187,13 @@ fn a_request_is_retransmitted_and_given_up() {
     for second in 1..400 {
         let out = bench.pass(1.0);
         sendings += out.datagrams.len();
-        if let [Event::Failed { reason: Failure::Timeout, .. }] = out.events.as_slice() {
+        if let [
+            Event::Failed {
+                reason: Failure::Timeout,
+                ..
+            },
+        ] = out.events.as_slice()
+        {
             failed_at = Some(second);
         }
     }
@@ -174,9 +210,20 @@ fn one_open_exchange_per_peer_and_the_rest_in_order() {
     bench.answer(id, Some(1));
     assert_eq!(bench.observe(peer(), 1).datagrams.len(), 1);
     assert!(bench.observe(peer(), 2).datagrams.is_empty());
-    let reply = Builder::new(Type::Acknowledgement, Code::CONTENT, 100, Token::from_u64(1));
+    let reply = Builder::new(
+        Type::Acknowledgement,
+        Code::CONTENT,
+        100,
+        Token::from_u64(1),
+    );
     let out = bench.receive(peer(), &reply);
-    assert!(matches!(out.events.as_slice(), [Event::Response { solicited: true, .. }]));
+    assert!(matches!(
+        out.events.as_slice(),
+        [Event::Response {
+            solicited: true,
+            ..
+        }]
+    ));
     assert_eq!(sent(&out).len(), 1, "the next one goes out");
 }
 
@@ -187,10 +234,19 @@ fn a_turn_that_does_not_come_in_time_fails_as_busy() {
     bench.answer(id, Some(1));
     bench.observe(peer(), 1);
     let within = Some(Duration::from_secs(5));
-    bench.send(Outgoing::Request(Box::new(Request { turn_within: within, ..request(peer(), 2) })));
+    bench.send(Outgoing::Request(Box::new(Request {
+        turn_within: within,
+        ..request(peer(), 2)
+    })));
     assert!(bench.pass(4.9).events.is_empty());
     let out = bench.pass(0.2);
-    assert!(matches!(out.events.as_slice(), [Event::Failed { reason: Failure::Busy, .. }]));
+    assert!(matches!(
+        out.events.as_slice(),
+        [Event::Failed {
+            reason: Failure::Busy,
+            ..
+        }]
+    ));
 }
 
 #[test]
@@ -200,20 +256,42 @@ fn acknowledged_requests_wait_for_their_response() {
     bench.answer(id, Some(1));
     bench.observe(peer(), 42);
     let out = bench.receive(peer(), &Builder::empty(Type::Acknowledgement, 100));
-    assert!(matches!(out.events.as_slice(), [Event::Acknowledged { .. }]));
+    assert!(matches!(
+        out.events.as_slice(),
+        [Event::Acknowledged { .. }]
+    ));
     let response = Builder::new(Type::Confirmable, Code::CONTENT, 9, Token::from_u64(42));
     let out = bench.receive(peer(), &response);
-    let [Event::Response { solicited: true, settle: Some(settle), .. }] = out.events[..] else {
+    let [
+        Event::Response {
+            solicited: true,
+            settle: Some(settle),
+            ..
+        },
+    ] = out.events[..]
+    else {
         panic!("{out:?}");
     };
     let how = Settle::Acknowledge;
-    let out = bench.send(Outgoing::Settle { id: settle, how, timing: Some(TIMING) });
+    let out = bench.send(Outgoing::Settle {
+        id: settle,
+        how,
+        timing: Some(TIMING),
+    });
     assert_eq!(sent(&out), [(Type::Acknowledgement, Code::EMPTY, 9)]);
     // Without a response the request fails in the end.
     bench.observe(peer(), 43);
-    let mut events = bench.receive(peer(), &Builder::empty(Type::Acknowledgement, 100)).events;
+    let mut events = bench
+        .receive(peer(), &Builder::empty(Type::Acknowledgement, 100))
+        .events;
     events.extend(bench.pass(158.0).events);
-    assert!(matches!(events[..], [Event::Acknowledged { .. }, Event::Failed { .. }]), "{events:?}");
+    assert!(
+        matches!(
+            events[..],
+            [Event::Acknowledged { .. }, Event::Failed { .. }]
+        ),
+        "{events:?}"
+    );
 }
 
 #[test]
@@ -221,14 +299,28 @@ fn a_notification_that_can_not_be_kept_is_heard_again() {
     let mut bench = Bench::new();
     let note = Builder::new(Type::Confirmable, Code::CONTENT, 9, Token::from_u64(42));
     let settle = |out: &Outputs| match out.events[..] {
-        [Event::Response { settle: Some(id), solicited: false, .. }] => id,
+        [
+            Event::Response {
+                settle: Some(id),
+                solicited: false,
+                ..
+            },
+        ] => id,
         _ => panic!("{out:?}"),
     };
     let id = settle(&bench.receive(peer(), &note));
-    let silent = Outgoing::Settle { id, how: Settle::Silent, timing: None };
+    let silent = Outgoing::Settle {
+        id,
+        how: Settle::Silent,
+        timing: None,
+    };
     assert!(bench.send(silent).datagrams.is_empty());
     let id = settle(&bench.receive(peer(), &note));
-    let out = bench.send(Outgoing::Settle { id, how: Settle::Acknowledge, timing: None });
+    let out = bench.send(Outgoing::Settle {
+        id,
+        how: Settle::Acknowledge,
+        timing: None,
+    });
     assert_eq!(sent(&out), [(Type::Acknowledgement, Code::EMPTY, 9)]);
     let again = bench.receive(peer(), &note);
     assert!(again.events.is_empty());
@@ -244,20 +336,50 @@ fn bad_input_is_answered_as_the_standard_says() {
     let unknown_critical = 0xfffd;
     let cases: Vec<(&str, Vec<u8>, Vec<(Type, Code, u16)>)> = vec![
         ("ping", con(Code::EMPTY).build(), reset.clone()),
-        ("malformed confirmable", vec![0x4f, 0x01, 0x00, 0x03], reset.clone()),
-        ("malformed non-confirmable", vec![0x5f, 0x01, 0x00, 0x03], vec![]),
+        (
+            "malformed confirmable",
+            vec![0x4f, 0x01, 0x00, 0x03],
+            reset.clone(),
+        ),
+        (
+            "malformed non-confirmable",
+            vec![0x5f, 0x01, 0x00, 0x03],
+            vec![],
+        ),
         ("garbage", vec![0xff; 40], vec![]),
         ("empty", vec![], vec![]),
-        ("critical", con(Code::GET).option(unknown_critical, b"").build(), refused(Code::BAD_OPTION)),
-        ("critical, NON", non(Code::GET).option(unknown_critical, b"").build(), vec![]),
-        ("critical, response", con(Code::CONTENT).option(unknown_critical, b"").build(), reset),
+        (
+            "critical",
+            con(Code::GET).option(unknown_critical, b"").build(),
+            refused(Code::BAD_OPTION),
+        ),
+        (
+            "critical, NON",
+            non(Code::GET).option(unknown_critical, b"").build(),
+            vec![],
+        ),
+        (
+            "critical, response",
+            con(Code::CONTENT).option(unknown_critical, b"").build(),
+            reset,
+        ),
         (
             "proxy",
-            con(Code::GET).option(option::PROXY_URI, b"coap://a/").build(),
+            con(Code::GET)
+                .option(option::PROXY_URI, b"coap://a/")
+                .build(),
             refused(Code::PROXYING_NOT_SUPPORTED),
         ),
-        ("stray ack", Builder::empty(Type::Acknowledgement, 3).build(), vec![]),
-        ("stray reset", Builder::empty(Type::Reset, 3).build(), vec![]),
+        (
+            "stray ack",
+            Builder::empty(Type::Acknowledgement, 3).build(),
+            vec![],
+        ),
+        (
+            "stray reset",
+            Builder::empty(Type::Reset, 3).build(),
+            vec![],
+        ),
     ];
     for (name, datagram, want) in cases {
         let mut bench = Bench::new();
@@ -272,11 +394,19 @@ fn bad_input_is_answered_as_the_standard_says() {
 fn overload_refuses_requests_and_leaves_notifications_alone() {
     let mut bench = Bench::new();
     let out = bench.receive_bytes(peer(), post(4).build().into(), true);
-    assert_eq!(sent(&out), [(Type::Acknowledgement, Code::SERVICE_UNAVAILABLE, 4)]);
+    assert_eq!(
+        sent(&out),
+        [(Type::Acknowledgement, Code::SERVICE_UNAVAILABLE, 4)]
+    );
     let message = Message::parse(&out.datagrams[0].1).unwrap();
     assert_eq!(message.options.max_age(), Some(60));
     let note = Builder::new(Type::Confirmable, Code::CONTENT, 9, Token::from_u64(42));
-    assert!(bench.receive_bytes(peer(), note.build().into(), true).datagrams.is_empty());
+    assert!(
+        bench
+            .receive_bytes(peer(), note.build().into(), true)
+            .datagrams
+            .is_empty()
+    );
     assert_eq!(bench.exchange.peers(), 0);
 }
 
@@ -287,14 +417,28 @@ fn a_stranger_costs_no_memory_and_gets_no_flood() {
         let stranger = SocketAddr::from(([192, 0, 2, 9], port));
         let id = requested(&bench.receive(stranger, &post(1)));
         let response = Response::refusal(Code::FORBIDDEN);
-        assert_eq!(bench.send(Outgoing::Respond { id, response }).datagrams.len(), 1);
+        assert_eq!(
+            bench
+                .send(Outgoing::Respond { id, response })
+                .datagrams
+                .len(),
+            1
+        );
     }
     assert_eq!(bench.exchange.peers(), 0);
     // An answer of over three times the request is not sent to an unproven address.
     let id = requested(&bench.receive(peer(), &post(1)));
     let payload = Bytes::from(vec![0; 200]);
-    let response = Response { payload, ..Response::refusal(Code::CONTENT) };
-    assert!(bench.send(Outgoing::Respond { id, response }).datagrams.is_empty());
+    let response = Response {
+        payload,
+        ..Response::refusal(Code::CONTENT)
+    };
+    assert!(
+        bench
+            .send(Outgoing::Respond { id, response })
+            .datagrams
+            .is_empty()
+    );
     assert_eq!(bench.exchange.counters().amplification_stopped, 1);
 }
 
@@ -370,10 +514,15 @@ fn a_request_in_blocks_arrives_whole() {
             .payload(part);
         let out = bench.receive(peer(), &message);
         if more {
-            assert_eq!(sent(&out), [(Type::Acknowledgement, Code::CONTINUE, num as u16)]);
+            assert_eq!(
+                sent(&out),
+                [(Type::Acknowledgement, Code::CONTINUE, num as u16)]
+            );
             continue;
         }
-        let [Event::Request { id, message }] = out.events.as_slice() else { panic!("{out:?}") };
+        let [Event::Request { id, message }] = out.events.as_slice() else {
+            panic!("{out:?}")
+        };
         assert_eq!(message.payload(), body);
         let out = bench.answer(*id, Some(1));
         let answer = Message::parse(&out.datagrams[0].1).unwrap();
@@ -385,7 +534,10 @@ fn a_request_in_blocks_arrives_whole() {
         .block1(Block::new(5, true, 6).unwrap())
         .payload(&[0; 1024]);
     let incomplete = Code::REQUEST_ENTITY_INCOMPLETE;
-    assert_eq!(sent(&bench.receive(peer(), &message)), [(Type::Acknowledgement, incomplete, 9)]);
+    assert_eq!(
+        sent(&bench.receive(peer(), &message)),
+        [(Type::Acknowledgement, incomplete, 9)]
+    );
 }
 
 #[test]
@@ -402,11 +554,17 @@ fn a_long_answer_goes_out_in_the_blocks_asked_for() {
             .payload(&[0; 400]);
         let id = requested(&bench.receive(peer(), &message));
         let payload = body.clone();
-        let response = Response { payload, ..Response::refusal(Code::CONTENT) };
+        let response = Response {
+            payload,
+            ..Response::refusal(Code::CONTENT)
+        };
         let out = bench.send(Outgoing::Respond { id, response });
         let answer = Message::parse(&out.datagrams[0].1).unwrap();
         let block = answer.options.block2().unwrap().unwrap();
-        assert_eq!((block.num(), block.more(), block.size()), (num, num < 5, 512));
+        assert_eq!(
+            (block.num(), block.more(), block.size()),
+            (num, num < 5, 512)
+        );
         assert!(answer.options.etag().is_some());
         got.extend_from_slice(answer.payload);
     }
@@ -415,7 +573,9 @@ fn a_long_answer_goes_out_in_the_blocks_asked_for() {
 
 /// The device's side of the one request in `out`: its message, and an answer to it.
 fn answer_to(out: &Outputs, code: Code) -> (Vec<u8>, Builder) {
-    let [(_, datagram)] = out.datagrams.as_slice() else { panic!("{out:?}") };
+    let [(_, datagram)] = out.datagrams.as_slice() else {
+        panic!("{out:?}")
+    };
     let m = Message::parse(datagram).unwrap();
     let builder = Builder::new(Type::Acknowledgement, code, m.msg_id, m.token);
     (datagram.to_vec(), builder)
@@ -426,7 +586,11 @@ fn a_long_request_of_ours_goes_out_in_blocks() {
     let mut bench = Bench::new();
     let id = requested(&bench.receive(peer(), &post(1).payload(&[0; 1400])));
     bench.answer(id, Some(1));
-    let put = Request { code: Code::PUT, payload: long_body(), ..request(peer(), 42) };
+    let put = Request {
+        code: Code::PUT,
+        payload: long_body(),
+        ..request(peer(), 42)
+    };
     let mut out = bench.send(Outgoing::Request(Box::new(put)));
     let mut got = Vec::new();
     for num in 0..3 {
@@ -435,12 +599,22 @@ fn a_long_request_of_ours_goes_out_in_blocks() {
         let block = m.options.block1().unwrap().unwrap();
         assert_eq!((block.num(), block.more()), (num, num < 2));
         got.extend_from_slice(m.payload);
-        let code = if block.more() { Code::CONTINUE } else { Code::CHANGED };
+        let code = if block.more() {
+            Code::CONTINUE
+        } else {
+            Code::CHANGED
+        };
         let (_, answer) = answer_to(&out, code);
         out = bench.receive(peer(), &answer.block1(block));
     }
     assert_eq!(got, long_body());
-    assert!(matches!(out.events.as_slice(), [Event::Response { solicited: true, .. }]));
+    assert!(matches!(
+        out.events.as_slice(),
+        [Event::Response {
+            solicited: true,
+            ..
+        }]
+    ));
 }
 
 #[test]
@@ -449,7 +623,10 @@ fn a_notification_in_blocks_is_fetched_before_it_is_acknowledged() {
     let body = long_body();
     let part = |num: usize| {
         let range = num * 1024..body.len().min((num + 1) * 1024);
-        (Block::new(num as u32, num < 2, 6).unwrap(), body.slice(range))
+        (
+            Block::new(num as u32, num < 2, 6).unwrap(),
+            body.slice(range),
+        )
     };
     let (block, payload) = part(0);
     let note = Builder::new(Type::Confirmable, Code::CONTENT, 9, Token::from_u64(42))
@@ -457,9 +634,22 @@ fn a_notification_in_blocks_is_fetched_before_it_is_acknowledged() {
         .block2(block)
         .payload(&payload);
     let out = bench.receive(peer(), &note);
-    let [Event::Response { settle, message, .. }] = out.events.as_slice() else { panic!() };
-    let resume = Some(Resume { first: message.clone(), settle: *settle });
-    let mut out = bench.send(Outgoing::Request(Box::new(Request { resume, ..request(peer(), 42) })));
+    let [
+        Event::Response {
+            settle, message, ..
+        },
+    ] = out.events.as_slice()
+    else {
+        panic!()
+    };
+    let resume = Some(Resume {
+        first: message.clone(),
+        settle: *settle,
+    });
+    let mut out = bench.send(Outgoing::Request(Box::new(Request {
+        resume,
+        ..request(peer(), 42)
+    })));
     for num in 1..3 {
         let (datagram, answer) = answer_to(&out, Code::CONTENT);
         let asked = Message::parse(&datagram).unwrap();
@@ -468,13 +658,23 @@ fn a_notification_in_blocks_is_fetched_before_it_is_acknowledged() {
         let (block, payload) = part(num);
         out = bench.receive(peer(), &answer.block2(block).payload(&payload));
     }
-    let [Event::Response { settle: Some(id), message, solicited: false, .. }] =
-        out.events.as_slice()
+    let [
+        Event::Response {
+            settle: Some(id),
+            message,
+            solicited: false,
+            ..
+        },
+    ] = out.events.as_slice()
     else {
         panic!("{out:?}");
     };
     assert_eq!(message.payload(), body);
     let how = Settle::Acknowledge;
-    let out = bench.send(Outgoing::Settle { id: *id, how, timing: None });
+    let out = bench.send(Outgoing::Settle {
+        id: *id,
+        how,
+        timing: None,
+    });
     assert_eq!(sent(&out), [(Type::Acknowledgement, Code::EMPTY, 9)]);
 }

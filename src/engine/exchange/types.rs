@@ -53,7 +53,9 @@ pub struct Timing {
 impl Timing {
     /// RFC 7252 §4.8.2, MAX_TRANSMIT_WAIT: when to stop waiting for an answer.
     pub fn max_transmit_wait(&self) -> Duration {
-        let doublings = 1u32.checked_shl(self.max_retransmit + 1).unwrap_or(u32::MAX);
+        let doublings = 1u32
+            .checked_shl(self.max_retransmit + 1)
+            .unwrap_or(u32::MAX);
         self.ack_timeout.saturating_mul(doublings - 1).mul_f64(1.5)
     }
 }
@@ -69,7 +71,10 @@ pub struct Incoming {
 impl Incoming {
     /// A message that did not come from a socket.
     pub fn new(datagram: Bytes) -> Self {
-        Self { datagram, body: None }
+        Self {
+            datagram,
+            body: None,
+        }
     }
 
     /// The message; `None` never happens for one that the exchange layer handed out.
@@ -125,7 +130,11 @@ pub enum Event {
     /// The device acknowledged a request; its response may follow.
     Acknowledged { peer: SocketAddr, token: Token },
     /// A request of ours came to nothing.
-    Failed { peer: SocketAddr, token: Token, reason: Failure },
+    Failed {
+        peer: SocketAddr,
+        token: Token,
+        reason: Failure,
+    },
 }
 
 /// Why a request came to nothing.
@@ -226,11 +235,21 @@ impl MsgIds {
 /// What the app tells the exchange layer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outgoing {
-    Respond { id: ReplyId, response: Response },
-    Settle { id: ReplyId, how: Settle, timing: Option<Timing> },
+    Respond {
+        id: ReplyId,
+        response: Response,
+    },
+    Settle {
+        id: ReplyId,
+        how: Settle,
+        timing: Option<Timing>,
+    },
     Request(Box<Request>),
     /// Ends a request of ours without a report.
-    Cancel { peer: SocketAddr, token: Token },
+    Cancel {
+        peer: SocketAddr,
+        token: Token,
+    },
 }
 
 /// What the exchange layer wants done now.
