@@ -105,6 +105,12 @@ impl Device {
                 self.events
                     .push_back(Event::Acknowledged { report: report.id });
             }
+            // The server knows a raw device by its address: after a change of it, it must register.
+            (Task::Report(mut report), 0x81..=0x84) if report.resets == 0 => {
+                report.resets += 1;
+                self.registration = None;
+                self.queue.push_front(Task::Report(report));
+            }
             (task, code) => self.fail(now, task, Failure::Refused(code)),
         }
     }

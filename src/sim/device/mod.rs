@@ -159,7 +159,8 @@ impl Device {
         self.queue.push_back(Task::Report(Report {
             id,
             payload,
-            confirmable,
+            // `POST /t/d` has an answer either way.
+            confirmable: confirmable || self.settings.kind == Kind::Raw,
             sent: false,
             resets: 0,
             waiting_since: None,

@@ -343,6 +343,26 @@ fn a_refused_device_tries_again_and_then_gives_its_reports_up() {
     );
 }
 
+#[test]
+fn a_raw_device_that_is_not_known_registers_and_reports_again() {
+    let mut bench = Bench::new(Kind::Raw);
+    bench.register();
+    let report = bench.device.report(bench.now, vec![1], false);
+    let request = bench.sent_one();
+    bench.answer(&request, 0x83);
+    let register = bench.sent_one();
+    assert_eq!(message::joined(&register, CoapOption::UriPath), "t/r");
+    bench.answer(&register, message::CREATED);
+    let again = bench.sent_one();
+    assert_eq!(again.payload, [1]);
+    bench.answer(&again, 0x83);
+    let failure = Failure::Refused(0x83);
+    assert_eq!(
+        bench.events().last(),
+        Some(&Event::Failed { report, failure })
+    );
+}
+
 proptest::proptest! {
     /// Whatever arrives in whatever order, the device neither panics nor forgets how to stop.
     #[test]
