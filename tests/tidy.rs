@@ -316,10 +316,13 @@ fn the_top_level_holds_what_it_must() {
 }
 
 /// Each rule finds what breaks it, and only that.
+/// A rule, files that break it, and how often.
+type Case = (Rule, &'static [(&'static str, &'static str)], usize);
+
 #[test]
 fn rules_can_fail() {
     type Rule = fn(&Tree) -> Vec<String>;
-    let cases: &[(Rule, &[(&str, &str)], usize)] = &[
+    let cases: &[Case] = &[
         (layers, &[("src/wire/a.rs", "use crate::base::ids;")], 0),
         (
             layers,

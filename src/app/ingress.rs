@@ -54,7 +54,7 @@ pub fn shard_of(device_id: &DeviceId, shards: usize) -> usize {
 
 /// What a request means here.
 enum Routed {
-    Device(DeviceId, Input),
+    Device(DeviceId, Box<Input>),
     Answer(Response),
 }
 
@@ -125,7 +125,7 @@ impl Ingress {
             return;
         };
         match self.resource(id, &message, incoming) {
-            Routed::Device(device_id, input) => self.hand(device_id, input).await,
+            Routed::Device(device_id, input) => self.hand(device_id, *input).await,
             Routed::Answer(response) => {
                 self.figures.strangers.increment(1);
                 drop(self.net.send(Outgoing::Respond { id, response }).await);
@@ -202,12 +202,12 @@ impl Ingress {
                 let links = text_of(payload);
                 Routed::Device(
                     device_id,
-                    Input::Register {
+                    Box::new(Input::Register {
                         from,
                         register,
                         kind,
                         links,
-                    },
+                    }),
                 )
             }
             Ok(None) => Routed::Answer(Response::refusal(Code::FORBIDDEN)),
@@ -217,7 +217,7 @@ impl Ingress {
 
     fn at_location(&self, location: &str, input: Input) -> Routed {
         match parse_location(location).and_then(|l| self.directory.by_location(l)) {
-            Some(device_id) => Routed::Device(device_id, input),
+            Some(device_id) => Routed::Device(device_id, Box::new(input)),
             None => Routed::Answer(Response::refusal(Code::NOT_FOUND)),
         }
     }
@@ -257,7 +257,7 @@ impl Ingress {
             content_format: message.options.content_format(),
             via: Via::Post,
         };
-        Routed::Device(device_id, input)
+        Routed::Device(device_id, Box::new(input))
     }
 
     /// The store is asked, not the directory: a device counts from the moment it was created.

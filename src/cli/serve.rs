@@ -101,7 +101,8 @@ async fn serve(config: &Config, metrics: PrometheusHandle) -> anyhow::Result<()>
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let running = Running::start(config, metrics).await?;
-    let address = |bound: Option<SocketAddr>| bound.map_or("-".to_owned(), |a| a.to_string());
+    let address =
+        |bound: Option<SocketAddr>| bound.map_or_else(|| "-".to_owned(), |a| a.to_string());
     let ready = format!(
         "ready http={} coap={} coaps=-",
         running.http,

@@ -36,7 +36,8 @@ mod tests {
 
     #[test]
     fn data_is_told_from_filler() {
-        let cases: [(bool, Option<u16>, &[u8], Option<&[u8]>); 7] = [
+        type Case = (bool, Option<u16>, &'static [u8], Option<&'static [u8]>);
+        let cases: [Case; 7] = [
             (true, Some(42), &[], None),
             (true, Some(42), &[0], None),
             (true, None, &[1, 2], Some(&[1, 2])),

@@ -1,5 +1,7 @@
 //! The message layer by hazard: duplicates, loss, slowness, strangers, bad input.
 
+mod blocks;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -7,7 +9,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::coap::{Block, Token, option};
+use crate::wire::coap::{Token, option};
 
 const TIMING: Timing = Timing {
     ack_timeout: Duration::from_secs(15),
@@ -113,8 +115,10 @@ fn requested(out: &Outputs) -> ReplyId {
     }
 }
 
-/// What was sent: type, code, message id.
-fn sent(out: &Outputs) -> Vec<(Type, Code, u16)> {
+/// Type, code, message id.
+type Sent = (Type, Code, u16);
+
+fn sent(out: &Outputs) -> Vec<Sent> {
     let parse = |bytes: &Bytes| {
         let m = Message::parse(bytes).unwrap();
         (m.ty, m.code, m.msg_id)
@@ -334,7 +338,7 @@ fn bad_input_is_answered_as_the_standard_says() {
     let reset = vec![(Type::Reset, Code::EMPTY, 3)];
     let refused = |code: Code| vec![(Type::Acknowledgement, code, 3)];
     let unknown_critical = 0xfffd;
-    let cases: Vec<(&str, Vec<u8>, Vec<(Type, Code, u16)>)> = vec![
+    let cases: Vec<(&str, Vec<u8>, Vec<Sent>)> = vec![
         ("ping", con(Code::EMPTY).build(), reset.clone()),
         (
             "malformed confirmable",
@@ -477,7 +481,7 @@ proptest! {
                 match event {
                     Event::Request { id, .. } => open.push(id),
                     Event::Response { settle: Some(id), .. } => open.push(id),
-                    _ => {}
+                    Event::Response { .. } | Event::Acknowledged { .. } | Event::Failed { .. } => {}
                 }
             }
             match choice {
@@ -494,187 +498,4 @@ proptest! {
         }
         prop_assert_eq!(bench.exchange.peers(), 0);
     }
-}
-
-/// A body of 3000 bytes.
-fn long_body() -> Bytes {
-    (0..3000u32).map(|i| (i % 251) as u8).collect()
-}
-
-#[test]
-fn a_request_in_blocks_arrives_whole() {
-    let mut bench = Bench::new();
-    let body = long_body();
-    for (num, part) in body.chunks(1024).enumerate() {
-        let more = num < 2;
-        let block = Block::new(num as u32, more, 6).unwrap();
-        let message = Builder::new(Type::Confirmable, Code::POST, num as u16, Token::EMPTY)
-            .path("/t/d")
-            .block1(block)
-            .payload(part);
-        let out = bench.receive(peer(), &message);
-        if more {
-            assert_eq!(
-                sent(&out),
-                [(Type::Acknowledgement, Code::CONTINUE, num as u16)]
-            );
-            continue;
-        }
-        let [Event::Request { id, message }] = out.events.as_slice() else {
-            panic!("{out:?}")
-        };
-        assert_eq!(message.payload(), body);
-        let out = bench.answer(*id, Some(1));
-        let answer = Message::parse(&out.datagrams[0].1).unwrap();
-        assert_eq!(answer.options.block1(), Some(Ok(block)));
-    }
-    // A gap: 4.08.
-    let message = Builder::new(Type::Confirmable, Code::POST, 9, Token::EMPTY)
-        .path("/t/d")
-        .block1(Block::new(5, true, 6).unwrap())
-        .payload(&[0; 1024]);
-    let incomplete = Code::REQUEST_ENTITY_INCOMPLETE;
-    assert_eq!(
-        sent(&bench.receive(peer(), &message)),
-        [(Type::Acknowledgement, incomplete, 9)]
-    );
-}
-
-#[test]
-fn a_long_answer_goes_out_in_the_blocks_asked_for() {
-    let mut bench = Bench::new();
-    let body = long_body();
-    let mut got = Vec::new();
-    for num in 0..6 {
-        let asked = Block::new(num, false, 5).unwrap();
-        // Padded, so that a stranger's allowance is enough.
-        let message = Builder::new(Type::Confirmable, Code::GET, num as u16, Token::EMPTY)
-            .path("/p")
-            .block2(asked)
-            .payload(&[0; 400]);
-        let id = requested(&bench.receive(peer(), &message));
-        let payload = body.clone();
-        let response = Response {
-            payload,
-            ..Response::refusal(Code::CONTENT)
-        };
-        let out = bench.send(Outgoing::Respond { id, response });
-        let answer = Message::parse(&out.datagrams[0].1).unwrap();
-        let block = answer.options.block2().unwrap().unwrap();
-        assert_eq!(
-            (block.num(), block.more(), block.size()),
-            (num, num < 5, 512)
-        );
-        assert!(answer.options.etag().is_some());
-        got.extend_from_slice(answer.payload);
-    }
-    assert_eq!(got, body);
-}
-
-/// The device's side of the one request in `out`: its message, and an answer to it.
-fn answer_to(out: &Outputs, code: Code) -> (Vec<u8>, Builder) {
-    let [(_, datagram)] = out.datagrams.as_slice() else {
-        panic!("{out:?}")
-    };
-    let m = Message::parse(datagram).unwrap();
-    let builder = Builder::new(Type::Acknowledgement, code, m.msg_id, m.token);
-    (datagram.to_vec(), builder)
-}
-
-#[test]
-fn a_long_request_of_ours_goes_out_in_blocks() {
-    let mut bench = Bench::new();
-    let id = requested(&bench.receive(peer(), &post(1).payload(&[0; 1400])));
-    bench.answer(id, Some(1));
-    let put = Request {
-        code: Code::PUT,
-        payload: long_body(),
-        ..request(peer(), 42)
-    };
-    let mut out = bench.send(Outgoing::Request(Box::new(put)));
-    let mut got = Vec::new();
-    for num in 0..3 {
-        let (datagram, _) = answer_to(&out, Code::CONTINUE);
-        let m = Message::parse(&datagram).unwrap();
-        let block = m.options.block1().unwrap().unwrap();
-        assert_eq!((block.num(), block.more()), (num, num < 2));
-        got.extend_from_slice(m.payload);
-        let code = if block.more() {
-            Code::CONTINUE
-        } else {
-            Code::CHANGED
-        };
-        let (_, answer) = answer_to(&out, code);
-        out = bench.receive(peer(), &answer.block1(block));
-    }
-    assert_eq!(got, long_body());
-    assert!(matches!(
-        out.events.as_slice(),
-        [Event::Response {
-            solicited: true,
-            ..
-        }]
-    ));
-}
-
-#[test]
-fn a_notification_in_blocks_is_fetched_before_it_is_acknowledged() {
-    let mut bench = Bench::new();
-    let body = long_body();
-    let part = |num: usize| {
-        let range = num * 1024..body.len().min((num + 1) * 1024);
-        (
-            Block::new(num as u32, num < 2, 6).unwrap(),
-            body.slice(range),
-        )
-    };
-    let (block, payload) = part(0);
-    let note = Builder::new(Type::Confirmable, Code::CONTENT, 9, Token::from_u64(42))
-        .observe(7)
-        .block2(block)
-        .payload(&payload);
-    let out = bench.receive(peer(), &note);
-    let [
-        Event::Response {
-            settle, message, ..
-        },
-    ] = out.events.as_slice()
-    else {
-        panic!()
-    };
-    let resume = Some(Resume {
-        first: message.clone(),
-        settle: *settle,
-    });
-    let mut out = bench.send(Outgoing::Request(Box::new(Request {
-        resume,
-        ..request(peer(), 42)
-    })));
-    for num in 1..3 {
-        let (datagram, answer) = answer_to(&out, Code::CONTENT);
-        let asked = Message::parse(&datagram).unwrap();
-        assert_eq!(asked.options.block2().unwrap().unwrap().num(), num as u32);
-        assert_eq!(asked.options.observe(), None);
-        let (block, payload) = part(num);
-        out = bench.receive(peer(), &answer.block2(block).payload(&payload));
-    }
-    let [
-        Event::Response {
-            settle: Some(id),
-            message,
-            solicited: false,
-            ..
-        },
-    ] = out.events.as_slice()
-    else {
-        panic!("{out:?}");
-    };
-    assert_eq!(message.payload(), body);
-    let how = Settle::Acknowledge;
-    let out = bench.send(Outgoing::Settle {
-        id: *id,
-        how,
-        timing: None,
-    });
-    assert_eq!(sent(&out), [(Type::Acknowledgement, Code::EMPTY, 9)]);
 }
