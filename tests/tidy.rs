@@ -315,13 +315,13 @@ fn the_top_level_holds_what_it_must() {
     assert_clean(top_level);
 }
 
-/// Each rule finds what breaks it, and only that.
+type Rule = fn(&Tree) -> Vec<String>;
 /// A rule, files that break it, and how often.
 type Case = (Rule, &'static [(&'static str, &'static str)], usize);
 
+/// Each rule finds what breaks it, and only that.
 #[test]
 fn rules_can_fail() {
-    type Rule = fn(&Tree) -> Vec<String>;
     let cases: &[Case] = &[
         (layers, &[("src/wire/a.rs", "use crate::base::ids;")], 0),
         (

@@ -23,7 +23,7 @@ use crate::sim::rest::{Rest, RestError};
 enum WorkloadArg {
     /// POST /rd, again and again
     Register,
-    /// POST /rd/<id>, empty
+    /// `POST /rd/ID`, empty
     Update,
     /// Confirmable notifications of 19/0/0, or POST /t/d with --raw
     Uplink,

@@ -2,7 +2,7 @@
 //! `/v1`, and reads what the server says, as an application server would.
 //!
 //! Plain `http://host:port` with keep-alive connections; bodies are JSON. Answers are read up to
-//! [`BODY_MAX`]. Creating what exists already is fine, so a run can be repeated.
+//! `BODY_MAX`. Creating what exists already is fine, so a run can be repeated.
 
 use std::time::Duration;
 
