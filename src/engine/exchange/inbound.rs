@@ -188,12 +188,7 @@ impl Exchange {
             Upload::Answered => return,
         };
         if pending.confirmable {
-            let at = now + self.settings.separate_after;
-            let what = What::Separate {
-                msg_id: id.msg_id,
-                serial: id.serial,
-            };
-            self.arm(at, id.peer, what);
+            self.await_answer(now, id);
         }
         out.events.push(Event::Request {
             id,

@@ -27,6 +27,7 @@ mod peer;
 mod tests;
 mod types;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,9 @@ pub struct Exchange {
     uploads: Uploads<SocketAddr>,
     wheel: Wheel<Timer>,
     due: Vec<(u64, Timer)>,
+    /// Confirmable requests by when their acknowledgement must go first. Their wait is always the
+    /// same, so they are in order; those answered meanwhile leave from the front.
+    unanswered: VecDeque<(Instant, ReplyId)>,
     /// Tick 0 of the wheel; a tick is a millisecond.
     epoch: Instant,
     serial: u32,
@@ -72,8 +76,6 @@ struct Timer {
 enum What {
     /// Retransmit the open exchange with this serial.
     Retransmit(u32),
-    /// Acknowledge a pending request before its answer.
-    Separate { msg_id: u16, serial: u32 },
     /// The response of an acknowledged request has not come.
     Answer(u32),
     /// The waiting request's turn has not come in time.
@@ -92,6 +94,7 @@ impl Exchange {
             uploads: Uploads::new(blockwise::Settings::default()),
             wheel: Wheel::new(0),
             due: Vec::new(),
+            unanswered: VecDeque::new(),
             epoch: now,
             serial: 0,
             stranger_msg_id,
@@ -164,15 +167,15 @@ impl Exchange {
         for (_, timer) in due.drain(..) {
             match timer.what {
                 What::Retransmit(serial) => self.retransmit(now, timer.peer, serial, out),
-                What::Separate { msg_id, serial } => {
-                    self.acknowledge_first(timer.peer, msg_id, serial, out);
-                }
                 What::Answer(serial) => self.miss_answer(timer.peer, serial, out),
                 What::Turn(serial) => self.miss_turn(timer.peer, serial, out),
                 What::Forget => self.forget(now, timer.peer),
             }
         }
         self.due = due;
+        while let Some((_, id)) = self.unanswered.pop_front_if(|(at, _)| *at <= now) {
+            self.acknowledge_first(id, out);
+        }
         self.uploads.sweep(now);
     }
 
@@ -256,17 +259,33 @@ impl Exchange {
         self.send_empty(peer, Type::Reset, msg_id, out);
     }
 
+    /// Watches that a request is answered soon, or acknowledged before.
+    fn await_answer(&mut self, now: Instant, id: ReplyId) {
+        while let Some((_, first)) = self.unanswered.front() {
+            let first = *first;
+            let seen = self
+                .peers
+                .get_mut(&first.peer)
+                .and_then(|p| p.seen(first.msg_id, first.serial));
+            if seen.is_some_and(|s| matches!(s.state, SeenState::Pending(_))) {
+                break;
+            }
+            self.unanswered.pop_front();
+        }
+        self.unanswered
+            .push_back((now + self.settings.separate_after, id));
+    }
+
     /// The empty ACK of a request whose answer takes long (RFC 7252 §5.2.2).
-    fn acknowledge_first(
-        &mut self,
-        address: SocketAddr,
-        msg_id: u16,
-        serial: u32,
-        out: &mut Outputs,
-    ) {
+    fn acknowledge_first(&mut self, id: ReplyId, out: &mut Outputs) {
+        let ReplyId {
+            peer,
+            msg_id,
+            serial,
+        } = id;
         let Some(seen) = self
             .peers
-            .get_mut(&address)
+            .get_mut(&peer)
             .and_then(|p| p.seen(msg_id, serial))
         else {
             return;
@@ -277,7 +296,7 @@ impl Exchange {
             && !pending.acknowledged
         {
             pending.acknowledged = true;
-            self.send_empty(address, Type::Acknowledgement, msg_id, out);
+            self.send_empty(peer, Type::Acknowledgement, msg_id, out);
         }
     }
 }
