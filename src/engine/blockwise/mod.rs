@@ -50,8 +50,8 @@ impl Default for Settings {
         Self {
             body_max: limits::BODY_MAX,
             per_sender_max: 4,
-            total_max: 4096,
-            bytes_max: 32 * 1024 * 1024,
+            total_max: 2048,
+            bytes_max: 8 * 1024 * 1024,
             lifetime: Duration::from_secs(300),
             szx_max: Block::SZX_MAX,
         }

@@ -69,11 +69,9 @@ impl Exchange {
                 option::Uint::new(u64::from(size)).as_bytes().to_vec(),
             )
         });
-        let response = Response {
-            options: options.into_iter().collect(),
-            remember: true,
-            ..Response::refusal(code)
-        };
+        // Not remembered: a repeated block is known to the transfer itself.
+        let options = options.into_iter().collect();
+        let response = Response { options, ..Response::refusal(code) };
         self.respond(now, id, response, out);
         Upload::Answered
     }

@@ -114,6 +114,9 @@ impl Exchange {
             SeenState::Pending(pending) if pending.acknowledged => {
                 self.send_empty(address, Type::Acknowledgement, message.msg_id, out);
             }
+            SeenState::Acknowledged => {
+                self.send_empty(address, Type::Acknowledgement, message.msg_id, out);
+            }
             SeenState::Pending(_) | SeenState::Quiet => {}
             SeenState::Replied(reply) => {
                 let reply = reply.clone();
@@ -133,7 +136,7 @@ impl Exchange {
         }
         let mut peer = Peer::new(now, self.settings.exchange_lifetime);
         peer.received_bytes = len as u64;
-        self.peers.insert(address, peer);
+        self.peers.insert(address, Box::new(peer));
         true
     }
 
@@ -240,7 +243,7 @@ impl Exchange {
             .iter()
             .position(|a| a.transfer.request.token == token)?;
         peer.proven = true;
-        Some(peer.acknowledged.remove(at).transfer)
+        Some(peer.take_acknowledged(at).transfer)
     }
 
     /// An empty ACK: the request arrived.
@@ -348,7 +351,7 @@ impl Exchange {
         address: SocketAddr,
         msg_id: u16,
         len: usize,
-    ) -> Option<super::peer::Open> {
+    ) -> Option<Box<super::peer::Open>> {
         let peer = self.peers.get_mut(&address)?;
         peer.received_bytes += len as u64;
         if peer.open.as_ref().is_none_or(|open| open.msg_id != msg_id) {

@@ -48,7 +48,7 @@ use super::blockwise::{self, Uploads};
 #[derive(Debug)]
 pub struct Exchange {
     settings: Settings,
-    peers: HashMap<SocketAddr, Peer>,
+    peers: HashMap<SocketAddr, Box<Peer>>,
     uploads: Uploads<SocketAddr>,
     wheel: Wheel<Timer>,
     due: Vec<(u64, Timer)>,

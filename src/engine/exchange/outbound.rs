@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::peer::{Open, Pending, Queued, SeenState, Transfer, Waiting};
 use super::types::{Event, Failure, Outgoing, Outputs, ReplyId, Request, Response, Settle, Timing};
 use super::{Exchange, What, blocks};
-use crate::wire::coap::{Block, Builder, Token, Type};
+use crate::wire::coap::{Block, Token, Type};
 
 /// The random factor of RFC 7252 §4.8: a timeout is up to half as long again.
 const RANDOM_FACTOR: f64 = 1.5;
@@ -90,11 +90,8 @@ impl Exchange {
             self.finish(now, id, SeenState::Quiet, remember);
             return;
         }
-        let datagram: Bytes = Builder::empty(Type::Acknowledgement, id.msg_id)
-            .build()
-            .into();
-        self.transmit(id.peer, datagram.clone(), out);
-        self.finish(now, id, SeenState::Replied(datagram), remember);
+        self.send_empty(id.peer, Type::Acknowledgement, id.msg_id, out);
+        self.finish(now, id, SeenState::Acknowledged, remember);
     }
 
     /// Ends a response or notification of the device.
@@ -122,14 +119,8 @@ impl Exchange {
                 return;
             }
         };
-        let datagram: Bytes = Builder::empty(ty, id.msg_id).build().into();
-        self.transmit(id.peer, datagram.clone(), out);
-        self.finish(
-            now,
-            id,
-            SeenState::Replied(datagram),
-            how == Settle::Acknowledge,
-        );
+        self.send_empty(id.peer, ty, id.msg_id, out);
+        self.finish(now, id, SeenState::Acknowledged, how == Settle::Acknowledge);
     }
 
     /// Sends a confirmable request, or queues it behind the open exchange with its peer.
@@ -191,7 +182,7 @@ impl Exchange {
         let seen = self.peers.get_mut(&id.peer)?.seen(id.msg_id, id.serial)?;
         match seen.state {
             SeenState::Pending(pending) => Some(pending),
-            SeenState::Replied(_) | SeenState::Quiet => None,
+            SeenState::Replied(_) | SeenState::Acknowledged | SeenState::Quiet => None,
         }
     }
 
@@ -251,7 +242,7 @@ impl Exchange {
             if peer.open.is_some() {
                 return;
             }
-            let Some(Waiting { serial, what }) = peer.waiting.pop_front() else {
+            let Some(Waiting { serial, what }) = peer.take_waiting() else {
                 return;
             };
             match what {
@@ -331,7 +322,7 @@ impl Exchange {
             .map_or(timing.ack_timeout, super::peer::RoundTrip::timeout);
         let base = estimate.clamp(timing.ack_timeout, timing.ack_timeout * 2);
         let timeout = base.mul_f64(factor);
-        peer.open = Some(Open {
+        peer.open = Some(Box::new(Open {
             serial,
             msg_id,
             token,
@@ -341,7 +332,7 @@ impl Exchange {
             first_sent: now,
             retransmitted: false,
             request,
-        });
+        }));
         peer.last_at = now;
         self.transmit(address, datagram, out);
         self.arm(now + timeout, address, What::Retransmit(serial));
@@ -391,7 +382,7 @@ impl Exchange {
             return;
         };
         if let Some(at) = peer.acknowledged.iter().position(|a| a.serial == serial) {
-            let token = peer.acknowledged.remove(at).transfer.request.token;
+            let token = peer.take_acknowledged(at).transfer.request.token;
             self.counters.timeouts += 1;
             out.events.push(Event::Failed {
                 peer: address,

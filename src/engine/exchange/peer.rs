@@ -15,7 +15,7 @@ use crate::wire::coap::message::Token;
 pub(super) struct Peer {
     /// Newest last.
     pub(super) seen: VecDeque<Seen>,
-    pub(super) open: Option<Open>,
+    pub(super) open: Option<Box<Open>>,
     /// Requests that were acknowledged and whose response is still to come.
     pub(super) acknowledged: Vec<Acknowledged>,
     pub(super) waiting: VecDeque<Waiting>,
@@ -47,6 +47,8 @@ pub(super) enum SeenState {
     Pending(Pending),
     /// The datagram that answered it.
     Replied(Bytes),
+    /// An empty acknowledgement answered it.
+    Acknowledged,
     /// Done, and nothing was sent.
     Quiet,
 }
@@ -128,7 +130,8 @@ pub(super) enum Queued {
 impl Peer {
     pub(super) fn new(now: Instant, lifetime: Duration) -> Self {
         Self {
-            seen: VecDeque::new(),
+            // One message is what most peers leave; four at once would cost a third of a kilobyte.
+            seen: VecDeque::with_capacity(1),
             open: None,
             acknowledged: Vec::new(),
             waiting: VecDeque::new(),
@@ -159,6 +162,24 @@ impl Peer {
             self.acknowledged.remove(0);
         }
         self.acknowledged.push(acknowledged);
+    }
+
+    /// Removes one of those that wait for their response.
+    pub(super) fn take_acknowledged(&mut self, at: usize) -> Acknowledged {
+        let taken = self.acknowledged.remove(at);
+        if self.acknowledged.is_empty() {
+            self.acknowledged = Vec::new();
+        }
+        taken
+    }
+
+    /// Takes the next in line; an empty line gives its memory back.
+    pub(super) fn take_waiting(&mut self) -> Option<Waiting> {
+        let next = self.waiting.pop_front();
+        if self.waiting.is_empty() {
+            self.waiting = VecDeque::new();
+        }
+        next
     }
 
     pub(super) fn learn_round_trip(&mut self, sample: Duration) {
@@ -203,26 +224,33 @@ impl Peer {
 /// retransmission.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RoundTrip {
-    smoothed: Duration,
-    variation: Duration,
+    smoothed_ms: u32,
+    variation_ms: u32,
 }
 
 impl RoundTrip {
     pub(super) fn first(sample: Duration) -> Self {
-        Self {
-            smoothed: sample,
-            variation: sample / 2,
-        }
+        let smoothed_ms = whole_ms(sample);
+        Self { smoothed_ms, variation_ms: smoothed_ms / 2 }
     }
 
     pub(super) fn add(&mut self, sample: Duration) {
-        let off = self.smoothed.abs_diff(sample);
-        self.variation = (self.variation * 3 + off) / 4;
-        self.smoothed = (self.smoothed * 7 + sample) / 8;
+        let sample_ms = whole_ms(sample);
+        let off_ms = self.smoothed_ms.abs_diff(sample_ms);
+        let mean = |old: u32, new: u32, of: u64| {
+            let sum = u64::from(old) * (of - 1) + u64::from(new);
+            u32::try_from(sum / of).unwrap_or(u32::MAX)
+        };
+        self.variation_ms = mean(self.variation_ms, off_ms, 4);
+        self.smoothed_ms = mean(self.smoothed_ms, sample_ms, 8);
     }
 
     /// A time in which the device has answered, as a rule.
     pub(super) fn timeout(self) -> Duration {
-        self.smoothed + self.variation * 4
+        Duration::from_millis(u64::from(self.smoothed_ms) + u64::from(self.variation_ms) * 4)
     }
+}
+
+fn whole_ms(sample: Duration) -> u32 {
+    u32::try_from(sample.as_millis()).unwrap_or(u32::MAX)
 }
