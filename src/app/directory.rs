@@ -47,6 +47,8 @@ pub struct Placement {
     pub tokens: Box<[u64]>,
     /// Where it can be reached; `None` when its registration has ended.
     pub peer: Option<SocketAddr>,
+    /// It was heard from there just now: the address is its own, whoever had it before.
+    pub is_heard: bool,
 }
 
 impl Placement {
@@ -60,6 +62,7 @@ impl Placement {
             location: state.location,
             tokens: state.observations.iter().map(|o| o.token).collect(),
             peer: alive.map(|r| r.peer),
+            is_heard: false,
         }
     }
 }
@@ -112,8 +115,9 @@ impl Directory {
             location,
             tokens,
             peer,
+            is_heard,
         } = placement;
-        let (location, peer) = (*location, *peer);
+        let (location, peer, is_heard) = (*location, *peer, *is_heard);
         let mut tables = self.write();
         let slot = tables.slot_or_insert(device_id);
         let tables = &mut *tables;
@@ -138,17 +142,22 @@ impl Directory {
             }
             entry.tokens = tokens.clone();
         }
-        if entry.peer != peer {
-            // The old address may belong to another device by now.
-            if let Some(old) = entry.peer
-                && tables.by_peer.get(&old) == Some(&slot)
-            {
-                tables.by_peer.remove(&old);
-            }
-            if let Some(peer) = peer {
-                tables.by_peer.insert(peer, slot);
-            }
-            entry.peer = peer;
+        // An address belongs to the device that was heard from it last: the old one may be
+        // another's by now, and the new one another's until now.
+        if peer.is_some() && !is_heard {
+            return;
+        }
+        let before = std::mem::replace(&mut entry.peer, peer);
+        if let Some(old) = before.filter(|_| before != peer)
+            && tables.by_peer.get(&old) == Some(&slot)
+        {
+            tables.by_peer.remove(&old);
+        }
+        let former = peer.and_then(|peer| tables.by_peer.insert(peer, slot));
+        if let Some(former) = former.filter(|former| *former != slot)
+            && let Some(Some(former)) = tables.entries.get_mut(former as usize)
+        {
+            former.peer = None;
         }
     }
 
@@ -279,6 +288,7 @@ mod tests {
             location: Some(location),
             tokens: Box::new([token]),
             peer,
+            is_heard: true,
         }
     }
 
@@ -299,6 +309,16 @@ mod tests {
         // a moves away: b's entry must stay.
         directory.put(&id("a"), &placement(1, 11, Some(peer(2000))));
         assert_eq!(directory.by_peer(peer(1000)), Some(id("b")));
+        directory.put(&id("a"), &placement(1, 11, Some(peer(1000))));
+        assert_eq!(directory.by_peer(peer(1000)), Some(id("a")), "a is back");
+        // A timer of b must not take it back.
+        let unheard = Placement {
+            is_heard: false,
+            ..placement(2, 12, Some(peer(1000)))
+        };
+        directory.put(&id("b"), &unheard);
+        assert_eq!(directory.by_peer(peer(1000)), Some(id("a")));
+        directory.put(&id("b"), &placement(2, 12, Some(peer(1000))));
         directory.put(&id("b"), &placement(2, 12, None));
         assert_eq!(directory.by_peer(peer(1000)), None);
         assert_eq!(directory.by_token(12), Some(id("b")));

@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 
-use super::step::Draft;
+use super::step::{Draft, Loaded};
 use crate::engine::exchange::{Outgoing, Request, Resume};
 use crate::engine::observe::UPLINK_PATH;
 use crate::store::records::{ObservationRecord, ObservationStatus};
@@ -23,8 +23,7 @@ const BODY_MSG_IDS: u16 = 1024;
 /// Asks again for an observation that is not established, when the device shows that it is awake.
 /// Not while an earlier request may still be answered.
 pub fn observe_again(draft: &mut Draft<'_>) {
-    let wait = draft.loaded.timing().max_transmit_wait();
-    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    let wait_ms = answer_wait_ms(draft.loaded);
     let now = draft.now;
     let is_due = |o: &&ObservationRecord| {
         o.status == ObservationStatus::Asked && now.since_ms(o.asked_at) >= wait_ms
@@ -33,6 +32,11 @@ pub fn observe_again(draft: &mut Draft<'_>) {
         let (path, token) = (due.path.clone(), due.token);
         observe(draft, &path, token);
     }
+}
+
+/// How long an observe request may still be answered, in ms.
+pub fn answer_wait_ms(loaded: &Loaded) -> u64 {
+    u64::try_from(loaded.timing().max_transmit_wait().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Puts an observation of `path` on its way, after the commit. Its token is the one that the device
@@ -66,6 +70,7 @@ pub fn observe(draft: &mut Draft<'_>, path: &str, new_token: u64) {
     let request = Request {
         peer,
         token,
+        body_token: Token::from_u64((draft.loaded.random)()),
         code: Code::GET,
         options,
         payload: Bytes::new(),
@@ -89,6 +94,7 @@ pub fn resume_observed(draft: &mut Draft<'_>, path: &str, token: u64, resume: Re
     let request = Request {
         peer,
         token: Token::from_u64(token),
+        body_token: Token::from_u64((draft.loaded.random)()),
         code: Code::GET,
         options: path_options(path),
         payload: Bytes::new(),

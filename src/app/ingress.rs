@@ -22,7 +22,7 @@ use super::device::DeviceChange;
 use super::directory::Directory;
 use super::figures::Figures;
 use super::shard::Addressed;
-use super::step::{From, Input, Reply, Via, refusal};
+use super::step::{Answer, From, Input, Reply, Via, refusal};
 use crate::base::ids::{DeviceId, NodeId};
 use crate::engine::exchange::{Event, Failure, Incoming, Outgoing, ReplyId, Response, Resume};
 use crate::engine::registration::{Register, RegisterError, Update, parse_location};
@@ -148,6 +148,7 @@ impl Ingress {
             reply: Reply::Request(id),
             peer: id.peer,
             key: key_of(id.peer, incoming.datagram()),
+            is_new_transfer: false,
         };
         let query = query.into_iter();
         match (path.as_slice(), message.code) {
@@ -244,15 +245,19 @@ impl Ingress {
             return Routed::Answer(Response::refusal(Code::FORBIDDEN));
         };
         let payload = incoming.payload();
-        // A body in blocks is the same one when it is sent anew from its first block, as it is
-        // after a restart of the server: its messages are others then.
+        // A body in blocks comes in other messages when it is sent anew.
         let key = if incoming.is_whole() {
             key_of(from.peer, &payload)
         } else {
             from.key
         };
+        let is_new_transfer = incoming.is_whole() && !incoming.is_repeated();
         let input = Input::Report {
-            from: From { key, ..from },
+            from: From {
+                key,
+                is_new_transfer,
+                ..from
+            },
             payload,
             content_format: message.options.content_format(),
             via: Via::Post,
@@ -293,11 +298,16 @@ impl Ingress {
             reply,
             peer,
             key: key_of(peer, incoming.datagram()),
+            is_new_transfer: false,
         };
         // An error ends the observation (RFC 7641 §4.2); so does an answer that establishes none.
         let is_error = !message.code.is_success();
-        let is_unobserved = solicited && message.options.observe().is_none();
-        if is_error || (is_unobserved && message.payload.is_empty()) {
+        let answer = match (solicited, message.options.observe()) {
+            (false, _) => Answer::No,
+            (true, Some(_)) => Answer::Observed,
+            (true, None) => Answer::Unobserved,
+        };
+        if is_error || (answer == Answer::Unobserved && message.payload.is_empty()) {
             self.acknowledge(reply).await;
             self.hand(
                 device_id,
@@ -326,10 +336,7 @@ impl Ingress {
             from,
             payload: incoming.payload(),
             content_format: message.options.content_format(),
-            via: Via::Notification {
-                token,
-                first: solicited,
-            },
+            via: Via::Notification { token, answer },
         };
         self.hand(device_id, input).await;
     }

@@ -2,10 +2,12 @@
 //!
 //! Datagrams come and go over channels: a socket is one source, a simulated network another.
 
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +18,7 @@ use super::ingress::{Ingress, shard_of};
 use super::shard::{self, Shard};
 use super::tasks::Tasks;
 use super::{App, retention, timers};
-use crate::base::time::Clock;
+use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::Settings as ExchangeSettings;
 use crate::net::Datagram;
 use crate::net::endpoint::{self, Channels, EVENT_QUEUE, OUTGOING_QUEUE};
@@ -154,9 +156,16 @@ impl Platform {
 fn load(count: usize, parts: &shard::Parts) -> Result<Vec<Shard>, StoreError> {
     let mut shards: Vec<Shard> = (0..count).map(|_| Shard::new(parts.clone())).collect();
     let now = parts.clock.now();
+    // Of devices with the same address, the one that was heard last has it.
+    let mut newest: HashMap<SocketAddr, Timestamp> = HashMap::new();
     parts.store.each_device(&mut |device, state| {
         let state = state.unwrap_or_default();
-        let placement = Placement::of(&state, now);
+        let mut placement = Placement::of(&state, now);
+        if let (Some(peer), Some(heard_at)) = (placement.peer, state.last_seen_at) {
+            let other = newest.entry(peer).or_insert(heard_at);
+            placement.is_heard = heard_at >= *other;
+            *other = heard_at.max(*other);
+        }
         if placement != Placement::default() {
             parts.directory.put(&device.device_id, &placement);
         }

@@ -5,7 +5,7 @@
 //! An Update of a registration whose lifetime has passed revives it: some clients never register
 //! again once they were answered 4.04. After a Deregister the answer is 4.04.
 
-use super::downlink::{observe, observe_again, resume_observed};
+use super::downlink::{answer_wait_ms, observe, observe_again, resume_observed};
 use super::step::{Draft, From, Input, Loaded, Note, Outcome, Reply, Step};
 use crate::base::time::Timestamp;
 use crate::engine::exchange::Resume;
@@ -38,14 +38,12 @@ pub fn register(
         return Step::refuse(from.reply, Code::FORBIDDEN, why);
     }
     let mut draft = Draft::new(loaded, now);
-    if loaded.is_duplicate(from.key, now) {
-        let location = location_options(&draft, kind);
-        draft.reply(from.reply, Code::CREATED, location);
-        return draft.repeat();
-    }
-    // A new life of the device: its message ids may start over.
+    // A repeated Register is taken again, as it costs nothing: location and token stay, and if
+    // it was a crash that came between, the device still has to be observed. The device may also
+    // have rebooted and use its message ids again; so its answer is kept only for as long as it
+    // repeats itself.
     draft.state.recent.clear();
-    draft.remember(from.key);
+    draft.remember_for = loaded.timing().max_transmit_span();
     draft.state.location.get_or_insert(fresh.location);
     draft.state.registration = Some(RegistrationRecord {
         kind,
@@ -62,7 +60,7 @@ pub fn register(
         links: bounded(links),
         endpoint: register.endpoint.clone(),
     });
-    draft.hear();
+    draft.hear(from);
     let location = location_options(&draft, kind);
     draft.reply(from.reply, Code::CREATED, location);
     match kind {
@@ -95,7 +93,7 @@ pub fn update(
     let Some(registration) = &mut draft.state.registration else {
         return Step::refuse(from.reply, Code::NOT_FOUND, "the device has deregistered");
     };
-    if loaded.is_duplicate(from.key, now) {
+    if loaded.is_duplicate(from, now) {
         draft.reply(from.reply, Code::CHANGED, Vec::new());
         return draft.repeat();
     }
@@ -115,7 +113,7 @@ pub fn update(
     }
     let kind = registration.kind;
     draft.remember(from.key);
-    draft.hear();
+    draft.hear(from);
     draft.reply(from.reply, Code::CHANGED, Vec::new());
     if kind == RegistrationKind::Lwm2m {
         observe_again(&mut draft);
@@ -134,7 +132,7 @@ pub fn deregister(loaded: &Loaded, from: From, now: Timestamp) -> Step {
         return Step::refuse(from.reply, Code::FORBIDDEN, why);
     }
     let mut draft = Draft::new(loaded, now);
-    if loaded.is_duplicate(from.key, now) {
+    if loaded.is_duplicate(from, now) {
         draft.reply(from.reply, Code::DELETED, Vec::new());
         return draft.repeat();
     }
@@ -142,7 +140,7 @@ pub fn deregister(loaded: &Loaded, from: From, now: Timestamp) -> Step {
         return Step::refuse(from.reply, Code::NOT_FOUND, "the device has deregistered");
     }
     draft.remember(from.key);
-    draft.hear();
+    draft.hear(from);
     draft.reply(from.reply, Code::DELETED, Vec::new());
     let mut step = draft.finish(Outcome::Deregistered);
     step.note = Some(Note::new("deregistered"));
@@ -187,6 +185,17 @@ pub fn strayed(loaded: &Loaded, now: Timestamp, fresh: &Fresh) -> Step {
     let (Some(kind), None) = (kind, loaded.refusal()) else {
         return Step::default();
     };
+    // One request is on its way already: answering each stray would make a stranger's datagrams
+    // cost the device its battery.
+    let wait_ms = answer_wait_ms(loaded);
+    if loaded
+        .state
+        .observations
+        .iter()
+        .any(|o| now.since_ms(o.asked_at) < wait_ms)
+    {
+        return Step::default();
+    }
     let mut draft = Draft::new(loaded, now);
     let path = match kind {
         RegistrationKind::Lwm2m => UPLINK_PATH,

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -33,11 +34,13 @@ use crate::wire::coap::{Code, option};
 /// Inputs that wait for one device; more are refused as overload.
 const LINE_MAX: usize = 64;
 /// Commits of one shard under way; beyond it the shard takes no input.
-const COMMITS_MAX: usize = 4096;
+const COMMITS_MAX: usize = 2048;
 /// Inputs taken in one go.
 const BATCH: usize = 256;
 /// Tries of a step whose commit meets a conflict.
 const TRIES: u8 = 5;
+/// What a timer or a change by the API asked for could not be made durable: looked at again then.
+const AGAIN_AFTER_S: u64 = 30;
 /// Max-Age of a 5.03: when the device may try again.
 const RETRY_AFTER_S: u64 = 60;
 
@@ -69,8 +72,12 @@ pub struct Shard {
     /// Devices with a commit under way, and what waits behind it.
     lines: HashMap<DeviceId, VecDeque<Input>>,
     commits: FuturesUnordered<Committing>,
+    started_at: Timestamp,
     /// Ticks are seconds.
     wheel: Wheel<DeviceId>,
+    /// Its time, to notice when the wall clock is set back.
+    wheel_s: u64,
+    /// Timers that fired and still have to be looked at.
     due: Vec<(u64, DeviceId)>,
 }
 
@@ -102,12 +109,15 @@ impl Future for Committing {
 
 impl Shard {
     pub fn new(parts: Parts) -> Self {
-        let now_s = parts.clock.now().as_ms() / 1000;
+        let started_at = parts.clock.now();
+        let now_s = started_at.as_ms() / 1000;
         Self {
             parts,
             lines: HashMap::new(),
             commits: FuturesUnordered::new(),
+            started_at,
             wheel: Wheel::new(now_s),
+            wheel_s: now_s,
             due: Vec::new(),
         }
     }
@@ -142,16 +152,17 @@ impl Shard {
     }
 
     fn next_timer(&self) -> impl Future<Output = ()> + use<> {
-        let wait = self.wheel.next().map(|at_s| {
-            let now_ms = self.parts.clock.now().as_ms();
-            std::time::Duration::from_millis((at_s * 1000).saturating_sub(now_ms).max(10))
-        });
+        let now_ms = self.parts.clock.now().as_ms();
+        let at_ms = if self.due.is_empty() {
+            self.wheel.next().map(|at_s| at_s * 1000)
+        } else {
+            Some(now_ms)
+        };
+        let wait = at_ms.map(|at| Duration::from_millis(at.saturating_sub(now_ms).max(10)));
         async move {
             match wait {
-                // Looked at again within the hour, should the wall clock jump.
-                Some(wait) => {
-                    tokio::time::sleep(wait.min(std::time::Duration::from_hours(1))).await
-                }
+                // Looked at again within the minute, should the wall clock be set.
+                Some(wait) => tokio::time::sleep(wait.min(Duration::from_mins(1))).await,
                 None => std::future::pending().await,
             }
         }
@@ -168,6 +179,7 @@ impl Shard {
             return;
         }
         self.parts.figures.overloaded.increment(1);
+        self.again(&device_id, &input);
         self.refuse_for_now(&input).await;
     }
 
@@ -216,12 +228,20 @@ impl Shard {
         let Some(device) = self.parts.store.device(device_id)? else {
             return Ok(None);
         };
-        let state = self.parts.store.state(device_id)?.unwrap_or_default();
+        let mut state = self.parts.store.state(device_id)?.unwrap_or_default();
+        if state.activated_at.is_none() && state.next_msg_id == 0 {
+            // Message ids begin anywhere (RFC 7252 §4.4).
+            let [low, high, ..] = os_random().to_be_bytes();
+            state.next_msg_id = u16::from_be_bytes([low, high]);
+        }
         let product = self.parts.products.runtime(&device.product_id);
+        let (started_at, random) = (self.started_at, os_random as fn() -> u64);
         Ok(Some(Loaded {
             device,
             state,
             product,
+            started_at,
+            random,
         }))
     }
 
@@ -250,10 +270,9 @@ impl Shard {
     fn fresh(&self) -> Fresh {
         let directory = &self.parts.directory;
         let pick = |is_taken: &dyn Fn(u64) -> bool| loop {
-            match getrandom::u64() {
-                Ok(number) if !is_taken(number) => return number,
-                Ok(_) => {}
-                Err(e) => crate::bug!("no randomness from the operating system: {e}"),
+            let number = os_random();
+            if !is_taken(number) {
+                return number;
             }
         };
         Fresh {
@@ -284,6 +303,7 @@ impl Shard {
             }
             Err(CommitError::Conflict(guard)) => {
                 crate::bug!("{guard:?} failed {TRIES} times");
+                self.again(&device_id, &input);
                 self.refuse_for_now(&input).await;
             }
             Err(CommitError::Store(error)) => self.unavailable(&device_id, &input, &error).await,
@@ -327,6 +347,12 @@ impl Shard {
         if let Some(placement) = &placement {
             self.parts.directory.put(device_id, placement);
         }
+        // Should the deletion fail, it is tried again.
+        let deadline = if is_overdue {
+            Some(now.plus_s(AGAIN_AFTER_S))
+        } else {
+            deadline
+        };
         self.arm(device_id, deadline.map(|at| at.max(now)));
         for effect in effects {
             self.send(effect).await;
@@ -343,21 +369,55 @@ impl Shard {
         }
     }
 
+    /// Looks at devices whose timer fired, as many as commits may be under way.
     async fn tick(&mut self) {
         let now_s = self.parts.clock.now().as_ms() / 1000;
-        let mut due = std::mem::take(&mut self.due);
-        self.wheel.expire(now_s, &mut due);
-        for (at_s, device_id) in due.drain(..) {
+        if now_s < self.wheel_s {
+            self.turn_back(now_s);
+        }
+        self.wheel_s = now_s;
+        self.wheel.expire(now_s, &mut self.due);
+        while self.commits.len() < COMMITS_MAX {
+            let Some((at_s, device_id)) = self.due.pop() else {
+                return;
+            };
             if self.parts.directory.disarm(&device_id, at_s) {
                 self.take(device_id, Input::Due).await;
             }
         }
-        self.due = due;
     }
 
-    async fn unavailable(&self, device_id: &DeviceId, input: &Input, error: &StoreError) {
+    /// The wall clock was set back: deadlines are in its time, so they are placed anew.
+    fn turn_back(&mut self, now_s: u64) {
+        let mut all = Vec::with_capacity(self.wheel.len());
+        self.wheel.expire(u64::MAX >> 1, &mut all);
+        self.wheel = Wheel::new(now_s);
+        for (at_s, device_id) in all {
+            self.wheel.add(at_s, device_id);
+        }
+    }
+
+    /// What nobody will ask for again is looked at again later.
+    fn again(&mut self, device_id: &DeviceId, input: &Input) {
+        match input {
+            Input::Due | Input::Changed => {
+                let at = self.parts.clock.now().plus_s(AGAIN_AFTER_S);
+                self.arm(device_id, Some(at));
+            }
+            Input::Register { .. }
+            | Input::Update { .. }
+            | Input::Deregister { .. }
+            | Input::Report { .. }
+            | Input::Partial { .. }
+            | Input::ObserveFailed { .. }
+            | Input::Strayed => {}
+        }
+    }
+
+    async fn unavailable(&mut self, device_id: &DeviceId, input: &Input, error: &StoreError) {
         self.parts.figures.unavailable.increment(1);
         tracing::warn!(%device_id, %error, "not durable, so not acknowledged");
+        self.again(device_id, input);
         self.refuse_for_now(input).await;
     }
 
@@ -443,5 +503,16 @@ fn hex_of(input: &Input) -> Option<String> {
         | Input::Strayed
         | Input::Due
         | Input::Changed => None,
+    }
+}
+
+/// A number from the operating system.
+fn os_random() -> u64 {
+    loop {
+        match getrandom::u64() {
+            Ok(number) => return number,
+            // Only before the kernel has gathered any, early in a machine's boot.
+            Err(e) => crate::bug!("no randomness from the operating system: {e}"),
+        }
     }
 }

@@ -20,11 +20,11 @@ use crate::engine::presence::Presence;
 use crate::engine::registration::{Register, Update};
 use crate::product::settings::CoapTiming;
 use crate::store::records::{
-    DeviceRecord, EnvelopeRecord, EventRecord, PresenceRecord, RecentRecord, RegistrationKind,
-    StateRecord,
+    DeviceRecord, EnvelopeRecord, EventRecord, ObservationRecord, PresenceRecord, RecentRecord,
+    RegistrationKind, StateRecord,
 };
 use crate::store::{Change, Commit, Guard};
-use crate::wire::coap::Code;
+use crate::wire::coap::{Code, Token};
 
 /// Messages of a device that are remembered durably as possible duplicates. A device has one
 /// confirmable in flight; the rest is for those that don't keep to it.
@@ -78,6 +78,9 @@ pub struct From {
     pub peer: SocketAddr,
     /// Recognises the same datagram when it comes again.
     pub key: u64,
+    /// The key is that of a body in blocks that is sent anew: a repetition only of what a former
+    /// process took, since this one would know the transfer. Else it is an equal report.
+    pub is_new_transfer: bool,
 }
 
 /// How an input is answered.
@@ -96,8 +99,19 @@ pub enum Reply {
 pub enum Via {
     /// `POST /t/d`.
     Post,
-    /// On an observation of ours. `first`: as the answer to the observe request.
-    Notification { token: u64, first: bool },
+    /// On an observation of ours.
+    Notification { token: u64, answer: Answer },
+}
+
+/// Whether a notification answers the observe request itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// No: it is a notification.
+    No,
+    /// Yes, and the device observes.
+    Observed,
+    /// Yes, with data, but the device does not observe (RFC 7641 §4.1).
+    Unobserved,
 }
 
 /// What a step reads.
@@ -106,6 +120,10 @@ pub struct Loaded {
     pub device: DeviceRecord,
     pub state: StateRecord,
     pub product: Option<Arc<ProductRuntime>>,
+    /// When this process started.
+    pub started_at: Timestamp,
+    /// Numbers that nobody can guess.
+    pub random: fn() -> u64,
 }
 
 impl Loaded {
@@ -141,9 +159,16 @@ impl Loaded {
     }
 
     /// Whether this datagram had its effect before.
-    pub fn is_duplicate(&self, key: u64, now: Timestamp) -> bool {
+    pub fn is_duplicate(&self, from: From, now: Timestamp) -> bool {
         let lifetime_ms = lifetime_ms(self.timing());
-        let is_it = |r: &RecentRecord| r.key == key && now.since_ms(r.at) < lifetime_ms;
+        let before = if from.is_new_transfer {
+            self.started_at
+        } else {
+            now.plus_ms(1)
+        };
+        let is_it = |r: &RecentRecord| {
+            r.key == from.key && r.at < before && now.since_ms(r.at) < lifetime_ms
+        };
         self.state.recent.iter().any(is_it)
     }
 }
@@ -255,6 +280,10 @@ pub struct Draft<'a> {
     pub loaded: &'a Loaded,
     pub state: StateRecord,
     pub now: Timestamp,
+    /// How long the answer is kept for repetitions, the exchange lifetime at most.
+    pub remember_for: Duration,
+    /// Where the message that caused this came from.
+    pub heard_from: Option<SocketAddr>,
     changes: Vec<Change>,
     envelopes: Vec<EnvelopeRecord>,
     effects: Vec<Outgoing>,
@@ -266,6 +295,8 @@ impl<'a> Draft<'a> {
             loaded,
             state: loaded.state.clone(),
             now,
+            remember_for: Duration::MAX,
+            heard_from: None,
             changes: Vec::new(),
             envelopes: Vec::new(),
             effects: Vec::new(),
@@ -292,7 +323,8 @@ impl<'a> Draft<'a> {
     }
 
     /// The device was heard: it is online, and active from the first time on.
-    pub fn hear(&mut self) {
+    pub fn hear(&mut self, from: From) {
+        self.heard_from = Some(from.peer);
         self.state.activated_at.get_or_insert(self.now);
         self.state.last_seen_at = Some(self.now);
         self.judge_presence();
@@ -338,7 +370,7 @@ impl<'a> Draft<'a> {
             Reply::Request(id) => {
                 let msg_id = self.msg_ids(1).take();
                 let payload = Bytes::new();
-                let remember = true;
+                let remember = Some(self.remember_for);
                 let response = Response {
                     code,
                     options,
@@ -377,14 +409,25 @@ impl<'a> Draft<'a> {
             loaded,
             mut state,
             now,
+            remember_for: _,
+            heard_from,
             mut changes,
             envelopes,
-            effects,
+            mut effects,
         } = self;
         let device_id = loaded.device.device_id.clone();
-        let before = Placement::of(&loaded.state, now);
-        let placement = Some(Placement::of(&state, now)).filter(|after| *after != before);
+        let mut placement = Placement::of(&state, now);
+        placement.is_heard = placement.peer.is_some() && placement.peer == heard_from;
+        let placement = Some(placement);
         let deadline = timers::deadline(&loaded.device, &state, now);
+        // Requests on their way to a former address must not reach whoever has it now.
+        if let Some(peer) = left_address(&loaded.state, &state) {
+            let cancel = |o: &ObservationRecord| Outgoing::Cancel {
+                peer,
+                token: Token::from_u64(o.token),
+            };
+            effects.splice(..0, state.observations.iter().map(cancel));
+        }
         state.version = loaded.state.version + 1;
         changes.push(Change::PutState(device_id, Box::new(state)));
         if !envelopes.is_empty() {
@@ -409,7 +452,15 @@ impl<'a> Draft<'a> {
 pub fn guards(loaded: &Loaded) -> Vec<Guard> {
     let id: &DeviceId = &loaded.device.device_id;
     vec![
+        // Deleted and created anew, a device may have the versions of the former one.
+        Guard::DeviceSeq(id.clone(), loaded.device.seq),
         Guard::DeviceVersion(id.clone(), loaded.device.version),
         Guard::StateVersion(id.clone(), loaded.state.version),
     ]
+}
+
+/// The address that a device has left.
+fn left_address(before: &StateRecord, after: &StateRecord) -> Option<SocketAddr> {
+    let peer = |state: &StateRecord| state.registration.as_ref().map(|r| r.peer);
+    peer(before).filter(|before| peer(after) != Some(*before))
 }

@@ -4,12 +4,15 @@
 use crate::base::time::Timestamp;
 use crate::engine::presence::Presence;
 use crate::engine::registration::expires_at;
-use crate::store::records::{DeviceRecord, StateRecord};
+use crate::store::records::{DeviceRecord, PresenceRecord, StateRecord};
 
 /// When the device needs a look even if it stays silent: it was not activated in time, its
 /// registration ends, its presence changes. `None`: never.
 pub fn deadline(device: &DeviceRecord, state: &StateRecord, now: Timestamp) -> Option<Timestamp> {
+    // A change that fell into a time when nobody looked is due at once.
+    let missed = (Presence::at(now, state.last_seen_at) != presence_of(state)).then_some(now);
     let candidates = [
+        missed,
         activation_deadline(device, state),
         registration_deadline(state).filter(|at| *at > now),
         Presence::next_change(now, state.last_seen_at),
@@ -28,4 +31,14 @@ pub fn activation_deadline(device: &DeviceRecord, state: &StateRecord) -> Option
 pub fn registration_deadline(state: &StateRecord) -> Option<Timestamp> {
     let registration = state.registration.as_ref()?;
     expires_at(registration.updated_at, registration.lifetime_s)
+}
+
+/// The presence that was last told.
+pub fn presence_of(state: &StateRecord) -> Presence {
+    match state.presence {
+        PresenceRecord::Inactive => Presence::Inactive,
+        PresenceRecord::Online => Presence::Online,
+        PresenceRecord::Abnormal => Presence::Abnormal,
+        PresenceRecord::Offline => Presence::Offline,
+    }
 }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::downlink::observe_again;
 use super::envelope::{self, DeviceHeader};
 use super::product::ProductRuntime;
-use super::step::{Draft, From, Loaded, Note, Outcome, Step, Via};
+use super::step::{Answer, Draft, From, Loaded, Note, Outcome, Step, Via};
 use crate::base::time::Timestamp;
 use crate::engine::observe;
 use crate::engine::shadow::merge_reported;
@@ -23,7 +23,8 @@ use crate::product::check::{self, Violation};
 use crate::product::codec::{Decoded, Report, ServiceReport, Uplink};
 use crate::store::Change;
 use crate::store::records::{
-    HistoryRecord, ObservationStatus, RawRecord, RegistrationKind, RegistrationRecord, ShadowRecord,
+    HistoryRecord, ObservationRecord, ObservationStatus, RawRecord, RegistrationKind,
+    RegistrationRecord, ShadowRecord,
 };
 use crate::wire::coap::Code;
 
@@ -40,17 +41,20 @@ pub fn report(
     now: Timestamp,
 ) -> Step {
     if let Some(why) = loaded.refusal() {
-        return Step::refuse(from.reply, Code::FORBIDDEN, why);
+        return refuse(loaded, from, via, why, now);
     }
     let mut draft = Draft::new(loaded, now);
-    if loaded.is_duplicate(from.key, now) {
+    if loaded.is_duplicate(from, now) {
         draft.reply(from.reply, Code::CHANGED, Vec::new());
         return draft.repeat();
     }
     draft.remember(from.key);
     refresh(&mut draft, from, via);
-    draft.hear();
-    let first = matches!(via, Via::Notification { first: true, .. });
+    draft.hear(from);
+    let first = match via {
+        Via::Post => false,
+        Via::Notification { answer, .. } => answer != Answer::No,
+    };
     let (outcome, note) = match observe::data(first, content_format, payload) {
         None => (Outcome::Empty, Note::new("sent no data")),
         Some(data) => decode(&mut draft, data),
@@ -65,18 +69,43 @@ pub fn report(
     step
 }
 
+/// A refused notification is answered with a reset, which ends the observation at the device: it is
+/// asked for again when the device may come back.
+fn refuse(loaded: &Loaded, from: From, via: Via, why: &str, now: Timestamp) -> Step {
+    let refused = Step::refuse(from.reply, Code::FORBIDDEN, why);
+    let Via::Notification { token, .. } = via else {
+        return refused;
+    };
+    let mut draft = Draft::new(loaded, now);
+    let lost =
+        |o: &&mut ObservationRecord| o.token == token && o.status == ObservationStatus::Established;
+    let Some(observation) = draft.state.observations.iter_mut().find(lost) else {
+        return refused;
+    };
+    observation.status = ObservationStatus::Asked;
+    for effect in refused.effects {
+        draft.effect(effect);
+    }
+    let mut step = draft.finish(Outcome::Refused);
+    step.note = refused.note;
+    step
+}
+
 /// Any uplink refreshes the registration. A new address is believed only with an observation's
 /// token, which nobody else knows; a raw device without a registration gets one.
 fn refresh(draft: &mut Draft<'_>, from: From, via: Via) {
     let now = draft.now;
-    if let Via::Notification { token, .. } = via
+    if let Via::Notification { token, answer } = via
         && let Some(known) = draft
             .state
             .observations
             .iter_mut()
             .find(|o| o.token == token)
     {
-        known.status = ObservationStatus::Established;
+        known.status = match answer {
+            Answer::No | Answer::Observed => ObservationStatus::Established,
+            Answer::Unobserved => ObservationStatus::Asked,
+        };
     }
     match (&mut draft.state.registration, via) {
         (Some(registration), Via::Notification { .. }) => {

@@ -16,6 +16,7 @@ use crate::app::platform::{Network, Platform, Settings};
 use crate::base::time::Clock;
 use crate::config::{self, Config, ConfigError, Listen};
 use crate::engine::exchange::Settings as ExchangeSettings;
+use crate::net::Datagram;
 use crate::net::endpoint::DATAGRAM_QUEUE;
 use crate::net::udp;
 use crate::store::Store;
@@ -132,6 +133,8 @@ pub struct Running {
     lock: DataLock,
     http_server: api::Server,
     socket: Option<tokio::task::JoinHandle<()>>,
+    /// Kept open, so that the device side lives on without a socket: timers, presence.
+    inlet: mpsc::Sender<Vec<Datagram>>,
 }
 
 impl Running {
@@ -172,6 +175,11 @@ impl Running {
             "network figures",
             telemetry::watch_network(figures.0, figures.1, tasks.stop()),
         );
+        tasks.spawn(
+            "metrics upkeep",
+            telemetry::keep_up(platform.app.metrics.clone(), tasks.stop()),
+        );
+        let inlet = datagrams.clone();
         let socket = socket.map(|socket| {
             #[expect(clippy::disallowed_methods, reason = "joined by Running::stop")]
             tokio::spawn(socket.run(datagrams, outgoing, counters))
@@ -185,6 +193,7 @@ impl Running {
             lock,
             http_server,
             socket,
+            inlet,
         })
     }
 
@@ -193,6 +202,7 @@ impl Running {
         // First of all, so that those who follow events let go of their connections.
         self.platform.app.tasks.request_stop();
         self.http_server.stop().await;
+        drop(self.inlet);
         let cancelled = self.platform.stop().await;
         if !cancelled.is_empty() {
             tracing::warn!(?cancelled, "tasks did not end by themselves");

@@ -10,13 +10,16 @@ use super::types::{Event, Failure, Incoming, Outputs, ReplyId, Request, Response
 use crate::engine::blockwise::{
     Collected, Collector, Received, Refusal, Sender, Sent, Settings, TransferError, etag, slice,
 };
-use crate::wire::coap::{Block, Builder, Code, Message, Type, option};
+use crate::wire::coap::{Block, Builder, Code, Message, Token, Type, option};
 
 /// What a request's blocks came to.
 pub(super) enum Upload {
     /// It has no blocks.
     Whole,
-    Complete(Bytes),
+    Complete {
+        body: Bytes,
+        repeated: bool,
+    },
     /// More is to come, or it was refused: answered here.
     Answered,
 }
@@ -58,7 +61,9 @@ impl Exchange {
         };
         let (code, block, size1) = match self.uploads.receive(now, &id.peer, &message) {
             Received::Whole => return Upload::Whole,
-            Received::Complete { body, .. } => return Upload::Complete(body),
+            Received::Complete { body, repeated, .. } => {
+                return Upload::Complete { body, repeated };
+            }
             Received::Continue(block) => (Code::CONTINUE, Some(block), None),
             Received::Refused(Refusal { code, block, size1 }) => (code, block, size1),
         };
@@ -71,7 +76,10 @@ impl Exchange {
         });
         // Not remembered: a repeated block is known to the transfer itself.
         let options = options.into_iter().collect();
-        let response = Response { options, ..Response::refusal(code) };
+        let response = Response {
+            options,
+            ..Response::refusal(code)
+        };
         self.respond(now, id, response, out);
         Upload::Answered
     }
@@ -122,16 +130,7 @@ impl Exchange {
             }
             Err(_) => {
                 acknowledge(self, out);
-                if let Some(notification) = transfer.settle {
-                    // Heard again when the device repeats it.
-                    self.settle(now, notification, Settle::Silent, None, out);
-                }
-                let reason = Failure::Blockwise;
-                out.events.push(Event::Failed {
-                    peer,
-                    token,
-                    reason,
-                });
+                self.fail(now, transfer, Failure::Blockwise, out);
             }
         }
     }
@@ -146,8 +145,8 @@ enum Progress {
 }
 
 impl Transfer {
-    /// `None` when a body to go on with does not go on.
-    pub(super) fn new(mut request: Request) -> Option<Self> {
+    /// Error: a body to go on with does not go on; what waits for it comes back.
+    pub(super) fn new(mut request: Request) -> Result<Self, Option<ReplyId>> {
         let settings = Settings::default();
         let sender = Sender::new(request.payload.clone(), settings.szx_max);
         let mut collector = Collector::new(&settings);
@@ -158,14 +157,15 @@ impl Transfer {
             settle: id,
         }) = &mut request.resume
         {
-            let message = part.message()?;
-            match collector.receive(&message) {
-                Ok(Collected::Next(block)) => asking = Some(block),
-                Ok(Collected::Complete(_)) | Err(_) => return None,
-            }
-            (first, settle) = (Some(part.clone()), id.take());
+            settle = id.take();
+            let received = part.message().map(|message| collector.receive(&message));
+            let Some(Ok(Collected::Next(block))) = received else {
+                return Err(settle);
+            };
+            asking = Some(block);
+            first = Some(part.clone());
         }
-        Some(Self {
+        Ok(Self {
             request,
             sender,
             collector,
@@ -173,6 +173,14 @@ impl Transfer {
             first,
             settle,
         })
+    }
+
+    /// Of the next datagram.
+    pub(super) fn token(&self) -> Token {
+        match self.asking {
+            Some(_) => self.request.body_token,
+            None => self.request.token,
+        }
     }
 
     fn answered(&mut self, datagram: Bytes) -> Result<Progress, TransferError> {
@@ -215,13 +223,8 @@ impl Transfer {
 
     /// The datagram for the present block, or the whole request. `None`: the body is too long.
     pub(super) fn datagram(&self, msg_id: u16) -> Option<Bytes> {
-        let Request {
-            code,
-            token,
-            options,
-            ..
-        } = &self.request;
-        let mut builder = Builder::new(Type::Confirmable, *code, msg_id, *token);
+        let Request { code, options, .. } = &self.request;
+        let mut builder = Builder::new(Type::Confirmable, *code, msg_id, self.token());
         for (number, value) in options {
             // The rest of a body is asked for without observing again (RFC 7959 §3.4).
             if *number != option::OBSERVE || self.asking.is_none() {

@@ -79,7 +79,7 @@ impl Exchange {
             msg_id: message.msg_id,
             serial,
             hash,
-            at: now,
+            until: now,
             state,
         };
         if let Some(peer) = self.peers.get_mut(&address) {
@@ -130,6 +130,9 @@ impl Exchange {
     pub(super) fn admit(&mut self, now: Instant, address: SocketAddr, len: usize) -> bool {
         if let Some(peer) = self.peers.get_mut(&address) {
             return peer.make_room(self.settings.seen_max);
+        }
+        if self.peers.len() >= self.settings.peers_max {
+            self.make_room(now);
         }
         if self.peers.len() >= self.settings.peers_max {
             return false;
@@ -185,9 +188,9 @@ impl Exchange {
         datagram: Bytes,
         out: &mut Outputs,
     ) {
-        let body = match self.collect_upload(now, id, &datagram, out) {
-            Upload::Whole => None,
-            Upload::Complete(body) => Some(body),
+        let (body, repeated) = match self.collect_upload(now, id, &datagram, out) {
+            Upload::Whole => (None, false),
+            Upload::Complete { body, repeated } => (Some(body), repeated),
             Upload::Answered => return,
         };
         if pending.confirmable {
@@ -195,7 +198,11 @@ impl Exchange {
         }
         out.events.push(Event::Request {
             id,
-            message: Incoming { datagram, body },
+            message: Incoming {
+                datagram,
+                body,
+                repeated,
+            },
         });
     }
 
@@ -241,7 +248,7 @@ impl Exchange {
         let at = peer
             .acknowledged
             .iter()
-            .position(|a| a.transfer.request.token == token)?;
+            .position(|a| a.transfer.token() == token)?;
         peer.proven = true;
         Some(peer.take_acknowledged(at).transfer)
     }
@@ -262,13 +269,17 @@ impl Exchange {
         if let Some(transfer) = open.request {
             let wait = transfer.request.timing.max_transmit_wait();
             let serial = open.serial;
-            if let Some(peer) = self.peers.get_mut(&address) {
-                peer.await_response(Acknowledged { serial, transfer });
+            let token = transfer.request.token;
+            let peer = self.peers.get_mut(&address);
+            let evicted =
+                peer.and_then(|peer| peer.await_response(Acknowledged { serial, transfer }));
+            if let Some(evicted) = evicted {
+                self.fail(now, evicted.transfer, Failure::Timeout, out);
             }
             self.arm(now + wait, address, What::Answer(serial));
             out.events.push(Event::Acknowledged {
                 peer: address,
-                token: open.token,
+                token,
             });
         }
         self.next_turn(now, address, out);
@@ -301,19 +312,17 @@ impl Exchange {
         let Some(open) = self.close_by_msg_id(now, address, message.msg_id, datagram.len()) else {
             return;
         };
+        let Some(transfer) = open.request else {
+            return;
+        };
         if message
             .options
             .unknown_critical(&CRITICAL_OPTIONS)
             .is_some()
         {
             self.counters.bad_option += 1;
-            let (token, reason) = (open.token, Failure::Reset);
-            out.events.push(Event::Failed {
-                peer: address,
-                token,
-                reason,
-            });
-        } else if let Some(transfer) = open.request {
+            self.fail(now, transfer, Failure::Reset, out);
+        } else {
             self.continue_transfer(now, transfer, None, datagram.clone(), out);
         }
         self.next_turn(now, address, out);
@@ -332,13 +341,8 @@ impl Exchange {
             self.counters.unmatched += 1;
             return;
         };
-        if open.request.is_some() {
-            let (token, reason) = (open.token, Failure::Reset);
-            out.events.push(Event::Failed {
-                peer: address,
-                token,
-                reason,
-            });
+        if let Some(transfer) = open.request {
+            self.fail(now, transfer, Failure::Reset, out);
         }
         self.next_turn(now, address, out);
     }

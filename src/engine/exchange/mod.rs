@@ -61,6 +61,8 @@ pub struct Exchange {
     /// Message ids of answers to strangers.
     stranger_msg_id: u16,
     rng: fastrand::Rng,
+    /// When room for new peers may be looked for again.
+    crowded_until: Option<Instant>,
     hasher: DefaultHashBuilder,
     counters: Counters,
 }
@@ -99,6 +101,7 @@ impl Exchange {
             serial: 0,
             stranger_msg_id,
             rng,
+            crowded_until: None,
             hasher: DefaultHashBuilder::default(),
             counters: Counters::default(),
         }
@@ -154,9 +157,12 @@ impl Exchange {
 
     /// When [`Exchange::tick`] is next due.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.wheel
+        let timer = self
+            .wheel
             .next()
-            .map(|tick| self.epoch + Duration::from_millis(tick))
+            .map(|tick| self.epoch + Duration::from_millis(tick));
+        let separate = self.unanswered.front().map(|(at, _)| *at);
+        timer.into_iter().chain(separate).min()
     }
 
     /// Does what is due by `now`.
@@ -167,8 +173,8 @@ impl Exchange {
         for (_, timer) in due.drain(..) {
             match timer.what {
                 What::Retransmit(serial) => self.retransmit(now, timer.peer, serial, out),
-                What::Answer(serial) => self.miss_answer(timer.peer, serial, out),
-                What::Turn(serial) => self.miss_turn(timer.peer, serial, out),
+                What::Answer(serial) => self.miss_answer(now, timer.peer, serial, out),
+                What::Turn(serial) => self.miss_turn(now, timer.peer, serial, out),
                 What::Forget => self.forget(now, timer.peer),
             }
         }
@@ -220,6 +226,16 @@ impl Exchange {
             let at = now + peer.lifetime;
             self.arm(at, address, What::Forget);
         }
+    }
+
+    /// Makes room for new peers: those that never proved themselves and have nothing open go. At
+    /// most once a second, since it looks at all of them.
+    fn make_room(&mut self, now: Instant) {
+        if self.crowded_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.crowded_until = Some(now + Duration::from_secs(1));
+        self.peers.retain(|_, peer| peer.proven || !peer.is_idle());
     }
 
     /// Drops the peer if nothing of it is worth keeping.

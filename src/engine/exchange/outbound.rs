@@ -13,13 +13,6 @@ use crate::wire::coap::{Block, Token, Type};
 /// The random factor of RFC 7252 §4.8: a timeout is up to half as long again.
 const RANDOM_FACTOR: f64 = 1.5;
 
-/// What is sent when the app has named no timing: the defaults of RFC 7252 §4.8.
-const STRANGER_TIMING: Timing = Timing {
-    ack_timeout: Duration::from_secs(2),
-    max_retransmit: 4,
-    exchange_lifetime: Duration::from_secs(247),
-};
-
 impl Exchange {
     /// Does what the app decided.
     pub fn send(&mut self, now: Instant, outgoing: Outgoing, out: &mut Outputs) {
@@ -58,11 +51,10 @@ impl Exchange {
             (true, true) => Type::Confirmable,
             (false, _) => Type::NonConfirmable,
         };
-        let timing = response.timing.unwrap_or(STRANGER_TIMING);
+        let timing = response.timing.unwrap_or_default();
         let head = (ty, msg_id);
         let datagram: Bytes = blocks::answer(head, &pending, &response).build().into();
         if ty == Type::Confirmable {
-            self.finish(now, id, SeenState::Quiet, remember);
             let (token, serial) = (pending.token, self.next_serial());
             let what = Queued::Response {
                 msg_id,
@@ -70,7 +62,10 @@ impl Exchange {
                 datagram,
                 timing,
             };
+            // First, so that a stranger is not forgotten before it has its answer.
             self.enqueue(now, id.peer, Waiting { serial, what }, out);
+            // A repetition means that the acknowledgement was lost.
+            self.finish(now, id, SeenState::Acknowledged, remember);
         } else {
             self.transmit(id.peer, datagram.clone(), out);
             self.finish(now, id, SeenState::Replied(datagram), remember);
@@ -83,7 +78,7 @@ impl Exchange {
         now: Instant,
         id: ReplyId,
         pending: Pending,
-        remember: bool,
+        remember: Option<Duration>,
         out: &mut Outputs,
     ) {
         if !pending.confirmable || pending.acknowledged {
@@ -107,48 +102,51 @@ impl Exchange {
             return;
         };
         self.adopt(id.peer, timing);
+        let always = Some(Duration::MAX);
         let ty = match how {
             Settle::Acknowledge if pending.confirmable => Type::Acknowledgement,
             Settle::Acknowledge => {
-                self.finish(now, id, SeenState::Quiet, true);
+                self.finish(now, id, SeenState::Quiet, always);
                 return;
             }
             Settle::Reset => Type::Reset,
             Settle::Silent => {
-                self.finish(now, id, SeenState::Quiet, false);
+                self.finish(now, id, SeenState::Quiet, None);
                 return;
             }
         };
         self.send_empty(id.peer, ty, id.msg_id, out);
-        self.finish(now, id, SeenState::Acknowledged, how == Settle::Acknowledge);
+        let remember = always.filter(|_| how == Settle::Acknowledge);
+        self.finish(now, id, SeenState::Acknowledged, remember);
     }
 
     /// Sends a confirmable request, or queues it behind the open exchange with its peer.
     pub fn request(&mut self, now: Instant, request: Request, out: &mut Outputs) {
         let (address, token) = (request.peer, request.token);
         let turn_within = request.turn_within;
-        if !self.admit(now, address, 0) && !self.peers.contains_key(&address) {
+        let serial = self.next_serial();
+        let transfer = match Transfer::new(request) {
+            Ok(transfer) => Box::new(transfer),
+            Err(settle) => {
+                self.give_up(now, settle, out);
+                let reason = Failure::Blockwise;
+                out.events.push(Event::Failed {
+                    peer: address,
+                    token,
+                    reason,
+                });
+                return;
+            }
+        };
+        if !self.peers.contains_key(&address) && !self.admit(now, address, 0) {
             self.counters.overloaded += 1;
-            out.events.push(Event::Failed {
-                peer: address,
-                token,
-                reason: Failure::Busy,
-            });
+            self.fail(now, transfer, Failure::Busy, out);
             return;
         }
-        self.adopt(address, Some(request.timing));
-        let serial = self.next_serial();
-        let Some(transfer) = Transfer::new(request) else {
-            out.events.push(Event::Failed {
-                peer: address,
-                token,
-                reason: Failure::Blockwise,
-            });
-            return;
-        };
+        self.adopt(address, Some(transfer.request.timing));
         let waiting = Waiting {
             serial,
-            what: Queued::Request(Box::new(transfer)),
+            what: Queued::Request(transfer),
         };
         self.enqueue(now, address, waiting, out);
         if let Some(within) = turn_within {
@@ -161,21 +159,25 @@ impl Exchange {
         let Some(peer) = self.peers.get_mut(&address) else {
             return;
         };
-        let is_it = |w: &Waiting| match &w.what {
-            Queued::Request(transfer) => transfer.request.token == token,
-            Queued::Response { .. } => false,
-        };
-        peer.waiting.retain(|w| !is_it(w));
-        peer.acknowledged
-            .retain(|a| a.transfer.request.token != token);
-        if peer
-            .open
-            .as_ref()
-            .is_some_and(|o| o.token == token && o.request.is_some())
-        {
-            peer.open = None;
-            self.next_turn(now, address, out);
+        let is_it = |transfer: &Transfer| transfer.request.token == token;
+        let mut gone = Vec::new();
+        for waiting in std::mem::take(&mut peer.waiting) {
+            match waiting.what {
+                Queued::Request(transfer) if is_it(&transfer) => gone.push(transfer),
+                Queued::Request(_) | Queued::Response { .. } => peer.waiting.push_back(waiting),
+            }
         }
+        while let Some(at) = peer.acknowledged.iter().position(|a| is_it(&a.transfer)) {
+            gone.push(peer.take_acknowledged(at).transfer);
+        }
+        let open = peer
+            .open
+            .take_if(|o| o.request.as_deref().is_some_and(is_it));
+        gone.extend(open.and_then(|open| open.request));
+        for transfer in gone {
+            self.give_up(now, transfer.settle, out);
+        }
+        self.next_turn(now, address, out);
     }
 
     fn pending(&mut self, id: ReplyId) -> Option<Pending> {
@@ -204,20 +206,66 @@ impl Exchange {
         }
     }
 
-    /// Remembers how a message was answered, or forgets that it came.
-    pub(super) fn finish(&mut self, now: Instant, id: ReplyId, state: SeenState, remember: bool) {
+    /// Remembers how a message was answered for so long, the exchange lifetime at most, or forgets
+    /// that it came.
+    pub(super) fn finish(
+        &mut self,
+        now: Instant,
+        id: ReplyId,
+        state: SeenState,
+        remember: Option<Duration>,
+    ) {
         let Some(peer) = self.peers.get_mut(&id.peer) else {
             return;
         };
-        if remember {
+        if let Some(span) = remember {
+            let until = now + span.min(peer.lifetime);
             if let Some(seen) = peer.seen(id.msg_id, id.serial) {
                 seen.state = state;
+                seen.until = until;
             }
             self.keep(now, id.peer);
         } else {
             peer.seen
                 .retain(|s| s.msg_id != id.msg_id || s.serial != id.serial);
             self.drop_stranger(id.peer);
+        }
+    }
+
+    /// Ends a request of ours without success. What waited for its answer is heard again when the
+    /// device repeats it. A refusal in the middle of a body is none of the whole.
+    pub(super) fn fail(
+        &mut self,
+        now: Instant,
+        transfer: Box<Transfer>,
+        reason: Failure,
+        out: &mut Outputs,
+    ) {
+        let (peer, token) = (transfer.request.peer, transfer.request.token);
+        let reason = match (reason, transfer.asking) {
+            (Failure::Reset, Some(_)) => Failure::Blockwise,
+            (reason, _) => reason,
+        };
+        self.give_up(now, transfer.settle, out);
+        out.events.push(Event::Failed {
+            peer,
+            token,
+            reason,
+        });
+    }
+
+    /// A notification whose body did not come: the device may repeat it.
+    fn give_up(&mut self, now: Instant, settle: Option<ReplyId>, out: &mut Outputs) {
+        if let Some(id) = settle {
+            self.settle(now, id, Settle::Silent, None, out);
+        }
+    }
+
+    fn fail_waiting(&mut self, now: Instant, waiting: Waiting, reason: Failure, out: &mut Outputs) {
+        match waiting.what {
+            Queued::Request(transfer) => self.fail(now, transfer, reason, out),
+            // The client asks again.
+            Queued::Response { .. } => {}
         }
     }
 
@@ -229,7 +277,7 @@ impl Exchange {
         };
         if peer.waiting.len() >= waiting_max {
             self.counters.overloaded += 1;
-            report_failure(address, next, Failure::Busy, out);
+            self.fail_waiting(now, next, Failure::Busy, out);
             return;
         }
         peer.waiting.push_back(next);
@@ -274,18 +322,14 @@ impl Exchange {
         mut transfer: Box<Transfer>,
         out: &mut Outputs,
     ) {
-        let request = &mut transfer.request;
-        let (address, token, timing) = (request.peer, request.token, request.timing);
-        let msg_id = request.msg_ids.take();
+        let (address, timing) = (transfer.request.peer, transfer.request.timing);
+        let msg_id = transfer.request.msg_ids.take();
         let next = msg_id.and_then(|msg_id| Some((msg_id, transfer.datagram(msg_id)?)));
         let Some((msg_id, datagram)) = next else {
-            out.events.push(Event::Failed {
-                peer: address,
-                token,
-                reason: Failure::Blockwise,
-            });
+            self.fail(now, transfer, Failure::Blockwise, out);
             return;
         };
+        let token = transfer.token();
         let open = Opening {
             serial,
             msg_id,
@@ -363,44 +407,45 @@ impl Exchange {
             return;
         }
         self.counters.timeouts += 1;
-        if let Some(open) = peer.open.take()
-            && open.request.is_some()
-        {
-            let (token, reason) = (open.token, Failure::Timeout);
-            out.events.push(Event::Failed {
-                peer: address,
-                token,
-                reason,
-            });
+        if let Some(transfer) = peer.open.take().and_then(|open| open.request) {
+            self.fail(now, transfer, Failure::Timeout, out);
         }
         self.next_turn(now, address, out);
     }
 
     /// An acknowledged request was never answered.
-    pub(super) fn miss_answer(&mut self, address: SocketAddr, serial: u32, out: &mut Outputs) {
+    pub(super) fn miss_answer(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+        serial: u32,
+        out: &mut Outputs,
+    ) {
         let Some(peer) = self.peers.get_mut(&address) else {
             return;
         };
         if let Some(at) = peer.acknowledged.iter().position(|a| a.serial == serial) {
-            let token = peer.take_acknowledged(at).transfer.request.token;
+            let transfer = peer.take_acknowledged(at).transfer;
             self.counters.timeouts += 1;
-            out.events.push(Event::Failed {
-                peer: address,
-                token,
-                reason: Failure::Timeout,
-            });
+            self.fail(now, transfer, Failure::Timeout, out);
         }
     }
 
     /// A waiting request gives up.
-    pub(super) fn miss_turn(&mut self, address: SocketAddr, serial: u32, out: &mut Outputs) {
+    pub(super) fn miss_turn(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+        serial: u32,
+        out: &mut Outputs,
+    ) {
         let Some(peer) = self.peers.get_mut(&address) else {
             return;
         };
         if let Some(at) = peer.waiting.iter().position(|w| w.serial == serial)
             && let Some(waiting) = peer.waiting.remove(at)
         {
-            report_failure(address, waiting, Failure::Busy, out);
+            self.fail_waiting(now, waiting, Failure::Busy, out);
         }
     }
 }
@@ -412,19 +457,4 @@ struct Opening {
     token: Token,
     datagram: Bytes,
     timing: Timing,
-}
-
-fn report_failure(peer: SocketAddr, waiting: Waiting, reason: Failure, out: &mut Outputs) {
-    match waiting.what {
-        Queued::Request(transfer) => {
-            let token = transfer.request.token;
-            out.events.push(Event::Failed {
-                peer,
-                token,
-                reason,
-            });
-        }
-        // The client asks again.
-        Queued::Response { .. } => {}
-    }
 }

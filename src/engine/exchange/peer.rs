@@ -37,7 +37,8 @@ pub(super) struct Seen {
     pub(super) serial: u32,
     /// Of the whole datagram: a rebooted device may use a message id again for something else.
     pub(super) hash: u64,
-    pub(super) at: Instant,
+    /// Forgotten from then on, unless still pending.
+    pub(super) until: Instant,
     pub(super) state: SeenState,
 }
 
@@ -145,23 +146,18 @@ impl Peer {
         }
     }
 
-    /// Forgets messages older than the exchange lifetime; those still pending stay.
+    /// Forgets messages whose time has passed; those still pending stay.
     pub(super) fn prune(&mut self, now: Instant) {
-        let lifetime = self.lifetime;
-        let is_old = |seen: &Seen| {
-            now.duration_since(seen.at) >= lifetime && !matches!(seen.state, SeenState::Pending(_))
-        };
-        while self.seen.front().is_some_and(is_old) {
-            self.seen.pop_front();
-        }
+        self.seen
+            .retain(|s| s.until > now || matches!(s.state, SeenState::Pending(_)));
     }
 
-    /// Remembers that a response is still to come; the oldest such gives way.
-    pub(super) fn await_response(&mut self, acknowledged: Acknowledged) {
-        if self.acknowledged.len() >= ACKNOWLEDGED_MAX {
-            self.acknowledged.remove(0);
-        }
+    /// Remembers that a response is still to come; gives back the oldest such beyond the bound.
+    pub(super) fn await_response(&mut self, acknowledged: Acknowledged) -> Option<Acknowledged> {
+        let is_full = self.acknowledged.len() >= ACKNOWLEDGED_MAX;
+        let oldest = is_full.then(|| self.acknowledged.remove(0));
         self.acknowledged.push(acknowledged);
+        oldest
     }
 
     /// Removes one of those that wait for their response.
@@ -231,7 +227,10 @@ pub(super) struct RoundTrip {
 impl RoundTrip {
     pub(super) fn first(sample: Duration) -> Self {
         let smoothed_ms = whole_ms(sample);
-        Self { smoothed_ms, variation_ms: smoothed_ms / 2 }
+        Self {
+            smoothed_ms,
+            variation_ms: smoothed_ms / 2,
+        }
     }
 
     pub(super) fn add(&mut self, sample: Duration) {

@@ -50,7 +50,24 @@ pub struct Timing {
     pub exchange_lifetime: Duration,
 }
 
+/// For devices whose product is not known: the defaults of products.
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            ack_timeout: Duration::from_secs(15),
+            max_retransmit: 2,
+            exchange_lifetime: Duration::from_millis(282_500),
+        }
+    }
+}
+
 impl Timing {
+    /// RFC 7252 §4.8.2, MAX_TRANSMIT_SPAN: how long the other side repeats a message.
+    pub fn max_transmit_span(&self) -> Duration {
+        let doublings = 1u32.checked_shl(self.max_retransmit).unwrap_or(u32::MAX);
+        self.ack_timeout.saturating_mul(doublings - 1).mul_f64(1.5)
+    }
+
     /// RFC 7252 §4.8.2, MAX_TRANSMIT_WAIT: when to stop waiting for an answer.
     pub fn max_transmit_wait(&self) -> Duration {
         let doublings = 1u32
@@ -66,6 +83,8 @@ pub struct Incoming {
     pub(super) datagram: Bytes,
     /// The reassembled body, when the message ends a blockwise transfer.
     pub(super) body: Option<Bytes>,
+    /// That body was handed out before; its last block came again.
+    pub(super) repeated: bool,
 }
 
 impl Incoming {
@@ -74,6 +93,7 @@ impl Incoming {
         Self {
             datagram,
             body: None,
+            repeated: false,
         }
     }
 
@@ -96,6 +116,11 @@ impl Incoming {
     /// The body was put together from blocks.
     pub fn is_whole(&self) -> bool {
         self.body.is_some()
+    }
+
+    /// The body was handed out before: its last block came again.
+    pub fn is_repeated(&self) -> bool {
+        self.repeated
     }
 
     /// The bytes as they arrived.
@@ -160,8 +185,9 @@ pub struct Response {
     /// A message id never used towards this device, for when the answer can't ride on the
     /// acknowledgement. `None`: the exchange layer takes one of its own (strangers).
     pub msg_id: Option<u16>,
-    /// Keep the answer for duplicates. Not for refusals of strangers: they must not cost memory.
-    pub remember: bool,
+    /// How long to keep the answer for duplicates; the exchange lifetime at most. `None` for
+    /// refusals of strangers: they must not cost memory.
+    pub remember: Option<Duration>,
     pub timing: Option<Timing>,
 }
 
@@ -173,7 +199,7 @@ impl Response {
             options: Vec::new(),
             payload: Bytes::new(),
             msg_id: None,
-            remember: false,
+            remember: None,
             timing: None,
         }
     }
@@ -195,6 +221,9 @@ pub enum Settle {
 pub struct Request {
     pub peer: SocketAddr,
     pub token: Token,
+    /// For the further blocks of an answer: those of an observation can't be told from its
+    /// notifications by the same token (RFC 7959 §3.4).
+    pub body_token: Token,
     pub code: Code,
     pub options: Vec<(u16, Vec<u8>)>,
     pub payload: Bytes,

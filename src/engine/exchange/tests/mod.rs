@@ -63,7 +63,7 @@ impl Bench {
     fn answer(&mut self, id: ReplyId, msg_id: Option<u16>) -> Outputs {
         let response = Response {
             msg_id,
-            remember: true,
+            remember: Some(Duration::MAX),
             timing: Some(TIMING),
             ..Response::refusal(Code::CHANGED)
         };
@@ -79,6 +79,7 @@ fn request(peer: SocketAddr, token: u64) -> Request {
     Request {
         peer,
         token: Token::from_u64(token),
+        body_token: Token::from_u64(token ^ 1),
         code: Code::GET,
         options: vec![
             (option::OBSERVE, vec![]),
