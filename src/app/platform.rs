@@ -7,9 +7,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use hashbrown::HashMap;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::directory::{Directory, Placement};
@@ -48,6 +50,22 @@ pub struct Network {
     pub datagrams_out: mpsc::Sender<Vec<Datagram>>,
 }
 
+/// Tells when a task ends that must not: a dead shard would leave its devices without an answer
+/// while everything looks well.
+struct Vital {
+    name: &'static str,
+    intake: CancellationToken,
+    ended: watch::Sender<Option<&'static str>>,
+}
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if !self.intake.is_cancelled() {
+            self.ended.send_replace(Some(self.name));
+        }
+    }
+}
+
 /// A running device side.
 pub struct Platform {
     pub app: App,
@@ -55,6 +73,7 @@ pub struct Platform {
     pub endpoint: endpoint::Figures,
     intake: CancellationToken,
     tasks: Tasks,
+    ended: watch::Receiver<Option<&'static str>>,
 }
 
 impl Platform {
@@ -90,11 +109,24 @@ impl Platform {
         let shards = load(settings.shards.max(1), &parts)?;
         // Apart from the app's own tasks: these end in order, from the intake on.
         let tasks = Tasks::new();
+        let intake = CancellationToken::new();
+        let (told, ended) = watch::channel(None);
+        let vital = |name: &'static str, work: BoxFuture<'static, ()>| {
+            let guard = Vital {
+                name,
+                intake: intake.clone(),
+                ended: told.clone(),
+            };
+            tasks.spawn(name, async move {
+                let _guard = guard;
+                work.await;
+            });
+        };
         let mut senders = Vec::with_capacity(shards.len());
         for shard in shards {
             let (sender, inputs) = mpsc::channel(SHARD_QUEUE);
             senders.push(sender);
-            tasks.spawn("shard", shard.run(inputs));
+            vital("shard", shard.run(inputs).boxed());
         }
         let (events, arrived) = mpsc::channel(EVENT_QUEUE);
         let ingress = Ingress {
@@ -104,8 +136,7 @@ impl Platform {
             figures,
             shards: senders,
         };
-        tasks.spawn("ingress", ingress.run(arrived, changed));
-        let intake = CancellationToken::new();
+        vital("ingress", ingress.run(arrived, changed).boxed());
         let endpoint_figures = endpoint::Figures::default();
         let Network {
             datagrams_in,
@@ -126,7 +157,7 @@ impl Platform {
             endpoint_figures.clone(),
             intake.clone(),
         );
-        tasks.spawn("endpoint", running);
+        vital("endpoint", running.boxed());
         let sweep = retention::run(
             Arc::clone(&app.store),
             clock,
@@ -140,7 +171,18 @@ impl Platform {
             endpoint: endpoint_figures,
             intake,
             tasks,
+            ended,
         })
+    }
+
+    /// Resolves with the name of a task that ended although the server goes on: it can't, then.
+    pub async fn broken(&self) -> &'static str {
+        let mut ended = self.ended.clone();
+        match ended.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(name)) => name,
+            // Only when every task has ended.
+            Ok(None) | Err(_) => "every task",
+        }
     }
 
     /// Takes nothing new, finishes what was begun, and says which tasks had to be cancelled.

@@ -116,6 +116,11 @@ async fn serve(config: &Config, metrics: PrometheusHandle) -> anyhow::Result<()>
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        name = running.platform.broken() => {
+            // Whoever supervises the process starts it again, and nothing acknowledged is lost.
+            running.stop().await;
+            anyhow::bail!("the task {name} ended, so the server can't go on: please report it");
+        }
     }
     tracing::info!("stopping");
     running.stop().await;

@@ -215,6 +215,7 @@ impl Kv for Sled {
     fn recover(&self) -> Result<(), StoreError> {
         drop_quietly(self.swap(None));
         self.room(ROOM_MIN)?;
+        self.distrust_cache();
         // Reads fail meanwhile, and don't wait.
         let open = Open::new(&self.path, self.cache_bytes)?;
         self.swap(Some(open));
@@ -237,6 +238,19 @@ impl Kv for Sled {
 
     fn place(&self) -> String {
         self.path.display().to_string()
+    }
+}
+
+impl Sled {
+    /// After a failed fdatasync the kernel counts pages as clean that never reached the disk. What
+    /// is read from now on must come from there: it decides which batch is durable.
+    fn distrust_cache(&self) {
+        let dropped = File::open(self.path.join("db")).and_then(|log| {
+            rustix::fs::fadvise(&log, 0, None, rustix::fs::Advice::DontNeed).map_err(Into::into)
+        });
+        if let Err(error) = dropped {
+            tracing::warn!(%error, "the cache of the database could not be dropped");
+        }
     }
 }
 

@@ -14,7 +14,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -34,6 +34,8 @@ pub struct Uploads<K> {
     bytes: usize,
     /// Nothing expires before.
     sweep_at: Option<Instant>,
+    /// When abandoned transfers may be looked for again.
+    pressed_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -68,6 +70,10 @@ impl Body {
         }
     }
 }
+
+/// Under pressure, a transfer lives so long without a new block: two retransmissions of a slow
+/// device.
+const UNTOUCHED_MAX: Duration = Duration::from_secs(45);
 
 /// What a request means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +121,7 @@ impl<K: Clone + Eq + Hash> Uploads<K> {
             done: 0,
             bytes: 0,
             sweep_at: None,
+            pressed_until: None,
         }
     }
 
@@ -207,7 +214,7 @@ impl<K: Clone + Eq + Hash> Uploads<K> {
                 repeated: false,
             });
         }
-        self.make_room(request.payload.len());
+        self.make_room(now, request.payload.len());
         let own = self.senders.get(sender).map_or(0, Vec::len);
         if own >= self.settings.per_sender_max.max(1) {
             self.remove_oldest(sender);
@@ -243,7 +250,7 @@ impl<K: Clone + Eq + Hash> Uploads<K> {
     ) -> Result<Received, Refusal> {
         let incomplete = Refusal::new(Code::REQUEST_ENTITY_INCOMPLETE, block);
         let payload = request.payload;
-        self.make_room(payload.len());
+        self.make_room(now, payload.len());
         let full = self.is_full(payload.len(), 0);
         let answer = self.answer(block);
         let transfer = find(&mut self.senders, sender, resource).ok_or(incomplete)?;
@@ -293,10 +300,18 @@ impl<K: Clone + Eq + Hash> Uploads<K> {
             || self.count + transfers > self.settings.total_max
     }
 
-    /// Forgets what is done if one more transfer of so many bytes would find no room.
-    fn make_room(&mut self, bytes: usize) {
+    /// When one more transfer of so many bytes would find no room: forgets what is done, then what
+    /// was not touched for a while, so that abandoned ones keep nobody out for their whole
+    /// lifetime. Looks at all of them, so at most once a second.
+    fn make_room(&mut self, now: Instant, bytes: usize) {
         if self.done > 0 && self.is_full(bytes, 1) {
             self.retain(|transfer| !transfer.body.is_done());
+        }
+        let may_look = self.pressed_until.is_none_or(|until| now >= until);
+        if may_look && self.is_full(bytes, 1) {
+            self.pressed_until = Some(now + Duration::from_secs(1));
+            let lifetime = self.settings.lifetime;
+            self.retain(|transfer| now + lifetime < transfer.expires_at + UNTOUCHED_MAX);
         }
     }
 

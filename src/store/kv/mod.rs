@@ -302,6 +302,14 @@ impl<E: Kv> Store for KvStore<E> {
         if closed {
             return Health::Unavailable(StoreError::Closed.to_string());
         }
+        let committer = self
+            .committer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if committer.as_ref().is_none_or(JoinHandle::is_finished) {
+            return Health::Unavailable("the committer ended: restart the server".to_owned());
+        }
+        drop(committer);
         if let Some(reason) = trouble {
             return Health::Unavailable(reason);
         }

@@ -2,6 +2,7 @@
 
 mod any;
 mod blocks;
+mod hazards;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -23,15 +24,19 @@ struct Bench {
 }
 
 impl Bench {
+    fn new() -> Self {
+        Self::with(Settings::default())
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "an arbitrary origin; tests move it by hand"
     )]
-    fn new() -> Self {
+    fn with(settings: Settings) -> Self {
         let now = Instant::now();
         let rng = fastrand::Rng::with_seed(1);
         Self {
-            exchange: Exchange::new(Settings::default(), now, rng),
+            exchange: Exchange::new(settings, now, rng),
             now,
         }
     }
