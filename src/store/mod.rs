@@ -246,12 +246,12 @@ pub struct StoreSettings {
     pub events_days: u32,
 }
 
-/// 64 MB of cache hold the hot pages of 100,000 devices; a reserve of 64 MB is a hundred segments
+/// 48 MB of cache hold the hot pages of 75,000 devices; a reserve of 64 MB is a hundred segments
 /// of the engine; 8192 commits are half a second of work.
 impl Default for StoreSettings {
     fn default() -> Self {
         Self {
-            cache_mb: 64,
+            cache_mb: 48,
             reserve_mb: 64,
             queue_len: 8192,
             history_days: 30,

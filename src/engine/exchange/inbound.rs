@@ -119,7 +119,7 @@ impl Exchange {
             }
             SeenState::Pending(_) | SeenState::Quiet => {}
             SeenState::Replied(reply) => {
-                let reply = reply.clone();
+                let reply = Bytes::copy_from_slice(reply);
                 self.transmit(address, reply, out);
             }
         }

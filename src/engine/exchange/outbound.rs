@@ -67,8 +67,10 @@ impl Exchange {
             // A repetition means that the acknowledgement was lost.
             self.finish(now, id, SeenState::Acknowledged, remember);
         } else {
-            self.transmit(id.peer, datagram.clone(), out);
-            self.finish(now, id, SeenState::Replied(datagram), remember);
+            // A copy of its exact size: most peers leave nothing else behind.
+            let reply = SeenState::Replied(datagram.as_ref().into());
+            self.transmit(id.peer, datagram, out);
+            self.finish(now, id, reply, remember);
         }
     }
 

@@ -47,7 +47,7 @@ pub(super) enum SeenState {
     /// Handed up, not answered yet.
     Pending(Pending),
     /// The datagram that answered it.
-    Replied(Bytes),
+    Replied(Box<[u8]>),
     /// An empty acknowledgement answered it.
     Acknowledged,
     /// Done, and nothing was sent.
