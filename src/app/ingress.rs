@@ -33,7 +33,7 @@ use crate::wire::coap::{Block, Code, ContentFormat, Message, Token, option};
 /// What `GET /.well-known/core` shows (RFC 6690; the directory's resource type of RFC 9176).
 const RESOURCES: &[u8] = b"</rd>;rt=\"core.rd\";ct=40,</t/r>,</t/d>";
 
-/// Names a device's datagrams so that a repetition is recognised, also by the next process: a fixed sum.
+/// Names datagrams so that a repetition is recognised, also by the next process: a fixed sum.
 const KEY: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
 
 /// Finds the device of each event and hands it to the device's shard.

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
@@ -286,9 +285,4 @@ impl Server {
 fn properties(services: &Value) -> Vec<Value> {
     let services = services.as_array().unwrap().iter();
     services.map(|s| s["properties"].clone()).collect()
-}
-
-/// Lets what was begun end, without letting time pass.
-pub(crate) async fn settle() {
-    tokio::time::sleep(Duration::from_millis(1)).await;
 }
