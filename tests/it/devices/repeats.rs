@@ -95,27 +95,43 @@ async fn a_repeated_registration_is_observed_all_the_same() {
     }
 }
 
+/// A request is refused, and its repetition with it: the device sends it anew, as another message.
 #[tokio::test(start_paused = true)]
-async fn without_the_disk_nothing_is_acknowledged() {
+async fn without_the_disk_a_post_is_refused() {
     let mut bench = Bench::start().await;
-    let observed = bench.register(1, "rd", "ep=n1").await;
-    let post = bench.draft(message::POST, "t/d", "").payload(&report(1));
-    let refused = answer(message::UNAVAILABLE, bench.msg_id, &[0xd1, 0x01, 60]);
-    let changed = answer(message::CHANGED, bench.msg_id, b"");
-    let notify = bench.notification(CONFIRMABLE, &observed.token, 42, &report(2));
-    let taken = empty(MessageType::Acknowledgement, bench.msg_id);
-    for (draft, failing, want) in [(post, vec![refused], changed), (notify, vec![], taken)] {
-        let datagram = draft.bytes().unwrap();
-        bench.server.disk.fail_next(2);
-        let before = bench.server.history("p_n1");
+    bench.register(1, "rd", "ep=n1").await;
+    bench.server.disk.fail_next(1);
+    for code in [message::UNAVAILABLE, message::CHANGED] {
+        let post = bench.draft(message::POST, "t/d", "").payload(&report(1));
+        let datagram = post.bytes().unwrap();
+        let follows: &[u8] = match code {
+            message::UNAVAILABLE => &[0xd1, 0x01, 60],
+            _ => &[],
+        };
+        let want = [answer(code, bench.msg_id, follows)];
         for _ in 0..2 {
-            assert_eq!(bench.answers(1, &datagram).await, failing);
-            assert_eq!(bench.server.history("p_n1"), before);
-        }
-        for _ in 0..2 {
-            assert_eq!(bench.answers(1, &datagram).await, [want.clone()]);
+            assert_eq!(bench.answers(1, &datagram).await, want);
         }
     }
-    assert_eq!(volumes(&bench.server.history("p_n1")), [1, 2]);
-    assert_eq!(volumes(&bench.server.reported_events("p_n1")), [1, 2]);
+    assert_eq!(volumes(&bench.server.history("p_n1")), [1]);
+}
+
+/// A notification is not answered, and its repetition counts.
+#[tokio::test(start_paused = true)]
+async fn without_the_disk_a_notification_is_not_acknowledged() {
+    let mut bench = Bench::start().await;
+    let observed = bench.register(1, "rd", "ep=n1").await;
+    let notify = bench.notification(CONFIRMABLE, &observed.token, 42, &report(1));
+    let datagram = notify.bytes().unwrap();
+    let taken = empty(MessageType::Acknowledgement, bench.msg_id);
+    bench.server.disk.fail_next(2);
+    for _ in 0..2 {
+        assert!(bench.answers(1, &datagram).await.is_empty());
+        assert!(bench.server.history("p_n1").is_empty());
+    }
+    for _ in 0..2 {
+        assert_eq!(bench.answers(1, &datagram).await, [taken.clone()]);
+    }
+    assert_eq!(volumes(&bench.server.history("p_n1")), [1]);
+    assert_eq!(volumes(&bench.server.reported_events("p_n1")), [1]);
 }
