@@ -430,7 +430,7 @@ impl Shard {
                 // will send the same anew as another message.
                 let response = Response {
                     options: vec![(option::MAX_AGE, retry)],
-                    remember: true,
+                    remember: Some(Duration::MAX),
                     ..Response::refusal(Code::SERVICE_UNAVAILABLE)
                 };
                 Outgoing::Respond { id, response }

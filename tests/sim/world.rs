@@ -139,7 +139,7 @@ impl World {
     pub(crate) fn report(&mut self, index: usize, confirmable: bool) -> u64 {
         let now = self.now();
         let node = &mut self.nodes[index];
-        let volume = node.volumes.len() as u32 + 1;
+        let volume = u32::try_from(node.volumes.len()).unwrap() + 1;
         let payload = [&[1], &volume.to_be_bytes()[..]].concat();
         let id = node.device.report(now, payload, confirmable);
         node.volumes.insert(id, u64::from(volume));

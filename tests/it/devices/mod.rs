@@ -97,7 +97,13 @@ impl Bench {
         out
     }
 
-    /// The same, as hex; everything must go back to where `datagram` came from.
+    /// Lets time pass; what leaves the server meanwhile is lost.
+    async fn sleep(&mut self, span: Duration) {
+        tokio::time::sleep(span).await;
+        while self.server.downlinks.try_recv().is_ok() {}
+    }
+
+    /// The same as `exchange`, as hex; everything must go back to where `datagram` came from.
     async fn answers(&mut self, from: u16, datagram: &[u8]) -> Vec<String> {
         let out = self.exchange(from, datagram).await;
         assert!(out.iter().all(|(to, _)| *to == peer(from)), "{out:?}");
