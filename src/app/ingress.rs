@@ -247,9 +247,9 @@ impl Ingress {
         let payload = incoming.payload();
         // A body in blocks comes in other messages when it is sent anew.
         let key = if incoming.is_whole() {
-            key_of(from.peer, &payload)
+            KEY.checksum(&payload)
         } else {
-            from.key
+            KEY.checksum(incoming.datagram())
         };
         let is_new_transfer = incoming.is_whole() && !incoming.is_repeated();
         let input = Input::Report {
@@ -297,7 +297,7 @@ impl Ingress {
         let from = From {
             reply,
             peer,
-            key: key_of(peer, incoming.datagram()),
+            key: KEY.checksum(incoming.datagram()),
             is_new_transfer: false,
         };
         // An error ends the observation (RFC 7641 §4.2); so does an answer that establishes none.
@@ -405,7 +405,9 @@ fn text_of(payload: &Bytes) -> String {
     String::from_utf8_lossy(payload).into_owned()
 }
 
-/// The same for the same datagram from the same address, over restarts.
+/// The same for the same datagram from the same address, over restarts: what tells where a device
+/// is says something new when it comes from elsewhere. A report does not, so its key is that of
+/// its bytes: a device may move behind its NAT before it repeats one.
 fn key_of(peer: SocketAddr, datagram: &[u8]) -> u64 {
     let mut digest = KEY.digest();
     match peer.ip() {

@@ -426,8 +426,11 @@ impl Shard {
         let outgoing = match reply_of(input) {
             Some(Reply::Request(id)) => {
                 let retry = option::Uint::new(RETRY_AFTER_S).as_bytes().to_vec();
+                // Remembered: a repetition that is under way must not succeed, since the device
+                // will send the same anew as another message.
                 let response = Response {
                     options: vec![(option::MAX_AGE, retry)],
+                    remember: Some(Duration::MAX),
                     ..Response::refusal(Code::SERVICE_UNAVAILABLE)
                 };
                 Outgoing::Respond { id, response }

@@ -196,6 +196,15 @@ impl Civil {
 pub enum Clock {
     System,
     Manual(Arc<ManualClock>),
+    Following(FollowingClock),
+}
+
+/// Goes as another clock does, such as the virtual one of a runtime.
+#[derive(Clone, Copy, Debug)]
+pub struct FollowingClock {
+    read: fn() -> Instant,
+    start: Instant,
+    start_at: Timestamp,
 }
 
 /// A clock that only moves when told to.
@@ -216,9 +225,23 @@ impl Clock {
         }))
     }
 
+    /// A clock that shows `at` now and then moves as `read` does.
+    pub fn following(at: Timestamp, read: fn() -> Instant) -> Self {
+        Self::Following(FollowingClock {
+            read,
+            start: read(),
+            start_at: at,
+        })
+    }
+
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => system_now(),
+            Self::Following(clock) => {
+                let passed = (clock.read)().saturating_duration_since(clock.start);
+                let ms = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+                clock.start_at.plus_ms(ms)
+            }
             Self::Manual(clock) => Timestamp(clock.now_ms.load(Ordering::SeqCst)),
         }
     }
@@ -227,6 +250,7 @@ impl Clock {
     pub fn instant(&self) -> Instant {
         match self {
             Self::System => system_instant(),
+            Self::Following(clock) => (clock.read)(),
             Self::Manual(clock) => {
                 let passed = clock
                     .now_ms
@@ -237,7 +261,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock forward; the system clock moves by itself.
+    /// Moves a manual clock forward; the others move by themselves.
     pub fn advance(&self, by: Duration) {
         if let Self::Manual(clock) = self {
             let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);

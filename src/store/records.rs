@@ -143,7 +143,7 @@ pub enum ObservationStatus {
 /// A message whose effect is durable: recognised when the device repeats it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecentRecord {
-    /// Hash of the peer's address (or session), message id, token, options and payload.
+    /// Hash of the datagram; of the peer's address as well when it tells where the device is.
     pub key: u64,
     pub at: Timestamp,
 }

@@ -18,5 +18,10 @@ mod api_history;
 mod api_http;
 mod api_products;
 mod codecs;
+mod devices;
+mod registration;
+#[path = "../sim/server.rs"]
+#[allow(dead_code, reason = "the simulation uses more of it")]
+mod server;
 mod store;
 mod wire;

@@ -1,0 +1,330 @@
+//! The world of a scene: one server or none, devices, and the network between them.
+//!
+//! ```text
+//! Device -- Link up --> NAT address --> Server        a datagram to an address that is no
+//! Device <-- Link down -- (awake?) <--- Server        device's any more is lost, and so is one
+//!                                                     to a device that sleeps
+//! ```
+//! [`World::check`] is the ledger: what devices saw against what the server holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use strait::base::ids::DeviceId;
+use strait::base::time::Clock;
+use strait::net::Datagram;
+use strait::sim::device::{Device, Event, Failure, Kind, ReportId, Settings, Timing};
+use strait::sim::link::{Link, Quality};
+use strait::store::memory::Memory;
+
+use crate::server::{Server, virtual_clock};
+
+/// A sleeping device listens so long after it last sent or heard something.
+const AWAKE: Duration = Duration::from_secs(30);
+/// Forbidden: what a raw device hears whose address is not known.
+const FORBIDDEN: Failure = Failure::Refused(0x83);
+
+pub(crate) const GOOD: Quality = Quality {
+    loss: 0.0,
+    duplicates: 0.0,
+    delay_max: Duration::from_secs(2),
+};
+pub(crate) const BAD: Quality = Quality {
+    loss: 0.2,
+    duplicates: 0.15,
+    delay_max: Duration::from_secs(8),
+};
+
+pub(crate) struct World {
+    pub(crate) rng: fastrand::Rng,
+    pub(crate) nodes: Vec<Node>,
+    clock: Clock,
+    memory: Memory,
+    server: Option<Server>,
+}
+
+/// A device, where it is and what it knows.
+pub(crate) struct Node {
+    pub(crate) device: Device,
+    pub(crate) kind: Kind,
+    /// On the server.
+    pub(crate) device_id: String,
+    pub(crate) address: SocketAddr,
+    /// Without power it neither hears nor sends, and its timers stand.
+    pub(crate) is_off: bool,
+    pub(crate) sleeps: bool,
+    pub(crate) events: Vec<Event>,
+    awake_until: Instant,
+    up: Link,
+    down: Link,
+    volumes: BTreeMap<ReportId, u64>,
+}
+
+impl World {
+    /// A server with the product `p` and no device.
+    pub(crate) async fn start(seed: u64) -> Self {
+        let (memory, clock) = (Memory::default(), virtual_clock());
+        let server = Server::start(&memory, &clock, seed);
+        server.create_product("p", "binary").await;
+        Self {
+            rng: fastrand::Rng::with_seed(seed),
+            nodes: Vec::new(),
+            clock,
+            memory,
+            server: Some(server),
+        }
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        self.server.as_ref().unwrap()
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.instant()
+    }
+
+    /// A random span up to `max`, in milliseconds.
+    pub(crate) fn span(&mut self, max: Duration) -> Duration {
+        max.mul_f64(self.rng.f64())
+    }
+
+    /// Adds a device that the server knows; its index. `change` makes its settings special.
+    pub(crate) async fn add(&mut self, kind: Kind, change: impl FnOnce(&mut Settings)) -> usize {
+        let index = self.nodes.len();
+        let node_id = format!("86772503831{index:04}");
+        self.server().create_device("p", &node_id, json!({})).await;
+        let device_id = format!("p_{node_id}");
+        let mut settings = Settings::new(node_id, kind, self.rng.u64(..));
+        // As the product assumes: what is repeated later than its exchange lifetime is new.
+        settings.timing = Timing {
+            ack_timeout: Duration::from_secs(15),
+            max_retransmit: 2,
+        };
+        change(&mut settings);
+        let host = u8::try_from(index).unwrap();
+        self.nodes.push(Node {
+            device: Device::new(settings),
+            kind,
+            device_id,
+            address: SocketAddr::from(([10, 0, 0, host], 20_000)),
+            is_off: false,
+            sleeps: false,
+            events: Vec::new(),
+            awake_until: self.now(),
+            up: Link::new(GOOD, 0),
+            down: Link::new(GOOD, 0),
+            volumes: BTreeMap::new(),
+        });
+        self.weather(index, GOOD);
+        index
+    }
+
+    /// From now on the radio of a device is this good. What is in the air is lost.
+    pub(crate) fn weather(&mut self, index: usize, quality: Quality) {
+        let seed = self.rng.u64(..);
+        let node = &mut self.nodes[index];
+        node.up = Link::new(quality, seed);
+        node.down = Link::new(quality, !seed);
+    }
+
+    /// The NAT forgets a device and gives it another port.
+    pub(crate) fn move_port(&mut self, index: usize) {
+        let port = self.rng.u16(20_001..60_000);
+        self.nodes[index].address.set_port(port);
+    }
+
+    /// A device measures something; its volume, which tells its reports apart.
+    pub(crate) fn report(&mut self, index: usize, confirmable: bool) -> u64 {
+        let now = self.now();
+        let node = &mut self.nodes[index];
+        let volume = u32::try_from(node.volumes.len()).unwrap() + 1;
+        let payload = [&[1], &volume.to_be_bytes()[..]].concat();
+        let id = node.device.report(now, payload, confirmable);
+        node.volumes.insert(id, u64::from(volume));
+        u64::from(volume)
+    }
+
+    /// A device shows itself: it updates its registration, or makes it anew if its kind has no
+    /// update.
+    pub(crate) fn show_up(&mut self, index: usize) {
+        let (now, node) = (self.now(), &mut self.nodes[index]);
+        match node.kind {
+            Kind::Lwm2m => node.device.update(now),
+            Kind::Raw | Kind::RawObserved => node.device.register(now),
+        }
+    }
+
+    /// Lets time pass.
+    pub(crate) async fn run(&mut self, span: Duration) {
+        let end = self.now() + span;
+        loop {
+            self.turn().await;
+            let now = self.now();
+            if now >= end {
+                return;
+            }
+            let next = self.nodes.iter().filter_map(Node::deadline).min();
+            let next = next
+                .unwrap_or(end)
+                .min(end)
+                .max(now + Duration::from_millis(1));
+            tokio::select! {
+                biased;
+                batch = downlinks(&mut self.server) => self.carry_down(batch),
+                () = tokio::time::sleep_until(next.into()) => {}
+            }
+        }
+    }
+
+    /// The server dies at once, and is back after `down`.
+    pub(crate) async fn crash(&mut self, down: Duration) {
+        self.server = None;
+        self.run(down).await;
+        self.server = Some(Server::start(&self.memory, &self.clock, self.rng.u64(..)));
+    }
+
+    /// The server goes on committing for `mute`, without any effect, and dies then: between the
+    /// commits and their acknowledgements.
+    pub(crate) async fn crash_mute(&mut self, mute: Duration, down: Duration) {
+        self.server().disk.fall_mute();
+        self.run(mute).await;
+        self.crash(down).await;
+    }
+
+    /// Everything that is due.
+    async fn turn(&mut self) {
+        let now = self.clock.instant();
+        for node in &mut self.nodes {
+            if node.is_off {
+                continue;
+            }
+            while let Some(datagram) = node.down.pop(now) {
+                if node.is_awake(now) {
+                    node.awake_until = now + AWAKE;
+                    node.device.receive(now, &datagram);
+                }
+            }
+            if node.device.deadline().is_some_and(|at| at <= now) {
+                node.device.tick(now);
+            }
+            while let Some(datagram) = node.device.transmit() {
+                node.awake_until = now + AWAKE;
+                node.up.push(now, datagram);
+            }
+            while let Some(datagram) = node.up.pop(now) {
+                if let Some(server) = &self.server {
+                    server.hear(node.address, datagram).await;
+                }
+            }
+            while let Some(event) = node.device.event() {
+                node.events.push(event);
+            }
+        }
+    }
+
+    fn carry_down(&mut self, batch: Vec<Datagram>) {
+        let now = self.now();
+        for (to, datagram) in batch {
+            if let Some(node) = self.nodes.iter_mut().find(|node| node.address == to) {
+                node.down.push(now, datagram.to_vec());
+            }
+        }
+    }
+
+    /// What every world must hold at its end.
+    pub(crate) fn check(&self) {
+        for node in &self.nodes {
+            node.check(self.server());
+        }
+    }
+}
+
+/// What the server sends next; never, when there is none.
+async fn downlinks(server: &mut Option<Server>) -> Vec<Datagram> {
+    match server {
+        Some(server) => server.downlinks.recv().await.unwrap(),
+        None => std::future::pending().await,
+    }
+}
+
+impl Node {
+    fn is_awake(&self, now: Instant) -> bool {
+        !self.sleeps || now <= self.awake_until
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let deadlines = [
+            self.device.deadline(),
+            self.up.deadline(),
+            self.down.deadline(),
+        ];
+        let next = deadlines.into_iter().flatten().min();
+        next.filter(|_| !self.is_off)
+    }
+
+    pub(crate) fn id(&self) -> DeviceId {
+        DeviceId::parse(&self.device_id).unwrap()
+    }
+
+    pub(crate) fn count(&self, is_it: impl Fn(&Event) -> bool) -> usize {
+        self.events.iter().filter(|event| is_it(event)).count()
+    }
+
+    pub(crate) fn registrations(&self) -> usize {
+        self.count(|event| matches!(event, Event::Registered { .. }))
+    }
+
+    /// Volumes of the reports that the device saw acknowledged.
+    pub(crate) fn acknowledged(&self) -> BTreeSet<u64> {
+        let ids = self.events.iter().filter_map(|event| match event {
+            Event::Acknowledged { report } => Some(report),
+            _ => None,
+        });
+        ids.map(|id| self.volumes[id]).collect()
+    }
+
+    /// Volumes in the device's history, in order.
+    pub(crate) fn history(&self, server: &Server) -> Vec<u64> {
+        volumes(&server.history(&self.device_id))
+    }
+
+    /// What was acknowledged is there, nothing is there twice, nothing was invented, the events
+    /// tell the same, and the server never denied that it knows the device.
+    fn check(&self, server: &Server) {
+        let id = &self.device_id;
+        let history = self.history(server);
+        let once: BTreeSet<u64> = history.iter().copied().collect();
+        assert_eq!(once.len(), history.len(), "{id}: twice in {history:?}");
+        let lost: Vec<_> = self.acknowledged().difference(&once).copied().collect();
+        assert!(lost.is_empty(), "{id}: acknowledged and lost: {lost:?}");
+        let sent = self.events.iter().filter_map(|event| match event {
+            Event::Sent { report, .. } => Some(self.volumes[report]),
+            _ => None,
+        });
+        let sent: BTreeSet<u64> = sent.collect();
+        assert!(once.is_subset(&sent), "{id}: invented: {history:?}");
+        let told = volumes(&server.reported_events(id));
+        assert_eq!(told, history, "{id}: events and history differ");
+        for event in &self.events {
+            let is_fine = match event {
+                Event::Gone | Event::Reset { .. } | Event::Malformed => false,
+                Event::Failed { failure, .. } | Event::RegisterFailed { failure } => {
+                    match failure {
+                        Failure::Refused(_) => *failure == FORBIDDEN && self.kind == Kind::Raw,
+                        Failure::Reset | Failure::TooLong => false,
+                        _ => true,
+                    }
+                }
+                _ => true,
+            };
+            assert!(is_fine, "{id}: {event:?}");
+        }
+    }
+}
+
+fn volumes(reported: &[Value]) -> Vec<u64> {
+    let reported = reported.iter();
+    reported.map(|r| r["volume"].as_u64().unwrap()).collect()
+}
