@@ -13,6 +13,10 @@ use crate::wire::coap::{Block, Token, Type};
 /// The random factor of RFC 7252 §4.8: a timeout is up to half as long again.
 const RANDOM_FACTOR: f64 = 1.5;
 
+/// What an address that the app names, and of which nothing is remembered any more, counts as having
+/// sent: the registration that made it known. Enough for a request whose acknowledgement proves it.
+const KNOWN_BYTES: usize = 100;
+
 impl Exchange {
     /// Does what the app decided.
     pub fn send(&mut self, now: Instant, outgoing: Outgoing, out: &mut Outputs) {
@@ -140,7 +144,7 @@ impl Exchange {
                 return;
             }
         };
-        if !self.peers.contains_key(&address) && !self.admit(now, address, 0) {
+        if !self.peers.contains_key(&address) && !self.admit(now, address, KNOWN_BYTES) {
             self.counters.overloaded += 1;
             self.fail(now, transfer, Failure::Busy, out);
             return;

@@ -214,3 +214,9 @@ fn a_crowd_of_strangers_makes_room_for_the_next() {
         timing: None,
     });
 }
+
+#[test]
+fn a_request_to_an_address_of_which_nothing_is_left_goes_out() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.observe(peer(), 42).datagrams.len(), 1);
+}
