@@ -14,6 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use hashbrown::HashMap;
 use tokio::sync::mpsc;
 
+use super::deadlines::Deadlines;
 use super::device::Devices;
 use super::directory::Directory;
 use super::figures::Figures;
@@ -26,7 +27,6 @@ use super::trace::{Direction, TraceEntry, Tracer};
 use super::{due, uplink};
 use crate::base::ids::DeviceId;
 use crate::base::time::{Clock, Timestamp};
-use crate::base::wheel::Wheel;
 use crate::engine::exchange::{Outgoing, Response, Settle};
 use crate::store::{Commit, CommitError, Completion, Store, StoreError};
 use crate::wire::coap::{Code, option};
@@ -73,12 +73,7 @@ pub struct Shard {
     lines: HashMap<DeviceId, VecDeque<Input>>,
     commits: FuturesUnordered<Committing>,
     started_at: Timestamp,
-    /// Ticks are seconds.
-    wheel: Wheel<DeviceId>,
-    /// Its time, to notice when the wall clock is set back.
-    wheel_s: u64,
-    /// Timers that fired and still have to be looked at.
-    due: Vec<(u64, DeviceId)>,
+    deadlines: Deadlines,
 }
 
 /// A commit under way, with what follows it.
@@ -110,21 +105,19 @@ impl Future for Committing {
 impl Shard {
     pub fn new(parts: Parts) -> Self {
         let started_at = parts.clock.now();
-        let now_s = started_at.as_ms() / 1000;
+        let deadlines = Deadlines::new(parts.clock.clone(), Arc::clone(&parts.directory));
         Self {
             parts,
             lines: HashMap::new(),
             commits: FuturesUnordered::new(),
             started_at,
-            wheel: Wheel::new(now_s),
-            wheel_s: now_s,
-            due: Vec::new(),
+            deadlines,
         }
     }
 
     /// Takes up a device that the store knows, at start.
     pub fn adopt(&mut self, device_id: &DeviceId, deadline: Option<Timestamp>) {
-        self.arm(device_id, deadline);
+        self.deadlines.arm(device_id, deadline);
     }
 
     /// Runs until `inputs` is closed and every commit has ended.
@@ -152,17 +145,10 @@ impl Shard {
     }
 
     fn next_timer(&self) -> impl Future<Output = ()> + use<> {
-        let now_ms = self.parts.clock.now().as_ms();
-        let at_ms = if self.due.is_empty() {
-            self.wheel.next().map(|at_s| at_s * 1000)
-        } else {
-            Some(now_ms)
-        };
-        let wait = at_ms.map(|at| Duration::from_millis(at.saturating_sub(now_ms).max(10)));
+        let wait = self.deadlines.wait();
         async move {
             match wait {
-                // Looked at again within the minute, should the wall clock be set.
-                Some(wait) => tokio::time::sleep(wait.min(Duration::from_mins(1))).await,
+                Some(wait) => tokio::time::sleep(wait).await,
                 None => std::future::pending().await,
             }
         }
@@ -353,47 +339,21 @@ impl Shard {
         } else {
             deadline
         };
-        self.arm(device_id, deadline.map(|at| at.max(now)));
+        self.deadlines
+            .arm(device_id, deadline.map(|at| at.max(now)));
         for effect in effects {
             self.send(effect).await;
         }
     }
 
-    fn arm(&mut self, device_id: &DeviceId, deadline: Option<Timestamp>) {
-        if let Some(at) = deadline {
-            // Rounded up: a timer never fires early.
-            let at_s = at.as_ms().div_ceil(1000);
-            if self.parts.directory.arm(device_id, at_s) {
-                self.wheel.add(at_s, device_id.clone());
-            }
-        }
-    }
-
     /// Looks at devices whose timer fired, as many as commits may be under way.
     async fn tick(&mut self) {
-        let now_s = self.parts.clock.now().as_ms() / 1000;
-        if now_s < self.wheel_s {
-            self.turn_back(now_s);
-        }
-        self.wheel_s = now_s;
-        self.wheel.expire(now_s, &mut self.due);
+        self.deadlines.turn();
         while self.commits.len() < COMMITS_MAX {
-            let Some((at_s, device_id)) = self.due.pop() else {
+            let Some(device_id) = self.deadlines.pop() else {
                 return;
             };
-            if self.parts.directory.disarm(&device_id, at_s) {
-                self.take(device_id, Input::Due).await;
-            }
-        }
-    }
-
-    /// The wall clock was set back: deadlines are in its time, so they are placed anew.
-    fn turn_back(&mut self, now_s: u64) {
-        let mut all = Vec::with_capacity(self.wheel.len());
-        self.wheel.expire(u64::MAX >> 1, &mut all);
-        self.wheel = Wheel::new(now_s);
-        for (at_s, device_id) in all {
-            self.wheel.add(at_s, device_id);
+            self.take(device_id, Input::Due).await;
         }
     }
 
@@ -402,7 +362,7 @@ impl Shard {
         match input {
             Input::Due | Input::Changed => {
                 let at = self.parts.clock.now().plus_s(AGAIN_AFTER_S);
-                self.arm(device_id, Some(at));
+                self.deadlines.arm(device_id, Some(at));
             }
             Input::Register { .. }
             | Input::Update { .. }
