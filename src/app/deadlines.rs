@@ -110,7 +110,8 @@ mod tests {
         deadlines.arm(&id("a"), at(100));
         deadlines.arm(&id("a"), at(50));
         deadlines.arm(&id("a"), at(200));
-        assert_eq!(deadlines.wait(), Some(Duration::from_secs(50)));
+        // The wheel may want to sort before, never after.
+        assert!(deadlines.wait().unwrap() <= Duration::from_secs(50));
         clock.advance(Duration::from_secs(49));
         deadlines.turn();
         assert_eq!(deadlines.pop(), None);
