@@ -3,6 +3,7 @@
 //! The subscriber and the recorder are the process's only globals. Tests and embedders install
 //! neither and take [`detached_metrics`].
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -60,6 +61,7 @@ pub fn install_logging(filter: &str, format: LogFormat) -> Result<(), TelemetryE
     let parsed = parse_filter(filter)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(parsed)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let installed = match format {
         LogFormat::Plain => builder.try_init(),

@@ -48,6 +48,7 @@ pub fn check<E: Kv>(
         tell,
         totals: Totals::default(),
         splits: HashMap::new(),
+        last_position: None,
     };
     each_chunk(engine, &mut |rows| {
         for (key, row) in &rows {
@@ -97,6 +98,7 @@ struct Walk<'a, E> {
     totals: Totals,
     /// Split values seen so far; parts come last.
     splits: HashMap<u64, Split>,
+    last_position: Option<u64>,
 }
 
 impl<E: Kv> Walk<'_, E> {
@@ -146,9 +148,7 @@ impl<E: Kv> Walk<'_, E> {
             }
             Table::Events => {
                 self.record::<EventRecord>(key, row)?;
-                if key.len() != 9 {
-                    self.mistake(key, "the key is no position of 8 bytes");
-                }
+                self.position(key);
             }
             Table::Parts => self.part(key, row),
         }
@@ -247,6 +247,26 @@ impl<E: Kv> Walk<'_, E> {
             }
             (Some(_), _) => {}
         }
+    }
+
+    /// Positions follow one another: a gap means that the engine lost rows without saying so, and
+    /// not only of this table.
+    fn position(&mut self, key: &[u8]) {
+        let Some(position) = keys::leading_number(key).filter(|_| key.len() == 9) else {
+            self.mistake(key, "the key is no position of 8 bytes");
+            return;
+        };
+        let expected = self
+            .last_position
+            .map_or(position, |last| last.saturating_add(1));
+        if position != expected {
+            let last = position.saturating_sub(1);
+            self.mistake(
+                key,
+                format!("events {expected} to {last} are missing before it"),
+            );
+        }
+        self.last_position = Some(position);
     }
 
     fn part(&mut self, key: &[u8], row: &[u8]) {

@@ -66,6 +66,24 @@ fn check_finds_nothing_wrong_in_a_sound_database() {
     assert_eq!(totals.rows, 28);
 }
 
+#[test]
+fn check_finds_a_gap_in_the_events() {
+    let engine = filled();
+    let row = engine.get(&keys::event(2)).unwrap();
+    engine
+        .apply(&std::iter::once((keys::event(9), row)).collect())
+        .unwrap();
+    let (_, mistakes) = checked(&engine);
+    let told: Vec<String> = mistakes
+        .iter()
+        .map(|m| format!("{}: {}", m.row, m.what))
+        .collect();
+    assert_eq!(
+        told,
+        ["events 0000000000000009: events 3 to 8 are missing before it"]
+    );
+}
+
 /// A row that is put or removed behind the store's back.
 type Damage = (Vec<u8>, Option<Vec<u8>>);
 
