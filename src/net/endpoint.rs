@@ -18,7 +18,7 @@ use crate::engine::exchange::{Counters, Event, Exchange, Outgoing, Outputs, Sett
 /// Batches of datagrams between socket and endpoint.
 pub const DATAGRAM_QUEUE: usize = 256;
 /// Batches of events that wait for the app.
-pub const EVENT_QUEUE: usize = 256;
+pub const EVENT_QUEUE: usize = 4096;
 /// Messages that wait for the endpoint.
 pub const OUTGOING_QUEUE: usize = 8192;
 /// Messages taken from the app in one go.
