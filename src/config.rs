@@ -220,6 +220,30 @@ impl Config {
                 "100 to 60000",
             );
         }
+        let store = &self.store;
+        if !(4..=1 << 20).contains(&store.cache_mb) {
+            return wrong("store.cache_mb", &store.cache_mb, "4 to 1048576 MB");
+        }
+        if store.reserve_mb > 1 << 20 {
+            return wrong("store.reserve_mb", &store.reserve_mb, "0 to 1048576 MB");
+        }
+        if !(1..=1 << 20).contains(&store.queue_len) {
+            return wrong("store.queue_len", &store.queue_len, "1 to 1048576");
+        }
+        let days = [
+            ("store.history_days", store.history_days),
+            ("store.raw_days", store.raw_days),
+            ("store.events_days", store.events_days),
+        ];
+        for (field, days) in days {
+            if !(1..=36_500).contains(&days) {
+                return wrong(field, &days, "1 to 36500 days");
+            }
+        }
+        if let Err(error) = crate::telemetry::parse_filter(&self.log.filter) {
+            let got = error.to_string();
+            return wrong("log.filter", &got, "a level (info) or target=level,…");
+        }
         Ok(())
     }
 }
@@ -281,6 +305,12 @@ mod tests {
         }
         let mut config = with(&[("STRAIT_HTTP__NO_AUTH", "true")]).unwrap();
         assert!(config.check().is_ok());
+        for (cache_mb, days) in [(0, 30), (48, 0)] {
+            let mut wrong = config.clone();
+            (wrong.store.cache_mb, wrong.store.history_days) = (cache_mb, days);
+            let error = wrong.check().unwrap_err().to_string();
+            assert!(error.starts_with("store."), "{error}");
+        }
         config.http.listen = SocketAddr::from(([0, 0, 0, 0], 8080));
         let error = config.check().unwrap_err().to_string();
         assert!(error.contains("http.listen is 0.0.0.0:8080"), "{error}");

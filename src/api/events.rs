@@ -34,7 +34,10 @@ pub async fn stream(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let after = start_of(&uri, &headers)?.unwrap_or_else(|| app.outbox.position());
+    let newest = app.outbox.position();
+    // A position of before an older backup was restored lies ahead: such a reader begins now rather
+    // than miss everything until the numbers have caught up.
+    let after = start_of(&uri, &headers)?.map_or(newest, |after| after.min(newest));
     let admission = app.outbox.admit().ok_or_else(|| {
         ApiError::unavailable("too many readers follow events, try later or end one")
     })?;

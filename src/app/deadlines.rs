@@ -15,7 +15,7 @@ use crate::base::wheel::Wheel;
 /// Looked at again so often, should the wall clock be set.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// A timer that is due is not looked at more often.
-const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(10);
+pub const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(10);
 
 /// The deadlines of one shard's devices.
 pub struct Deadlines {
@@ -61,6 +61,12 @@ impl Deadlines {
         };
         let wait = Duration::from_millis(at_ms.saturating_sub(now_ms));
         Some(wait.clamp(LOOK_AT_MOST_EVERY, LOOK_EVERY))
+    }
+
+    /// Whether a device waits to be looked at.
+    pub fn is_due(&self) -> bool {
+        let now_s = self.clock.now().as_ms() / 1000;
+        !self.due.is_empty() || self.wheel.next().is_some_and(|at_s| at_s <= now_s)
     }
 
     /// Lets the timers fire whose time has come.
@@ -116,6 +122,7 @@ mod tests {
         deadlines.turn();
         assert_eq!(deadlines.pop(), None);
         clock.advance(Duration::from_secs(200));
+        assert!(deadlines.is_due());
         deadlines.turn();
         assert_eq!(deadlines.pop(), Some(id("a")));
         assert_eq!(deadlines.pop(), None);

@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 
-use super::step::{Draft, Loaded};
+use super::step::{Draft, Loaded, left_address};
 use crate::engine::exchange::{Outgoing, Request, Resume};
 use crate::engine::observe::UPLINK_PATH;
 use crate::store::records::{ObservationRecord, ObservationStatus};
@@ -21,12 +21,14 @@ const OBSERVE_MSG_IDS: u16 = 16;
 const BODY_MSG_IDS: u16 = 1024;
 
 /// Asks again for an observation that is not established, when the device shows that it is awake.
-/// Not while an earlier request may still be answered.
+/// Not while an earlier request may still be answered, unless that went to an address which the
+/// device has left.
 pub fn observe_again(draft: &mut Draft<'_>) {
     let wait_ms = answer_wait_ms(draft.loaded);
     let now = draft.now;
+    let has_moved = left_address(&draft.loaded.state, &draft.state).is_some();
     let is_due = |o: &&ObservationRecord| {
-        o.status == ObservationStatus::Asked && now.since_ms(o.asked_at) >= wait_ms
+        o.status == ObservationStatus::Asked && (has_moved || now.since_ms(o.asked_at) >= wait_ms)
     };
     if let Some(due) = draft.state.observations.iter().find(is_due) {
         let (path, token) = (due.path.clone(), due.token);

@@ -33,6 +33,9 @@ impl Figures {
             "strait_registrations_total",
             "Registration messages, by operation"
         );
+        // Known to Prometheus before the first one happens.
+        counter!("strait_bugs_total").increment(0);
+        counter!("strait_store_failed_batches_total").increment(0);
         let uplink = |result: &'static str| counter!("strait_uplinks_total", "result" => result);
         let registration = |operation: &'static str| counter!("strait_registrations_total", "operation" => operation);
         Self {

@@ -309,14 +309,10 @@ impl Ingress {
         };
         if is_error || (answer == Answer::Unobserved && message.payload.is_empty()) {
             self.acknowledge(reply).await;
-            self.hand(
-                device_id,
-                Input::ObserveFailed {
-                    token,
-                    refused: true,
-                },
-            )
-            .await;
+            // 5.xx: it can't now, but may when it next shows itself.
+            let refused = message.code.class() != 5;
+            self.hand(device_id, Input::ObserveFailed { token, refused })
+                .await;
             return;
         }
         let goes_on = message

@@ -9,6 +9,7 @@ pub mod due;
 pub mod envelope;
 pub mod figures;
 pub mod ingress;
+pub mod input;
 pub mod outbox;
 pub mod platform;
 pub mod product;

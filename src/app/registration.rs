@@ -164,9 +164,14 @@ pub fn observe_failed(loaded: &Loaded, token: u64, refused: bool, now: Timestamp
         .observations
         .iter_mut()
         .find(|o| o.token == token);
+    let status = if refused {
+        ObservationStatus::Refused
+    } else {
+        ObservationStatus::Asked
+    };
     match observation {
-        Some(observation) if refused && observation.status != ObservationStatus::Refused => {
-            observation.status = ObservationStatus::Refused;
+        Some(observation) if observation.status != status => {
+            observation.status = status;
             let mut step = draft.finish(Outcome::Done);
             step.note = note;
             step

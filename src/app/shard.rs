@@ -7,27 +7,26 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use tokio::sync::mpsc;
 
-use super::deadlines::Deadlines;
+use super::deadlines::{Deadlines, LOOK_AT_MOST_EVERY};
 use super::device::Devices;
 use super::directory::Directory;
 use super::figures::Figures;
 use super::outbox::Outbox;
 use super::product::Products;
 use super::registration::{self, Fresh};
-use super::step::{Input, Loaded, Reply, Step, refusal};
+use super::step::{Input, Loaded, Reply, Step, Via, refusal};
 use super::tasks::Tasks;
 use super::trace::{Direction, TraceEntry, Tracer};
 use super::{due, uplink};
 use crate::base::ids::DeviceId;
 use crate::base::time::{Clock, Timestamp};
-use crate::engine::exchange::{Outgoing, Response, Settle};
+use crate::engine::exchange::{Outgoing, Response, Settle, Timing};
 use crate::store::{Commit, CommitError, Completion, Store, StoreError};
 use crate::wire::coap::{Code, option};
 
@@ -41,6 +40,8 @@ const BATCH: usize = 256;
 const TRIES: u8 = 5;
 /// What a timer or a change by the API asked for could not be made durable: looked at again then.
 const AGAIN_AFTER_S: u64 = 30;
+/// Devices remembered for a notification that was not acknowledged.
+const UNHEARD_MAX: usize = 100_000;
 /// Max-Age of a 5.03: when the device may try again.
 const RETRY_AFTER_S: u64 = 60;
 
@@ -73,6 +74,9 @@ pub struct Shard {
     lines: HashMap<DeviceId, VecDeque<Input>>,
     commits: FuturesUnordered<Committing>,
     started_at: Timestamp,
+    /// Devices with a notification that was not acknowledged, for want of the store. One that
+    /// gives up on it ends the observation (RFC 7641 §4.5), so it is asked to observe again.
+    unheard: HashSet<DeviceId>,
     deadlines: Deadlines,
 }
 
@@ -111,6 +115,7 @@ impl Shard {
             lines: HashMap::new(),
             commits: FuturesUnordered::new(),
             started_at,
+            unheard: HashSet::new(),
             deadlines,
         }
     }
@@ -124,6 +129,7 @@ impl Shard {
     pub async fn run(mut self, mut inputs: mpsc::Receiver<Addressed>) {
         let mut batch = Vec::with_capacity(BATCH);
         let mut open = true;
+        let mut look_at = self.parts.clock.instant();
         while open || !self.commits.is_empty() {
             let takes_more = open && self.commits.len() < COMMITS_MAX;
             let timer = self.next_timer();
@@ -139,7 +145,13 @@ impl Shard {
                         self.committed(*pending, result).await;
                     }
                 }
-                () = timer => self.tick().await,
+                () = timer, if open => {}
+            }
+            // Looked at here rather than on the timer, which a busy shard starts anew each time.
+            let now = self.parts.clock.instant();
+            if open && now >= look_at && self.deadlines.is_due() {
+                self.tick().await;
+                look_at = now + LOOK_AT_MOST_EVERY;
             }
         }
     }
@@ -172,11 +184,11 @@ impl Shard {
     /// Loads and steps; commits, or acts at once when nothing durable changes.
     async fn begin(&mut self, device_id: DeviceId, input: Input, tries: u8) {
         let now = self.parts.clock.now();
-        let loaded = match self.load(&device_id) {
+        let mut loaded = match self.load(&device_id) {
             Ok(Some(loaded)) => loaded,
             Ok(None) => {
                 self.parts.directory.remove(&device_id);
-                if let Some(outgoing) = reply_of(&input).and_then(|r| refusal(r, Code::FORBIDDEN)) {
+                if let Some(outgoing) = input.reply().and_then(|r| refusal(r, Code::FORBIDDEN)) {
                     self.send(outgoing).await;
                 }
                 return;
@@ -186,6 +198,13 @@ impl Shard {
                 return;
             }
         };
+        let shows_itself = matches!(
+            &input,
+            Input::Update { .. } | Input::Report { via: Via::Post, .. }
+        );
+        if shows_itself && self.unheard.remove(&device_id) {
+            loaded.doubt_observations();
+        }
         let mut step = self.step(&loaded, &input, now);
         let Some(commit) = step.commit.take() else {
             self.trace(&device_id, &input, &step, now);
@@ -346,10 +365,13 @@ impl Shard {
         }
     }
 
-    /// Looks at devices whose timer fired, as many as commits may be under way.
+    /// Looks at devices whose timer fired: a batch, and as many as commits may be under way.
     async fn tick(&mut self) {
         self.deadlines.turn();
-        while self.commits.len() < COMMITS_MAX {
+        for _ in 0..BATCH {
+            if self.commits.len() >= COMMITS_MAX {
+                return;
+            }
             let Some(device_id) = self.deadlines.pop() else {
                 return;
             };
@@ -378,19 +400,23 @@ impl Shard {
         self.parts.figures.unavailable.increment(1);
         tracing::warn!(%device_id, %error, "not durable, so not acknowledged");
         self.again(device_id, input);
+        let is_notification = matches!(input.reply(), Some(Reply::Notification(_)));
+        if is_notification && self.unheard.len() < UNHEARD_MAX {
+            self.unheard.insert(device_id.clone());
+        }
         self.refuse_for_now(input).await;
     }
 
     /// 5.03 for a request; silence for a notification, which the device repeats.
     async fn refuse_for_now(&self, input: &Input) {
-        let outgoing = match reply_of(input) {
+        let outgoing = match input.reply() {
             Some(Reply::Request(id)) => {
                 let retry = option::Uint::new(RETRY_AFTER_S).as_bytes().to_vec();
                 // Remembered: a repetition that is under way must not succeed, since the device
                 // will send the same anew as another message.
                 let response = Response {
                     options: vec![(option::MAX_AGE, retry)],
-                    remember: Some(Duration::MAX),
+                    remember: Some(Timing::default().max_transmit_span()),
                     ..Response::refusal(Code::SERVICE_UNAVAILABLE)
                 };
                 Outgoing::Respond { id, response }
@@ -419,53 +445,15 @@ impl Shard {
         }
         let entry = TraceEntry {
             time: now,
-            kind: kind_of(input),
+            kind: input.kind(),
             direction: Direction::Up,
             summary: note.summary.clone(),
-            hex: hex_of(input),
+            hex: input.hex(),
             detail: note.detail.clone(),
             error: note.error.clone(),
             hint: note.hint.clone(),
         };
         self.parts.tracer.record(device_id, entry);
-    }
-}
-
-fn reply_of(input: &Input) -> Option<Reply> {
-    match input {
-        Input::Register { from, .. }
-        | Input::Update { from, .. }
-        | Input::Deregister { from }
-        | Input::Report { from, .. } => Some(from.reply),
-        Input::Partial { resume, .. } => resume.settle.map(Reply::Notification),
-        Input::ObserveFailed { .. } | Input::Strayed | Input::Due | Input::Changed => None,
-    }
-}
-
-/// Stable word of an input for traces.
-const fn kind_of(input: &Input) -> &'static str {
-    match input {
-        Input::Register { .. } => "register",
-        Input::Update { .. } => "update",
-        Input::Deregister { .. } => "deregister",
-        Input::Report { .. } | Input::Partial { .. } => "uplink",
-        Input::ObserveFailed { .. } | Input::Strayed => "observe",
-        Input::Due => "timer",
-        Input::Changed => "change",
-    }
-}
-
-fn hex_of(input: &Input) -> Option<String> {
-    match input {
-        Input::Report { payload, .. } => Some(super::trace::hex_of(payload)),
-        Input::Register { .. }
-        | Input::Update { .. }
-        | Input::Deregister { .. }
-        | Input::Partial { .. }
-        | Input::ObserveFailed { .. }
-        | Input::Strayed
-        | Input::Due
-        | Input::Changed => None,
     }
 }
 

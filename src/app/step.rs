@@ -11,17 +11,17 @@ use bytes::Bytes;
 
 use super::directory::Placement;
 use super::envelope::{self, DeviceHeader};
+pub use super::input::{Answer, From, Input, Reply, Via};
 use super::product::ProductRuntime;
 use super::timers;
 use crate::base::ids::DeviceId;
 use crate::base::time::Timestamp;
-use crate::engine::exchange::{MsgIds, Outgoing, ReplyId, Response, Resume, Settle, Timing};
+use crate::engine::exchange::{MsgIds, Outgoing, Response, Settle, Timing};
 use crate::engine::presence::Presence;
-use crate::engine::registration::{Register, Update};
 use crate::product::settings::CoapTiming;
 use crate::store::records::{
-    DeviceRecord, EnvelopeRecord, EventRecord, ObservationRecord, PresenceRecord, RecentRecord,
-    RegistrationKind, StateRecord,
+    DeviceRecord, EnvelopeRecord, EventRecord, ObservationRecord, ObservationStatus,
+    PresenceRecord, RecentRecord, StateRecord,
 };
 use crate::store::{Change, Commit, Guard};
 use crate::wire::coap::{Code, Token};
@@ -29,90 +29,6 @@ use crate::wire::coap::{Code, Token};
 /// Messages of a device that are remembered durably as possible duplicates. A device has one
 /// confirmable in flight; the rest is for those that don't keep to it.
 const RECENT_MAX: usize = 8;
-
-/// What happened to a device.
-#[derive(Debug, Clone)]
-pub enum Input {
-    Register {
-        from: From,
-        register: Register,
-        kind: RegistrationKind,
-        links: String,
-    },
-    Update {
-        from: From,
-        update: Update,
-        links: Option<String>,
-    },
-    Deregister {
-        from: From,
-    },
-    Report {
-        from: From,
-        payload: Bytes,
-        content_format: Option<u16>,
-        via: Via,
-    },
-    /// A notification whose body goes on in further blocks.
-    Partial {
-        token: u64,
-        resume: Box<Resume>,
-    },
-    /// A request of ours (an observation) came to nothing. `refused`: the device answered so.
-    ObserveFailed {
-        token: u64,
-        refused: bool,
-    },
-    /// A notification with a token that is not ours came from the device's address.
-    Strayed,
-    /// A timer fired.
-    Due,
-    /// The API changed the device.
-    Changed,
-}
-
-/// Where an input came from and how it is answered.
-#[derive(Debug, Clone, Copy)]
-pub struct From {
-    pub reply: Reply,
-    pub peer: SocketAddr,
-    /// Recognises the same datagram when it comes again.
-    pub key: u64,
-    /// The key is that of a body in blocks that is sent anew: a repetition only of what a former
-    /// process took, since this one would know the transfer. Else it is an equal report.
-    pub is_new_transfer: bool,
-}
-
-/// How an input is answered.
-#[derive(Debug, Clone, Copy)]
-pub enum Reply {
-    /// With a response.
-    Request(ReplyId),
-    /// With an acknowledgement.
-    Notification(ReplyId),
-    /// It rode on an acknowledgement: not at all.
-    None,
-}
-
-/// How a report came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
-    /// `POST /t/d`.
-    Post,
-    /// On an observation of ours.
-    Notification { token: u64, answer: Answer },
-}
-
-/// Whether a notification answers the observe request itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// No: it is a notification.
-    No,
-    /// Yes, and the device observes.
-    Observed,
-    /// Yes, with data, but the device does not observe (RFC 7641 §4.1).
-    Unobserved,
-}
 
 /// What a step reads.
 #[derive(Debug, Clone)]
@@ -160,21 +76,39 @@ impl Loaded {
 
     /// Whether this datagram had its effect before.
     pub fn is_duplicate(&self, from: From, now: Timestamp) -> bool {
-        let lifetime_ms = lifetime_ms(self.timing());
-        let before = if from.is_new_transfer {
-            self.started_at
-        } else {
-            now.plus_ms(1)
+        let timing = self.timing();
+        let lifetime_ms = as_ms(timing.exchange_lifetime);
+        // A body that is sent anew from the address where this process would know its transfer
+        // repeats only what a former process took, and only while the device waits for an answer.
+        let here = self
+            .state
+            .registration
+            .as_ref()
+            .is_some_and(|r| r.peer == from.peer);
+        let (before, within_ms) = match (from.is_new_transfer, here) {
+            (true, true) => (self.started_at, as_ms(timing.max_transmit_wait())),
+            (true, false) => (now.plus_ms(1), as_ms(timing.max_transmit_wait())),
+            (false, _) => (now.plus_ms(1), lifetime_ms),
         };
         let is_it = |r: &RecentRecord| {
-            r.key == from.key && r.at < before && now.since_ms(r.at) < lifetime_ms
+            r.key == from.key && r.at < before && now.since_ms(r.at) < within_ms.min(lifetime_ms)
         };
         self.state.recent.iter().any(is_it)
     }
+
+    /// The device may have ended its observations: they are to be asked for again.
+    pub fn doubt_observations(&mut self) {
+        for observation in &mut self.state.observations {
+            if observation.status == ObservationStatus::Established {
+                observation.status = ObservationStatus::Asked;
+                observation.asked_at = Timestamp::from_ms(0);
+            }
+        }
+    }
 }
 
-fn lifetime_ms(timing: Timing) -> u64 {
-    u64::try_from(timing.exchange_lifetime.as_millis()).unwrap_or(u64::MAX)
+fn as_ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What an input leads to.
@@ -312,7 +246,7 @@ impl<'a> Draft<'a> {
 
     /// Remembers the datagram, so that its repetition is recognised after a crash as well.
     pub fn remember(&mut self, key: u64) {
-        let lifetime_ms = lifetime_ms(self.loaded.timing());
+        let lifetime_ms = as_ms(self.loaded.timing().exchange_lifetime);
         let now = self.now;
         let recent = &mut self.state.recent;
         recent.retain(|r| now.since_ms(r.at) < lifetime_ms);
@@ -460,7 +394,7 @@ pub fn guards(loaded: &Loaded) -> Vec<Guard> {
 }
 
 /// The address that a device has left.
-fn left_address(before: &StateRecord, after: &StateRecord) -> Option<SocketAddr> {
+pub fn left_address(before: &StateRecord, after: &StateRecord) -> Option<SocketAddr> {
     let peer = |state: &StateRecord| state.registration.as_ref().map(|r| r.peer);
     peer(before).filter(|before| peer(after) != Some(*before))
 }

@@ -183,11 +183,15 @@ pub fn hex_of(payload: &[u8]) -> String {
 }
 
 fn from_raw(raw: &RawRecord) -> TraceEntry {
+    let len = raw.payload.len();
     TraceEntry {
         time: raw.received_at,
         kind: "undecoded",
         direction: Direction::Up,
-        summary: format!("{} bytes could not be decoded, kept raw", raw.payload.len()),
+        summary: match raw.kind.as_str() {
+            "model" => format!("{len} bytes with values outside the model: the rest counts"),
+            _ => format!("{len} bytes could not be decoded, kept raw"),
+        },
         hex: Some(hex_of(&raw.payload)),
         detail: None,
         error: Some(format!("{}: {}", raw.kind, raw.reason)),
@@ -198,6 +202,11 @@ fn from_raw(raw: &RawRecord) -> TraceEntry {
 /// What to do about an uplink that could not be decoded, by the error's stable word.
 pub fn hint_for(kind: &str) -> &'static str {
     match kind {
+        "model" => "correct the codec, or the range and type in the product model",
+        "json" => {
+            "the product takes {\"services\": [{\"service_id\", \"properties\", \"event_time\"}]}"
+        }
+        "no_product" => "the product was deleted: create it again",
         "no_codec" => "upload a codec: PUT /v1/products/{product_id}/codec",
         "truncated" => {
             "the message is shorter than the codec says: compare the lengths, or make the last \

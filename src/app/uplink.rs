@@ -46,7 +46,14 @@ pub fn report(
     let mut draft = Draft::new(loaded, now);
     if loaded.is_duplicate(from, now) {
         draft.reply(from.reply, Code::CHANGED, Vec::new());
-        return draft.repeat();
+        let known = loaded.state.registration.as_ref().map(|r| r.peer);
+        if via == Via::Post || known == Some(from.peer) {
+            return draft.repeat();
+        }
+        // The device moved before it repeated itself: that is news.
+        refresh(&mut draft, from, via);
+        draft.hear(from);
+        return draft.finish(Outcome::Duplicate);
     }
     draft.remember(from.key);
     refresh(&mut draft, from, via);

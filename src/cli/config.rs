@@ -12,6 +12,9 @@ pub struct CheckArgs {
     /// Configuration file (TOML)
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// As `strait serve --no-auth` would be started
+    #[arg(long)]
+    no_auth: bool,
 }
 
 /// Arguments of `strait config`.
@@ -20,7 +23,10 @@ pub struct PrintArgs {}
 
 /// Reads the file with the environment over it, as `strait serve --config` would.
 pub fn check(args: CheckArgs) -> ExitCode {
-    let checked = config::load(Some(&args.file), std::env::vars()).and_then(|c| c.check());
+    let checked = config::load(Some(&args.file), std::env::vars()).and_then(|mut config| {
+        config.http.no_auth |= args.no_auth;
+        config.check()
+    });
     match checked {
         Ok(()) => {
             drop(writeln!(std::io::stdout(), "{}: fine", args.file.display()));

@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::Exchange;
 use super::peer::{Pending, Queued, Transfer, Waiting};
-use super::types::{Event, Failure, Incoming, Outputs, ReplyId, Request, Response, Resume, Settle};
+use super::types::{
+    Event, Failure, Incoming, Outputs, ReplyId, Request, Response, Resume, Settle, Timing,
+};
 use crate::engine::blockwise::{
     Collected, Collector, Received, Refusal, Sender, Sent, Settings, TransferError, etag, slice,
 };
@@ -74,10 +76,17 @@ impl Exchange {
                 option::Uint::new(u64::from(size)).as_bytes().to_vec(),
             )
         });
-        // Not remembered: a repeated block is known to the transfer itself.
+        // Not remembered for strangers: the newest block is known to the transfer itself, and
+        // older ones come late only where a network reorders.
+        let known = self
+            .peers
+            .get(&id.peer)
+            .is_some_and(|peer| peer.forget_armed);
+        let remember = known.then(|| Timing::default().max_transmit_span());
         let options = options.into_iter().collect();
         let response = Response {
             options,
+            remember,
             ..Response::refusal(code)
         };
         self.respond(now, id, response, out);

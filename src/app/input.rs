@@ -1,0 +1,136 @@
+//! What can happen to a device, and how it is answered.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::trace;
+use crate::engine::exchange::{ReplyId, Resume};
+use crate::engine::registration::{Register, Update};
+use crate::store::records::RegistrationKind;
+
+/// What happened to a device.
+#[derive(Debug, Clone)]
+pub enum Input {
+    Register {
+        from: From,
+        register: Register,
+        kind: RegistrationKind,
+        links: String,
+    },
+    Update {
+        from: From,
+        update: Update,
+        links: Option<String>,
+    },
+    Deregister {
+        from: From,
+    },
+    Report {
+        from: From,
+        payload: Bytes,
+        content_format: Option<u16>,
+        via: Via,
+    },
+    /// A notification whose body goes on in further blocks.
+    Partial {
+        token: u64,
+        resume: Box<Resume>,
+    },
+    /// A request of ours (an observation) came to nothing. `refused`: the device answered so.
+    ObserveFailed {
+        token: u64,
+        refused: bool,
+    },
+    /// A notification with a token that is not ours came from the device's address.
+    Strayed,
+    /// A timer fired.
+    Due,
+    /// The API changed the device.
+    Changed,
+}
+
+/// Where an input came from and how it is answered.
+#[derive(Debug, Clone, Copy)]
+pub struct From {
+    pub reply: Reply,
+    pub peer: SocketAddr,
+    /// Recognises the same datagram when it comes again.
+    pub key: u64,
+    /// The key is that of a body in blocks that is sent anew: a repetition only of what a former
+    /// process took, since this one would know the transfer. Else it is an equal report.
+    pub is_new_transfer: bool,
+}
+
+/// How an input is answered.
+#[derive(Debug, Clone, Copy)]
+pub enum Reply {
+    /// With a response.
+    Request(ReplyId),
+    /// With an acknowledgement.
+    Notification(ReplyId),
+    /// It rode on an acknowledgement: not at all.
+    None,
+}
+
+/// How a report came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// `POST /t/d`.
+    Post,
+    /// On an observation of ours.
+    Notification { token: u64, answer: Answer },
+}
+
+/// Whether a notification answers the observe request itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// No: it is a notification.
+    No,
+    /// Yes, and the device observes.
+    Observed,
+    /// Yes, with data, but the device does not observe (RFC 7641 §4.1).
+    Unobserved,
+}
+
+impl Input {
+    /// How it is answered; `None` for what nobody waits for.
+    pub fn reply(&self) -> Option<Reply> {
+        match self {
+            Self::Register { from, .. }
+            | Self::Update { from, .. }
+            | Self::Deregister { from }
+            | Self::Report { from, .. } => Some(from.reply),
+            Self::Partial { resume, .. } => resume.settle.map(Reply::Notification),
+            Self::ObserveFailed { .. } | Self::Strayed | Self::Due | Self::Changed => None,
+        }
+    }
+
+    /// Stable word for traces.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Register { .. } => "register",
+            Self::Update { .. } => "update",
+            Self::Deregister { .. } => "deregister",
+            Self::Report { .. } | Self::Partial { .. } => "uplink",
+            Self::ObserveFailed { .. } | Self::Strayed => "observe",
+            Self::Due => "timer",
+            Self::Changed => "change",
+        }
+    }
+
+    /// The payload of a report, for traces.
+    pub fn hex(&self) -> Option<String> {
+        match self {
+            Self::Report { payload, .. } => Some(trace::hex_of(payload)),
+            Self::Register { .. }
+            | Self::Update { .. }
+            | Self::Deregister { .. }
+            | Self::Partial { .. }
+            | Self::ObserveFailed { .. }
+            | Self::Strayed
+            | Self::Due
+            | Self::Changed => None,
+        }
+    }
+}
