@@ -4,6 +4,7 @@
 mod repeats;
 mod reports;
 mod requests;
+mod silence;
 
 use std::net::SocketAddr;
 use std::time::Duration;
