@@ -221,6 +221,7 @@ fn state(seq: u64, version: u64) -> StateRecord {
             queue_mode: false,
             links: "</>;rt=\"oma.lwm2m\",</1/0>,</3/0>,</4/0>,</5/0>,</19/0>,</19/1>".to_owned(),
             endpoint: format!("urn:imei:8677250{seq:08}"),
+            secured: false,
         }),
         location: Some(seq * 0x9e37_79b9),
         shadow: vec![ShadowRecord {

@@ -59,6 +59,7 @@ pub fn register(
         queue_mode: register.queue_mode,
         links: bounded(links),
         endpoint: register.endpoint.clone(),
+        secured: false,
     });
     draft.hear(from);
     let location = location_options(&draft, kind);

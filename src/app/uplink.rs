@@ -138,6 +138,7 @@ fn refresh(draft: &mut Draft<'_>, from: From, via: Via) {
                 queue_mode: false,
                 links: String::new(),
                 endpoint: draft.loaded.device.node_id.as_str().to_owned(),
+                secured: false,
             });
         }
         // It deregistered, and the notification is a late one.

@@ -4,6 +4,7 @@ pub mod bug;
 pub mod cbor;
 pub mod ids;
 pub mod limits;
+pub mod peer;
 pub mod secret;
 pub mod time;
 pub mod wheel;

@@ -111,6 +111,8 @@ pub const fn is_portable(table: Table) -> bool {
         | Table::Raw
         | Table::Events
         | Table::Parts => true,
+        // A restored counter would use numbers again, which breaks the keys.
+        Table::Sessions => false,
     }
 }
 

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::keys::{self, Meta, Table};
 use super::kv::{Kv, Order, show_key};
 use super::records::{
-    CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord,
+    CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord, SessionRecord,
     SettingsRecord, StateRecord,
 };
 use super::rows::{self, Split};
@@ -151,6 +151,9 @@ impl<E: Kv> Walk<'_, E> {
                 self.position(key);
             }
             Table::Parts => self.part(key, row),
+            Table::Sessions => {
+                self.record::<SessionRecord>(key, row)?;
+            }
         }
         Ok(())
     }

@@ -16,11 +16,13 @@
 //! | 0a | raw | device seq `u64`, received ms `u64`, serial `u32` | row: `RawRecord` |
 //! | 0b | events | position `u64` | row: `EventRecord` |
 //! | 0c | parts | split id `u64`, index `u16` | bytes of a split row |
+//! | 0d | sessions | device seq `u64` | row: `SessionRecord` |
 //!
 //! 03, 04 and 05 are indexes of 01: text as it is, without a row header (`rows.rs`). Ids hold
 //! no 00 byte, so 05 is unambiguous. Prefixes are never used anew.
 
 use crate::base::ids::{DeviceId, NodeId, ProductId};
+use crate::base::peer::DeviceSeq;
 use crate::base::time::Timestamp;
 use crate::store::HistoryKey;
 
@@ -41,11 +43,12 @@ pub enum Table {
     Raw = 0x0a,
     Events = 0x0b,
     Parts = 0x0c,
+    Sessions = 0x0d,
 }
 
 impl Table {
     /// Every table, ascending.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Meta,
         Self::Devices,
         Self::States,
@@ -59,6 +62,7 @@ impl Table {
         Self::Raw,
         Self::Events,
         Self::Parts,
+        Self::Sessions,
     ];
 
     /// The first byte of this table's keys.
@@ -88,6 +92,7 @@ impl Table {
             Self::Raw => "raw",
             Self::Events => "events",
             Self::Parts => "parts",
+            Self::Sessions => "sessions",
         }
     }
 
@@ -145,6 +150,10 @@ pub fn node(id: &NodeId) -> Vec<u8> {
 
 pub fn order(seq: u64) -> Vec<u8> {
     Table::Order.key(&[&seq.to_be_bytes()])
+}
+
+pub fn session(device: DeviceSeq) -> Vec<u8> {
+    Table::Sessions.key(&[&device.0.to_be_bytes()])
 }
 
 pub fn member(product: &ProductId, seq: u64) -> Vec<u8> {

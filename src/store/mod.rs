@@ -22,9 +22,10 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use crate::base::ids::{DeviceId, NodeId, ProductId};
+use crate::base::peer::DeviceSeq;
 use crate::base::time::Timestamp;
 use records::{
-    CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord,
+    CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord, SessionRecord,
     SettingsRecord, StateRecord,
 };
 
@@ -46,6 +47,15 @@ pub trait Store: Send + Sync + 'static {
     fn each_device(
         &self,
         visit: &mut dyn FnMut(DeviceRecord, Option<StateRecord>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError>;
+
+    /// The device with this `seq`.
+    fn device_by_seq(&self, seq: DeviceSeq) -> Result<Option<DeviceId>, StoreError>;
+    fn session(&self, device: DeviceSeq) -> Result<Option<SessionRecord>, StoreError>;
+    /// Visits every session, in no order, until the visitor breaks.
+    fn each_session(
+        &self,
+        visit: &mut dyn FnMut(SessionRecord) -> ControlFlow<()>,
     ) -> Result<(), StoreError>;
 
     fn product(&self, id: &ProductId) -> Result<Option<ProductRecord>, StoreError>;
@@ -93,6 +103,8 @@ pub enum Guard {
     NodeFree(NodeId),
     /// The state record has this `version`; 0 when there is none yet.
     StateVersion(DeviceId, u64),
+    /// The device's session has this number; `None`: it has none.
+    SessionNumber(DeviceSeq, Option<u64>),
     ProductAbsent(ProductId),
     ProductExists(ProductId),
     /// The product exists and its record has this `version`.
@@ -112,6 +124,10 @@ pub enum Change {
     /// be reached any more and go by age.
     DeleteDevice(DeviceId),
     PutState(DeviceId, Box<StateRecord>),
+    /// Replaces the device's session.
+    PutSession(Box<SessionRecord>),
+    /// Ends the device's session, if it has one.
+    DeleteSession(DeviceSeq),
     PutProduct(Box<ProductRecord>),
     /// Removes record, codec and settings.
     DeleteProduct(ProductId),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
+use crate::base::peer::{DeviceSeq, Mark};
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
 use crate::product::profile::Profile;
@@ -85,6 +86,9 @@ pub struct StateRecord {
     pub shadow: Vec<ShadowRecord>,
     pub fw_version: Option<String>,
     pub sw_version: Option<String>,
+    /// Newest DTLS record whose effect is in this state.
+    #[serde(default)]
+    pub received: Option<Mark>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -111,6 +115,9 @@ pub struct RegistrationRecord {
     pub links: String,
     /// How the device itself spells its endpoint name.
     pub endpoint: String,
+    /// It came over DTLS: it is reached through its session, and `peer` is where it was then.
+    #[serde(default)]
+    pub secured: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,6 +164,41 @@ pub struct ShadowRecord {
     pub reported_at: Option<Timestamp>,
     pub desired: Map<String, Value>,
     pub desired_at: Option<Timestamp>,
+}
+
+/// The DTLS session of a device: one for each, the newest. What a restarted server needs to go on
+/// with it. Sealed as a whole (`seal.rs`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionRecord {
+    pub device_seq: DeviceSeq,
+    pub device_id: DeviceId,
+    /// Never given twice.
+    pub number: u64,
+    /// The connection id that the device writes into its records; `None` when it has none.
+    pub own_cid: Option<[u8; 8]>,
+    /// The connection id that it wants in ours; empty for none.
+    #[serde(with = "serde_bytes")]
+    pub peer_cid: Vec<u8>,
+    /// Where it was when this was written.
+    pub address: SocketAddr,
+    /// Code of the cipher suite.
+    pub suite: u16,
+    /// RFC 7366, for the CBC suite.
+    pub encrypt_then_mac: bool,
+    /// RFC 9853.
+    pub return_routability: bool,
+    /// The key block (RFC 5246 §6.3), as long as the suite needs.
+    pub key_block: Secret<Vec<u8>>,
+    /// Of the server's Finished, for a client that repeats its own.
+    #[serde(with = "serde_bytes")]
+    pub verify_data: Vec<u8>,
+    /// Handshake message number of the server's Finished.
+    pub finished_seq: u16,
+    /// Record sequence numbers below this one may have been used.
+    pub send_reserved: u64,
+    /// Records at or below this one are not taken; `None`: none was received yet.
+    pub received: Option<u64>,
+    pub established_at: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

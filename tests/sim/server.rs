@@ -12,13 +12,15 @@ use serde_json::{Value, json};
 use strait::api;
 use strait::app::platform::{Network, Platform, Settings};
 use strait::base::ids::{DeviceId, NodeId, ProductId};
+use strait::base::peer::DeviceSeq;
 use strait::base::time::{Clock, Timestamp};
 use strait::engine::exchange::Settings as ExchangeSettings;
 use strait::net::Datagram;
 use strait::net::endpoint::DATAGRAM_QUEUE;
 use strait::store::memory::{Memory, MemoryStore};
 use strait::store::records::{
-    CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SettingsRecord, StateRecord,
+    CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
+    SettingsRecord, StateRecord,
 };
 use strait::store::{
     Commit, CommitError, Completion, Expiry, Health, HistoryQuery, HistoryRow, Page, Store,
@@ -100,6 +102,21 @@ impl Store for Disk {
         visit: &mut dyn FnMut(DeviceRecord, Option<StateRecord>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         self.inner.each_device(visit)
+    }
+
+    fn device_by_seq(&self, seq: DeviceSeq) -> Result<Option<DeviceId>, StoreError> {
+        self.inner.device_by_seq(seq)
+    }
+
+    fn session(&self, device: DeviceSeq) -> Result<Option<SessionRecord>, StoreError> {
+        self.inner.session(device)
+    }
+
+    fn each_session(
+        &self,
+        visit: &mut dyn FnMut(SessionRecord) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.inner.each_session(visit)
     }
 
     fn product(&self, id: &ProductId) -> Result<Option<ProductRecord>, StoreError> {

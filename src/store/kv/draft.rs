@@ -10,7 +10,7 @@ use super::reader;
 use super::{Kv, Order, Writes};
 use crate::base::ids::{DeviceId, ProductId};
 use crate::store::keys;
-use crate::store::records::{CodecRecord, DeviceRecord, ProductRecord};
+use crate::store::records::{CodecRecord, DeviceRecord, ProductRecord, SessionRecord};
 use crate::store::rows::{self, ROW_WHOLE_MAX, RowError, Split};
 use crate::store::{Guard, HistoryKey, StoreError};
 
@@ -87,6 +87,10 @@ impl<'a, E: Kv> Draft<'a, E> {
             Guard::NodeFree(node) => self.read(&keys::node(node))?.is_none(),
             Guard::StateVersion(id, version) => {
                 self.state_mark(id)?.map_or(0, |mark| mark.version) == *version
+            }
+            Guard::SessionNumber(device, number) => {
+                let session = self.record::<SessionRecord>(&keys::session(*device))?;
+                session.map(|session| session.number) == *number
             }
             Guard::ProductAbsent(id) => self.read(&keys::product(id))?.is_none(),
             Guard::ProductExists(id) => self.read(&keys::product(id))?.is_some(),

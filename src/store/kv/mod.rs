@@ -28,13 +28,15 @@ use std::thread::JoinHandle;
 
 pub use super::engine::{Kv, Order, Visit, Writes};
 use super::records::{
-    CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SettingsRecord, StateRecord,
+    CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
+    SettingsRecord, StateRecord,
 };
 use super::{
     Commit, CommitError, Completion, Expiry, Health, HistoryQuery, HistoryRow, Page, Store,
     StoreError, StoreSettings,
 };
 use crate::base::ids::{DeviceId, NodeId, ProductId};
+use crate::base::peer::DeviceSeq;
 use crate::base::time::Clock;
 use committer::{Committer, Job};
 use plan::Plan;
@@ -236,6 +238,21 @@ impl<E: Kv> Store for KvStore<E> {
         visit: &mut dyn FnMut(DeviceRecord, Option<StateRecord>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         self.reader().each_device(visit)
+    }
+
+    fn device_by_seq(&self, seq: DeviceSeq) -> Result<Option<DeviceId>, StoreError> {
+        self.reader().device_by_seq(seq)
+    }
+
+    fn session(&self, device: DeviceSeq) -> Result<Option<SessionRecord>, StoreError> {
+        self.reader().session(device)
+    }
+
+    fn each_session(
+        &self,
+        visit: &mut dyn FnMut(SessionRecord) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.reader().each_session(visit)
     }
 
     fn product(&self, id: &ProductId) -> Result<Option<ProductRecord>, StoreError> {

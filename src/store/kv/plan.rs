@@ -102,6 +102,11 @@ fn encode_change(change: Change) -> Result<Step, RowError> {
             id,
             version: record.version,
         },
+        Change::PutSession(record) => Step::Put {
+            key: keys::session(record.device_seq),
+            row: rows::encode(&*record)?,
+        },
+        Change::DeleteSession(device) => Step::Remove(vec![keys::session(device)]),
         Change::PutProduct(record) => Step::Put {
             key: keys::product(&record.product_id),
             row: rows::encode(&*record)?,
@@ -143,6 +148,8 @@ const fn change_name(change: &Change) -> &'static str {
         Change::PutDevice(_) => "a device record",
         Change::DeleteDevice(_) => "the deletion of a device",
         Change::PutState(..) => "a device state",
+        Change::PutSession(_) => "a session record",
+        Change::DeleteSession(_) => "the end of a session",
         Change::PutProduct(_) => "a product record",
         Change::DeleteProduct(_) => "the deletion of a product",
         Change::PutCodec(..) => "a codec record",

@@ -8,9 +8,10 @@ use serde::de::DeserializeOwned;
 
 use super::{Kv, Order};
 use crate::base::ids::{DeviceId, NodeId, ProductId};
+use crate::base::peer::DeviceSeq;
 use crate::store::keys::{self, Table};
 use crate::store::records::{
-    CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord,
+    CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord, SessionRecord,
     SettingsRecord, StateRecord,
 };
 use crate::store::rows::{self, Split};
@@ -127,6 +128,39 @@ impl<'a, E: Kv> Reader<'a, E> {
         };
         let to = above(&state_key(last));
         self.rows(&state_key(first), &to, Order::Ascending, usize::MAX)
+    }
+
+    pub(super) fn device_by_seq(&self, seq: DeviceSeq) -> Result<Option<DeviceId>, StoreError> {
+        let key = keys::order(seq.0);
+        match self.engine.get(&key)? {
+            None => Ok(None),
+            Some(row) => self.device_id(&key, &row).map(Some),
+        }
+    }
+
+    pub(super) fn session(&self, device: DeviceSeq) -> Result<Option<SessionRecord>, StoreError> {
+        self.record(&keys::session(device))
+    }
+
+    /// Reads sessions in chunks.
+    pub(super) fn each_session(
+        &self,
+        visit: &mut dyn FnMut(SessionRecord) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let (mut from, to) = Table::Sessions.span();
+        loop {
+            let rows = self.rows(&from, &to, Order::Ascending, CHUNK)?;
+            let Some((last, _)) = rows.last() else {
+                return Ok(());
+            };
+            from = above(last);
+            for (key, row) in rows {
+                let session = self.decode::<SessionRecord>(&key, row)?;
+                if session.is_some_and(|session| visit(session).is_break()) {
+                    return Ok(());
+                }
+            }
+        }
     }
 
     pub(super) fn product(&self, id: &ProductId) -> Result<Option<ProductRecord>, StoreError> {
