@@ -4,6 +4,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod blockwise;
+pub mod dtls;
 pub mod exchange;
 pub mod observe;
 pub mod presence;
