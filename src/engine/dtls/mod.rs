@@ -1,3 +1,473 @@
-//! DTLS 1.2 with pre-shared keys (RFC 6347), for devices that sleep.
+//! DTLS 1.2 (RFC 6347) with pre-shared keys, server side, sans-I/O: datagrams in, datagrams and
+//! messages out. `docs/dtls.md` is its description for reviewers.
+//!
+//! Call [`Dtls::receive`] with each datagram, [`Dtls::send`] with each message, [`Dtls::tick`] at
+//! [`Dtls::next_timeout`]; after each call see to everything in [`Outputs`]: send `datagrams`,
+//! take `received`, make `wants` durable and tell the outcome by [`Dtls::established`] and
+//! [`Dtls::reserved`].
+//!
+//! ```text
+//! hello without cookie  -> HelloVerifyRequest, nothing kept              (cookie.rs)
+//! hello with cookie     -> a handshake beside any session of the address (handshake.rs)
+//! its Finished verifies -> durable -> final flight; the former session of the device ends
+//! protected record      -> the session of its connection id or address   (sessions.rs)
+//!                          -> opened, new by the window -> message       (session.rs, window.rs)
+//! anything else         -> dropped and counted
+//! ```
+//!
+//! Nothing unauthenticated ends a session, and nothing is kept for an address before its cookie.
 
+mod assembly;
+mod cookie;
 pub mod crypto;
+mod handshake;
+mod receive;
+mod session;
+mod sessions;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod types;
+mod window;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+
+use crate::base::peer::DeviceSeq;
+use crate::base::wheel::Wheel;
+use crate::wire::dtls::alert::{Alert, AlertDescription, AlertLevel};
+use crate::wire::dtls::{ContentType, VERSION_1_2, record};
+use cookie::Cookies;
+use handshake::Handshake;
+use session::{Sent, Session};
+use sessions::{Index, Keys, Sessions, Slot};
+use sources::Sources;
+pub use types::{
+    CID_LEN, Cid, Counters, Ended, HandshakeId, Known, Lookup, Outputs, PEER_CID_MAX, Received,
+    Report, Settings, Stored, Unknown, Want,
+};
+
+/// Session numbers fit the 5 bytes that a connection id has for them.
+pub const NUMBER_MAX: u64 = (1 << 40) - 1;
+
+/// What a record adds to its content: header, connection id, IV, MAC and padding.
+const RECORD_OVERHEAD: usize = 13 + PEER_CID_MAX + 16 + 32 + 16;
+
+/// New numbers are asked for when fewer are left.
+const NUMBERS_LOW: u64 = 64;
+
+/// Unpredictable bytes: the operating system's, outside tests.
+pub trait Random: Send {
+    fn fill(&mut self, bytes: &mut [u8]);
+}
+
+/// The server side of one socket.
+pub struct Dtls {
+    settings: Settings,
+    random: Box<dyn Random>,
+    cookies: Cookies,
+    sources: Sources,
+    handshakes: HashMap<SocketAddr, Box<Handshake>>,
+    /// Handshakes as they began; some have ended.
+    begun: VecDeque<HandshakeId>,
+    sessions: Sessions,
+    numbers: Range<u64>,
+    wheel: Wheel<HandshakeId>,
+    due: Vec<(u64, HandshakeId)>,
+    /// Tick 0 of the wheel; a tick is a millisecond.
+    epoch: Instant,
+    serial: u32,
+    counters: Counters,
+    scratch: Vec<u8>,
+}
+
+impl Dtls {
+    pub fn new(settings: Settings, now: Instant, mut random: Box<dyn Random>) -> Self {
+        Self {
+            cookies: Cookies::new(settings.cookie_lifetime, now, random.as_mut()),
+            sources: Sources::new(settings.handshakes_per_source_s),
+            handshakes: HashMap::new(),
+            begun: VecDeque::new(),
+            sessions: Sessions::new(settings.sessions_max, settings.sessions_in_memory),
+            numbers: 0..0,
+            wheel: Wheel::new(0),
+            due: Vec::new(),
+            epoch: now,
+            serial: 0,
+            counters: Counters::default(),
+            scratch: Vec::with_capacity(2048),
+            random,
+            settings,
+        }
+    }
+
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Handshakes under way, sessions in all, and those with their keys in memory.
+    pub fn counts(&self) -> (usize, usize, usize) {
+        let (sessions, here) = self.sessions.count();
+        (self.handshakes.len(), sessions, here)
+    }
+
+    /// Whether [`Dtls::add_numbers`] should be called soon. Without numbers no handshake ends.
+    pub const fn needs_numbers(&self) -> bool {
+        self.numbers.end.saturating_sub(self.numbers.start) < NUMBERS_LOW
+    }
+
+    /// Session numbers that were never given before and are at most [`NUMBER_MAX`]. What is left of
+    /// the former ones is not used any more.
+    pub fn add_numbers(&mut self, numbers: Range<u64>) {
+        self.numbers = numbers;
+    }
+
+    /// Takes up a stored session at start. False when there is no room for it.
+    pub fn restore(&mut self, stored: &Stored) -> bool {
+        self.sessions.take_up(stored, true)
+    }
+
+    /// Sends a message to a device.
+    pub fn send(
+        &mut self,
+        device: DeviceSeq,
+        payload: Bytes,
+        lookup: &mut dyn Lookup,
+        out: &mut Outputs,
+    ) {
+        match self.sessions.by_device(device) {
+            Some(index) if self.wake(index, lookup, out) => {
+                self.transmit(index, ContentType::APPLICATION_DATA, payload, out);
+            }
+            Some(_) | None => self.counters.unsent += 1,
+        }
+    }
+
+    /// The device's address is its own: it sent back what only it can have received there.
+    pub fn prove(&mut self, device: DeviceSeq) {
+        if let Some(index) = self.sessions.by_device(device)
+            && let Some(slot) = self.sessions.slot_mut(index)
+        {
+            slot.is_proven = true;
+        }
+    }
+
+    /// Ends the device's session and its handshakes: it was frozen or deleted, or has another key.
+    /// The stored session is the caller's to delete.
+    pub fn end(&mut self, device: DeviceSeq, out: &mut Outputs) {
+        self.handshakes.retain(|_, handshake| {
+            let known = handshake.derived().map(|derived| &derived.known);
+            !matches!(known, Some(Ok(known)) if known.device == device)
+        });
+        let Some(index) = self.sessions.by_device(device) else {
+            return;
+        };
+        if self.sessions.slot(index).is_some_and(Slot::is_here) {
+            self.transmit(index, ContentType::ALERT, close_notify(), out);
+        }
+        self.sessions.remove(index);
+    }
+
+    /// A session that [`Want::Establish`] asked to store is durable, or can't be.
+    pub fn established(
+        &mut self,
+        id: HandshakeId,
+        stored: &Stored,
+        result: Result<(), Unstored>,
+        out: &mut Outputs,
+    ) {
+        let Some(handshake) = self
+            .handshakes
+            .get_mut(&id.address)
+            .filter(|handshake| handshake.serial == id.serial)
+        else {
+            // Given up meanwhile: nobody will use the session.
+            if result.is_ok() {
+                let (device, number) = (stored.device, stored.number);
+                out.wants.push(Want::Forget { device, number });
+            }
+            return;
+        };
+        let identity = handshake
+            .derived()
+            .map(|derived| derived.identity.clone())
+            .unwrap_or_default();
+        let what = match result {
+            Ok(()) => Ended::Connected {
+                suite: stored.suite,
+                extended_master_secret: handshake.extended_master_secret,
+                connection_id: stored.own_cid.is_some(),
+            },
+            Err(Unstored::ForNow) => {
+                handshake.not_stored();
+                return;
+            }
+            Err(Unstored::Refused) => Ended::NotStored,
+        };
+        let change_cipher_spec_seq = handshake.record_seq;
+        self.handshakes.remove(&id.address);
+        out.reports.push(Report {
+            address: id.address,
+            device: Some(stored.device),
+            identity,
+            what,
+        });
+        let session = result.ok().and_then(|()| Session::begin(stored));
+        if let Some(session) = session {
+            self.begin_session(stored, session, change_cipher_spec_seq, out);
+        }
+    }
+
+    fn begin_session(
+        &mut self,
+        stored: &Stored,
+        session: Session,
+        record_seq: u64,
+        out: &mut Outputs,
+    ) {
+        for (slot, is_crowded) in self.sessions.add(stored, Box::new(session)) {
+            self.counters.sessions_dropped += u64::from(is_crowded);
+            // The device's own former session was replaced in the store already.
+            if slot.device != stored.device {
+                out.wants.push(Want::Forget {
+                    device: slot.device,
+                    number: slot.number,
+                });
+            }
+        }
+        self.make_room();
+        if let Some(index) = self.sessions.by_device(stored.device) {
+            self.send_final_flight(index, record_seq, out);
+        }
+    }
+
+    /// A reservation that [`Want::Reserve`] asked for is durable, or failed.
+    pub fn reserved(&mut self, stored: &Stored, is_durable: bool, out: &mut Outputs) {
+        let Some(index) = self.sessions.by_device(stored.device) else {
+            return;
+        };
+        let Some(slot) = self
+            .sessions
+            .slot_mut(index)
+            .filter(|slot| slot.number == stored.number)
+        else {
+            return;
+        };
+        let address = slot.address;
+        let Keys::Here(session) = &mut slot.keys else {
+            return;
+        };
+        session.reserved(is_durable.then_some(stored.send_reserved));
+        let mut datagram = Vec::new();
+        while session.send_held(self.random.as_mut(), &mut datagram) {
+            self.counters.records_sent += 1;
+            out.datagrams
+                .push((address, std::mem::take(&mut datagram).into()));
+        }
+        self.reserve(index, out);
+    }
+
+    /// When [`Dtls::tick`] is next due.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let tick = self.wheel.next()?;
+        Some(self.epoch + Duration::from_millis(tick))
+    }
+
+    /// Does what is due by `now`.
+    pub fn tick(&mut self, now: Instant, out: &mut Outputs) {
+        let tick = self.tick_of(now);
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.expire(tick, &mut due);
+        for (_, id) in due.drain(..) {
+            self.repeat_flight(now, id, out);
+        }
+        self.due = due;
+    }
+
+    /// The client has not answered: its flight is repeated, or the handshake given up.
+    fn repeat_flight(&mut self, now: Instant, id: HandshakeId, out: &mut Outputs) {
+        let Some(handshake) = self
+            .handshakes
+            .get_mut(&id.address)
+            .filter(|handshake| handshake.serial == id.serial)
+        else {
+            return;
+        };
+        if handshake.repeated >= self.settings.retransmissions {
+            let derived = handshake.derived();
+            let report = Report {
+                address: id.address,
+                device: derived.and_then(|d| d.known.as_ref().ok().map(|k| k.device)),
+                identity: derived.map(|d| d.identity.clone()).unwrap_or_default(),
+                what: Ended::TimedOut,
+            };
+            if !handshake.is_reported {
+                out.reports.push(report);
+            }
+            self.handshakes.remove(&id.address);
+            return;
+        }
+        handshake.repeated += 1;
+        // One that has answered got the flight; it repeats its own when that was lost.
+        if handshake.derived().is_none() {
+            let datagram = handshake.flight();
+            if !datagram.is_empty() {
+                self.counters.flights_repeated += 1;
+                out.datagrams.push((id.address, datagram.into()));
+            }
+        }
+        let at = handshake::repeat_at(now, &self.settings, handshake.repeated);
+        self.arm(at, id);
+    }
+
+    fn arm(&mut self, at: Instant, id: HandshakeId) {
+        // Rounded up: a timer never fires early.
+        let tick = self.tick_of(at) + 1;
+        self.wheel.add(tick, id);
+    }
+
+    fn tick_of(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.epoch).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Brings the session's keys into memory and makes it the newest. False when that can't be.
+    fn wake(&mut self, index: Index, lookup: &mut dyn Lookup, out: &mut Outputs) -> bool {
+        self.sessions.touch(index);
+        let Some(slot) = self.sessions.slot(index).filter(|slot| !slot.is_here()) else {
+            return true;
+        };
+        let (device, number) = (slot.device, slot.number);
+        let stored = lookup.session(device).filter(|s| s.number == number);
+        let Some(mut session) = stored.as_ref().and_then(Session::restore) else {
+            // Another session of the device took its place in the store, or none.
+            self.sessions.remove(index);
+            out.wants.push(Want::Forget { device, number });
+            return false;
+        };
+        slot.close_window(&mut session);
+        self.sessions.bring_back(index, Box::new(session));
+        self.counters.brought_back += 1;
+        self.make_room();
+        true
+    }
+
+    fn make_room(&mut self) {
+        self.counters.put_away += self.sessions.put_away();
+    }
+
+    /// Sends one record in a session whose keys are in memory.
+    fn transmit(
+        &mut self,
+        index: Index,
+        content_type: ContentType,
+        payload: Bytes,
+        out: &mut Outputs,
+    ) {
+        let Some(slot) = self.sessions.slot_mut(index) else {
+            return;
+        };
+        let (address, device, number) = (slot.address, slot.device, slot.number);
+        let Keys::Here(session) = &mut slot.keys else {
+            return;
+        };
+        let mut datagram = Vec::with_capacity(payload.len() + RECORD_OVERHEAD);
+        match session.send(content_type, payload, self.random.as_mut(), &mut datagram) {
+            Sent::Now => {
+                self.counters.records_sent += 1;
+                out.datagrams.push((address, datagram.into()));
+            }
+            Sent::Held => {}
+            Sent::Dropped => self.counters.unsent += 1,
+            Sent::Exhausted => {
+                self.counters.unsent += 1;
+                self.sessions.remove(index);
+                out.wants.push(Want::Forget { device, number });
+                return;
+            }
+        }
+        self.reserve(index, out);
+    }
+
+    /// Asks for more numbers when it is time to.
+    fn reserve(&mut self, index: Index, out: &mut Outputs) {
+        let Some(slot) = self.sessions.slot_mut(index) else {
+            return;
+        };
+        let Keys::Here(session) = &mut slot.keys else {
+            return;
+        };
+        let Some(bound) = session.wants_numbers() else {
+            return;
+        };
+        if let Some(mut stored) = slot.stored() {
+            stored.send_reserved = bound;
+            out.wants.push(Want::Reserve(Box::new(stored)));
+        }
+    }
+
+    /// ChangeCipherSpec and Finished in one datagram. Numbers for it are at hand: it comes first,
+    /// or the session has gone on since.
+    fn send_final_flight(&mut self, index: Index, record_seq: u64, out: &mut Outputs) {
+        let Some(slot) = self.sessions.slot(index) else {
+            return;
+        };
+        let Keys::Here(session) = &slot.keys else {
+            return;
+        };
+        let message = handshake::finished(session.finished_seq, &session.verify_data);
+        let address = slot.address;
+        let mut datagram = Vec::with_capacity(96);
+        record::write(
+            &mut datagram,
+            ContentType::CHANGE_CIPHER_SPEC,
+            VERSION_1_2,
+            0,
+            record_seq,
+            &[1],
+        );
+        let before = out.datagrams.len();
+        self.transmit(index, ContentType::HANDSHAKE, message.into(), out);
+        // One datagram for both; a Finished that waits for numbers goes alone.
+        match out.datagrams.get_mut(before) {
+            Some((_, finished)) => {
+                datagram.extend_from_slice(finished);
+                *finished = datagram.into();
+            }
+            None => out.datagrams.push((address, datagram.into())),
+        }
+    }
+}
+
+/// Why a session was not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unstored {
+    /// The store can't, now. The client repeats its Finished, and that tries again.
+    ForNow,
+    /// The device was frozen, deleted, or has another key.
+    Refused,
+}
+
+/// The alert that ends a session in peace.
+fn close_notify() -> Bytes {
+    let mut bytes = Vec::with_capacity(2);
+    Alert {
+        level: AlertLevel::WARNING,
+        description: AlertDescription::CLOSE_NOTIFY,
+    }
+    .write(&mut bytes);
+    bytes.into()
+}
+
+#[cfg(test)]
+impl Dtls {
+    /// Where the device's session is.
+    fn by_device_for_tests(&self, device: DeviceSeq) -> Option<SocketAddr> {
+        let index = self.sessions.by_device(device)?;
+        self.sessions.slot(index).map(|slot| slot.address)
+    }
+}

@@ -39,7 +39,7 @@ use crate::wire::coap::{Builder, Code, Header, Message, Type};
 use peer::{Peer, SeenState};
 pub use types::{
     Counters, Event, Failure, Incoming, MsgIds, Outgoing, Outputs, ReplyId, Request, Response,
-    Resume, Settings, Settle, Timing,
+    Resume, Route, Settings, Settle, Timing,
 };
 
 use super::blockwise::{self, Uploads};

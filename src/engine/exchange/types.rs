@@ -77,6 +77,17 @@ impl Timing {
     }
 }
 
+/// What is known of the address that a datagram came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// Nothing beyond what the exchange layer has seen itself. All of the unsecured port.
+    Unproven,
+    /// The peer has shown that it is there: by a cookie, or by an echo of before.
+    Proven,
+    /// The first one since the peer's address changed: it has to prove itself anew.
+    Moved,
+}
+
 /// A received message, whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incoming {

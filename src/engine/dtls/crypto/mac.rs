@@ -26,7 +26,7 @@ pub(super) fn padded(key: &[u8]) -> Zeroizing<[u8; BLOCK_LEN]> {
 }
 
 /// A MAC that is keyed and waits for its message; a clone saves the keying.
-pub(super) fn keyed(key: &[u8]) -> Hmac<Sha256> {
+pub(in super::super) fn keyed(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new((&*padded(key)).into())
 }
 

@@ -21,6 +21,7 @@ mod keys;
 mod mac;
 
 pub use keys::{DirectionKeys, Keys};
+pub(super) use mac::keyed;
 pub use prf::{MasterSecret, Side};
 pub use protection::{Head, Protection, SealError};
 pub use suite::Suite;

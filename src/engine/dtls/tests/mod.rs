@@ -1,0 +1,10 @@
+//! The engine against a client whose every byte the test sees.
+
+mod any;
+mod client;
+mod crash;
+mod handshakes;
+mod hazards;
+mod lossy;
+mod moving;
+mod world;
