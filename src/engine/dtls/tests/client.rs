@@ -264,7 +264,9 @@ impl Client {
             "one message in each"
         );
         match (self.stage, fragment.msg_type) {
-            (Stage::Hello, MsgType::HELLO_VERIFY_REQUEST) => {
+            (Stage::Hello | Stage::HelloWithCookie, MsgType::HELLO_VERIFY_REQUEST)
+                if self.server_hello.is_none() =>
+            {
                 let request = HelloVerifyRequest::parse(fragment.body).unwrap();
                 self.cookie = request.cookie.to_vec();
                 self.stage = Stage::HelloWithCookie;

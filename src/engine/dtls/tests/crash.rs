@@ -63,7 +63,8 @@ fn what_waits_for_a_reservation_goes_when_it_is_durable() {
     assert_eq!(world.dtls.counters().unsent, 4);
     world.disk_is_slow = false;
     world.settle();
-    world.talk(1, &mut client.clone(), at(1));
+    client.received.clear();
+    world.talk(1, &mut client, at(1));
     // A reservation that failed is asked for again with the next message.
     world.restart();
     world.disk_is_full = true;
