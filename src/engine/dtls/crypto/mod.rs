@@ -24,3 +24,6 @@ pub use keys::{DirectionKeys, Keys};
 pub use prf::{MasterSecret, Side};
 pub use protection::{Head, Protection, SealError};
 pub use suite::Suite;
+
+#[cfg(test)]
+mod tests;
