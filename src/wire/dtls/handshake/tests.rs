@@ -210,7 +210,7 @@ proptest! {
             "client_key_exchange", "finished", "fragment",
         ];
         for name in names {
-            let _ = tell(name, &bytes);
+            drop(tell(name, &bytes));
         }
         for fragment in fragments(&bytes).flatten() {
             let end = u64::from(fragment.offset) + fragment.body.len() as u64;
