@@ -68,8 +68,8 @@ impl AeadKeys<'_> {
         Some(())
     }
 
-    /// Appends the content of a fragment; `associated` makes the associated data for a content of
-    /// the given length. `None` when anything is wrong: what was appended is then worthless.
+    /// Appends the content of a fragment. `None` when anything is wrong: what was appended is
+    /// then worthless.
     pub(super) fn open(
         self,
         suite: Suite,

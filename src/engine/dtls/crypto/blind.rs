@@ -20,6 +20,8 @@
 //! - The MAC is gathered from every place where it may lie into 32 bytes, at its place modulo 32,
 //!   and what was computed is turned by the same secret distance in five masked steps.
 //! - Both verdicts are joined, and only their conjunction is looked at.
+//!
+//! This is the one place that takes a hash apart; the masks are those of `subtle`.
 
 use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
@@ -63,10 +65,9 @@ pub(super) fn content_len(
     usize::try_from(content_len).ok()
 }
 
-/// The length of what comes before the padding, at the end of which `reserved` bytes lie, when
-/// the padding is right.
-pub(super) fn unpadded_len(data: &[u8], reserved: u32) -> Option<usize> {
-    let (good, padding) = padding(data, reserved)?;
+/// The length of what comes before the padding, when that is right.
+pub(super) fn unpadded_len(data: &[u8]) -> Option<usize> {
+    let (good, padding) = padding(data, 0)?;
     if !bool::from(good) {
         return None;
     }
@@ -97,7 +98,8 @@ impl Bounds {
     }
 }
 
-/// Whether the padding is right, and how long it is without its last byte: 0 when it is wrong.
+/// Whether the padding is right and leaves `reserved` bytes before it, and how long it is without
+/// its last byte: 0 when it is wrong.
 fn padding(data: &[u8], reserved: u32) -> Option<(Choice, u32)> {
     let len = u32::try_from(data.len()).ok()?;
     let last = *data.last()?;

@@ -80,7 +80,7 @@ impl CbcKeys<'_> {
             let sealed = self.authenticate(covered, fragment)?;
             self.decrypt(sealed, out)?;
             // Authentic by now; a wrong padding is the sender's mistake.
-            let len = blind::unpadded_len(out, 0)?;
+            let len = blind::unpadded_len(out)?;
             out.truncate(len);
         } else {
             self.decrypt(fragment, out)?;

@@ -25,3 +25,6 @@ pub(super) use mac::keyed;
 pub use prf::{MasterSecret, Side};
 pub use protection::{Head, Protection, SealError};
 pub use suite::Suite;
+
+#[cfg(test)]
+mod tests;

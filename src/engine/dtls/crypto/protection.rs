@@ -71,10 +71,6 @@ impl SealError {
 impl Protection {
     /// Appends a whole record, header and all. `iv` is fresh chance, for CBC alone; the others
     /// ignore it. On an error `out` is as it was.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a record has these parts, and none of them may be forgotten"
-    )]
     pub fn seal(
         &self,
         keys: &DirectionKeys,

@@ -11,8 +11,8 @@
 //! ```
 
 use super::super::reader::{Reader, write_vector8, write_vector16};
-use super::HandshakeError;
 use super::extension::Extensions;
+use super::{HandshakeError, need};
 
 /// TLS_EMPTY_RENEGOTIATION_INFO_SCSV: a suite that says what an empty renegotiation_info says
 /// (RFC 5746 3.3).
@@ -79,14 +79,13 @@ impl<'a> ClientHello<'a> {
 }
 
 fn split(body: &[u8]) -> Result<(HelloPrefix<'_>, &[u8]), HandshakeError> {
-    let missing = |field| HandshakeError::Truncated { field };
     let mut reader = Reader::new(body);
-    let version = reader.u16().ok_or(missing("client_version"))?;
-    let random = reader.array().ok_or(missing("random"))?;
-    let session_id = reader.vector8().ok_or(missing("session_id"))?;
+    let version = need(reader.u16(), "client_version")?;
+    let random = need(reader.array(), "random")?;
+    let session_id = need(reader.vector8(), "session_id")?;
     check_session_id(session_id)?;
-    let cookie = reader.vector8().ok_or(missing("cookie"))?;
-    let suites = reader.vector16().ok_or(missing("cipher_suites"))?;
+    let cookie = need(reader.vector8(), "cookie")?;
+    let suites = need(reader.vector16(), "cipher_suites")?;
     let (pairs, odd) = suites.as_chunks();
     if pairs.is_empty() || !odd.is_empty() {
         return Err(HandshakeError::Length {
@@ -95,7 +94,7 @@ fn split(body: &[u8]) -> Result<(HelloPrefix<'_>, &[u8]), HandshakeError> {
             want: "pairs, at least one",
         });
     }
-    let compression_methods = reader.vector8().ok_or(missing("compression_methods"))?;
+    let compression_methods = need(reader.vector8(), "compression_methods")?;
     if compression_methods.is_empty() {
         return Err(HandshakeError::Length {
             field: "compression_methods",

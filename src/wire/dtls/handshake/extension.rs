@@ -13,7 +13,7 @@
 //! however often they come. A hello may end before its extensions.
 
 use super::super::reader::{Reader, write_vector8, write_vector16};
-use super::HandshakeError;
+use super::{HandshakeError, need};
 
 const ENCRYPT_THEN_MAC: u16 = 22;
 const EXTENDED_MASTER_SECRET: u16 = 23;
@@ -43,19 +43,15 @@ impl<'a> Extensions<'a> {
             return Ok(found);
         }
         let field = "extensions";
-        let block = reader
-            .vector16()
-            .ok_or(HandshakeError::Truncated { field })?;
+        let block = need(reader.vector16(), field)?;
         if !reader.is_empty() {
             let extra = reader.rest().len();
             return Err(HandshakeError::Trailing { extra });
         }
         let mut block = Reader::new(block);
         while !block.is_empty() {
-            let number = block.u16().ok_or(HandshakeError::Truncated { field })?;
-            let data = block
-                .vector16()
-                .ok_or(HandshakeError::Truncated { field })?;
+            let number = need(block.u16(), field)?;
+            let data = need(block.vector16(), field)?;
             found.take(number, data)?;
         }
         Ok(found)

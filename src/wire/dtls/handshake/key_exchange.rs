@@ -6,7 +6,7 @@
 //! ```
 
 use super::super::reader::{Reader, write_vector16};
-use super::HandshakeError;
+use super::{HandshakeError, need};
 
 /// The length of the verify data for all suites of TLS 1.2 that are used here.
 pub const VERIFY_DATA_LEN: usize = 12;
@@ -23,9 +23,7 @@ impl<'a> ClientKeyExchange<'a> {
     pub fn parse(body: &'a [u8]) -> Result<Self, HandshakeError> {
         let field = "psk_identity";
         let mut reader = Reader::new(body);
-        let identity = reader
-            .vector16()
-            .ok_or(HandshakeError::Truncated { field })?;
+        let identity = need(reader.vector16(), field)?;
         if !reader.is_empty() {
             let extra = reader.rest().len();
             return Err(HandshakeError::Trailing { extra });

@@ -182,5 +182,10 @@ pub fn message(out: &mut Vec<u8>, msg_type: MsgType, message_seq: u16, body: &[u
     fragment.write(out);
 }
 
+/// What was read, or the name of the field that the message ends within.
+fn need<T>(read: Option<T>, field: &'static str) -> Result<T, HandshakeError> {
+    read.ok_or(HandshakeError::Truncated { field })
+}
+
 #[cfg(test)]
 mod tests;

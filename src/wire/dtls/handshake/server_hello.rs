@@ -7,9 +7,9 @@
 //! ```
 
 use super::super::reader::{Reader, write_vector8, write_vector16};
-use super::HandshakeError;
 use super::client_hello::check_session_id;
 use super::extension::Extensions;
+use super::{HandshakeError, need};
 
 /// Asks the client to say its hello again, with the cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,10 +21,9 @@ pub struct HelloVerifyRequest<'a> {
 impl<'a> HelloVerifyRequest<'a> {
     /// Reads a whole body.
     pub fn parse(body: &'a [u8]) -> Result<Self, HandshakeError> {
-        let missing = |field| HandshakeError::Truncated { field };
         let mut reader = Reader::new(body);
-        let version = reader.u16().ok_or(missing("server_version"))?;
-        let cookie = reader.vector8().ok_or(missing("cookie"))?;
+        let version = need(reader.u16(), "server_version")?;
+        let cookie = need(reader.vector8(), "cookie")?;
         if !reader.is_empty() {
             let extra = reader.rest().len();
             return Err(HandshakeError::Trailing { extra });
@@ -54,14 +53,13 @@ pub struct ServerHello<'a> {
 impl<'a> ServerHello<'a> {
     /// Reads a whole body.
     pub fn parse(body: &'a [u8]) -> Result<Self, HandshakeError> {
-        let missing = |field| HandshakeError::Truncated { field };
         let mut reader = Reader::new(body);
-        let version = reader.u16().ok_or(missing("server_version"))?;
-        let random = reader.array().ok_or(missing("random"))?;
-        let session_id = reader.vector8().ok_or(missing("session_id"))?;
+        let version = need(reader.u16(), "server_version")?;
+        let random = need(reader.array(), "random")?;
+        let session_id = need(reader.vector8(), "session_id")?;
         check_session_id(session_id)?;
-        let cipher_suite = reader.u16().ok_or(missing("cipher_suite"))?;
-        let compression_method = reader.u8().ok_or(missing("compression_method"))?;
+        let cipher_suite = need(reader.u16(), "cipher_suite")?;
+        let compression_method = need(reader.u8(), "compression_method")?;
         let extensions = Extensions::parse(reader.rest())?;
         Ok(Self {
             version,
