@@ -198,14 +198,20 @@ impl Shard {
                 return;
             }
         };
-        let shows_itself = matches!(
-            &input,
-            Input::Update { .. } | Input::Report { via: Via::Post, .. }
-        );
-        if shows_itself && self.unheard.remove(&device_id) {
-            loaded.doubt_observations();
-        }
-        let mut step = self.step(&loaded, &input, now);
+        loaded.origin = input.origin();
+        let refusal = loaded.origin.and_then(|o| loaded.refusal(o.peer));
+        let mut step = if let Some(why) = refusal {
+            registration::refuse(&loaded, &input, why, now)
+        } else {
+            let shows_itself = matches!(
+                &input,
+                Input::Update { .. } | Input::Report { via: Via::Post, .. }
+            );
+            if shows_itself && self.unheard.remove(&device_id) {
+                loaded.doubt_observations();
+            }
+            self.step(&loaded, &input, now)
+        };
         let Some(commit) = step.commit.take() else {
             self.trace(&device_id, &input, &step, now);
             self.act(&device_id, step, now).await;
@@ -245,6 +251,7 @@ impl Shard {
             device,
             state,
             product,
+            origin: None,
             started_at,
             random,
         }))
@@ -265,7 +272,7 @@ impl Shard {
             | Input::Deregister { .. }
             | Input::ObserveFailed { .. }
             | Input::Partial { .. }
-            | Input::Strayed => {
+            | Input::Strayed { .. } => {
                 registration::step(loaded, input, now, &self.fresh()).unwrap_or_default()
             }
         }
@@ -392,7 +399,7 @@ impl Shard {
             | Input::Report { .. }
             | Input::Partial { .. }
             | Input::ObserveFailed { .. }
-            | Input::Strayed => {}
+            | Input::Strayed { .. } => {}
         }
     }
 
