@@ -138,6 +138,13 @@ impl Ingress {
                     self.hand(device_id, input).await;
                 }
             }
+            Event::Repeated { peer, mark } => {
+                let mark = Some(mark);
+                let input = Input::Repeated {
+                    origin: Origin { peer, mark },
+                };
+                self.hand_to(peer, input).await;
+            }
             // The answer follows, or its failure.
             Event::Acknowledged { .. } => {}
         }
@@ -343,11 +350,7 @@ impl Ingress {
                 drop(self.net.send(outgoing).await);
             }
             self.figures.strangers.increment(1);
-            match self.by_peer(peer) {
-                Ok(Some(device_id)) => self.hand(device_id, Input::Strayed { origin }).await,
-                Ok(None) => {}
-                Err(error) => tracing::warn!(%error, "a device can't be looked up"),
-            }
+            self.hand_to(peer, Input::Strayed { origin }).await;
             return;
         };
         let from = From {
@@ -404,6 +407,15 @@ impl Ingress {
     fn owner(&self, token: Token) -> Option<(DeviceId, u64)> {
         let token = token.to_u64()?;
         Some((self.directory.by_token(token)?, token))
+    }
+
+    /// To whose device the peer is, if any.
+    async fn hand_to(&self, peer: Peer, input: Input) {
+        match self.by_peer(peer) {
+            Ok(Some(device_id)) => self.hand(device_id, input).await,
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "a device can't be looked up"),
+        }
     }
 
     async fn hand(&self, device_id: DeviceId, input: Input) {

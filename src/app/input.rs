@@ -51,6 +51,10 @@ pub enum Input {
     Strayed {
         origin: Origin,
     },
+    /// A message of before came again in another record, and was answered.
+    Repeated {
+        origin: Origin,
+    },
     /// A timer fired.
     Due,
     /// The API changed the device.
@@ -140,7 +144,7 @@ impl Input {
             | Self::Report { from, .. } => Some(from.reply),
             Self::Partial { resume, .. } => resume.settle.map(Reply::Notification),
             Self::ObserveFailed { reply, .. } => Some(*reply),
-            Self::Strayed { .. } | Self::Due | Self::Changed => None,
+            Self::Strayed { .. } | Self::Repeated { .. } | Self::Due | Self::Changed => None,
         }
     }
 
@@ -153,7 +157,8 @@ impl Input {
             | Self::Report { from, .. } => Some(from.origin),
             Self::Partial { origin, .. }
             | Self::ObserveFailed { origin, .. }
-            | Self::Strayed { origin } => Some(*origin),
+            | Self::Strayed { origin }
+            | Self::Repeated { origin } => Some(*origin),
             Self::Due | Self::Changed => None,
         }
     }
@@ -172,6 +177,7 @@ impl Input {
             | Self::Deregister { .. }
             | Self::ObserveFailed { .. }
             | Self::Strayed { .. }
+            | Self::Repeated { .. }
             | Self::Due
             | Self::Changed => None,
         }
@@ -183,7 +189,7 @@ impl Input {
             Self::Register { .. } => "register",
             Self::Update { .. } => "update",
             Self::Deregister { .. } => "deregister",
-            Self::Report { .. } | Self::Partial { .. } => "uplink",
+            Self::Report { .. } | Self::Partial { .. } | Self::Repeated { .. } => "uplink",
             Self::ObserveFailed { .. } | Self::Strayed { .. } => "observe",
             Self::Due => "timer",
             Self::Changed => "change",
@@ -200,6 +206,7 @@ impl Input {
             | Self::Partial { .. }
             | Self::ObserveFailed { .. }
             | Self::Strayed { .. }
+            | Self::Repeated { .. }
             | Self::Due
             | Self::Changed => None,
         }

@@ -285,6 +285,11 @@ pub fn step(loaded: &Loaded, input: &Input, now: Timestamp, fresh: &Fresh) -> Op
             ..
         } => observe_failed(loaded, *reply, *token, *refused, now),
         Input::Strayed { .. } => strayed(loaded, now, fresh),
+        // The exchange layer has answered and counted it.
+        Input::Repeated { .. } => Step {
+            outcome: Outcome::Done,
+            ..Draft::new(loaded, now).repeat()
+        },
         Input::Partial { token, resume, .. } => fetch_rest(loaded, *token, resume, now),
         Input::Report { .. } | Input::Due | Input::Changed => return None,
     })

@@ -20,7 +20,7 @@ use super::figures::Figures;
 use super::outbox::Outbox;
 use super::product::Products;
 use super::registration::{self, Fresh};
-use super::step::{Input, Loaded, Reply, Step, Via, refusal};
+use super::step::{Input, Loaded, Outcome, Reply, Step, Via, refusal};
 use super::tasks::Tasks;
 use super::trace::{Direction, TraceEntry, Tracer};
 use super::{due, uplink};
@@ -272,7 +272,8 @@ impl Shard {
             | Input::Deregister { .. }
             | Input::ObserveFailed { .. }
             | Input::Partial { .. }
-            | Input::Strayed { .. } => {
+            | Input::Strayed { .. }
+            | Input::Repeated { .. } => {
                 registration::step(loaded, input, now, &self.fresh()).unwrap_or_default()
             }
         }
@@ -312,6 +313,14 @@ impl Shard {
             // The API changed the device meanwhile: the step is taken anew on what holds now.
             Err(CommitError::Conflict(_)) if tries < TRIES => {
                 self.begin(device_id.clone(), input, tries + 1).await;
+            }
+            // What it repeats is durable, and was or will be answered so: a refusal would make the
+            // device send it anew.
+            Err(error) if step.outcome == Outcome::Duplicate => {
+                tracing::warn!(%device_id, %error, "a repetition is answered, not recorded");
+                let now = self.parts.clock.now();
+                let answer = Step::answer(step.effects, step.outcome);
+                self.act(&device_id, answer, now).await;
             }
             Err(CommitError::Conflict(guard)) => {
                 crate::bug!("{guard:?} failed {TRIES} times");
@@ -399,7 +408,8 @@ impl Shard {
             | Input::Report { .. }
             | Input::Partial { .. }
             | Input::ObserveFailed { .. }
-            | Input::Strayed { .. } => {}
+            | Input::Strayed { .. }
+            | Input::Repeated { .. } => {}
         }
     }
 

@@ -75,6 +75,11 @@ impl Loaded {
         }
     }
 
+    /// The record that the input came in.
+    fn mark(&self) -> Option<Mark> {
+        self.origin.and_then(|origin| origin.mark)
+    }
+
     /// Where the device is reached according to `state`.
     pub fn peer_in(&self, state: &StateRecord) -> Option<Peer> {
         let registration = state.registration.as_ref();
@@ -357,9 +362,17 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The step of a repeated datagram: the first answer again.
+    /// The step of a repeated datagram: the first answer again. Nothing else becomes durable, but
+    /// for the record that it came in: whoever recorded it could send it to a server that starts
+    /// anew, long after the datagram is forgotten, and it would count once more.
     pub fn repeat(self) -> Step {
-        self.answer(Outcome::Duplicate)
+        let heard = newer(self.state.received, self.loaded.mark());
+        if heard == self.state.received {
+            return self.answer(Outcome::Duplicate);
+        }
+        let mut again = Draft::new(self.loaded, self.now);
+        again.effects = self.answer(Outcome::Duplicate).effects;
+        again.finish(Outcome::Duplicate)
     }
 
     /// The effects, and nothing durable. Message ids are not taken, since nothing would be kept of
@@ -399,7 +412,7 @@ impl<'a> Draft<'a> {
             effects.splice(..0, state.observations.iter().map(cancel));
         }
         // Only here, so that no durable step goes without the record that it came in.
-        state.received = newer(state.received, loaded.origin.and_then(|o| o.mark));
+        state.received = newer(state.received, loaded.mark());
         state.version = loaded.state.version + 1;
         changes.push(Change::PutState(device_id, Box::new(state)));
         if !envelopes.is_empty() {

@@ -219,7 +219,8 @@ fn secured_devices_go_on_wherever_they_are_and_whoever_dies() {
             if round % 2 == 1 {
                 let before = world.span(Duration::from_secs(6));
                 let mute = world.span(Duration::from_secs(6));
-                let down = world.span(minutes(1));
+                // So short that the device still repeats itself after it.
+                let down = world.span(Duration::from_secs(30));
                 world.run(before).await;
                 world.crash_mute(mute, down).await;
             }

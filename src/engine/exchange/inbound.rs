@@ -62,6 +62,11 @@ impl Exchange {
             peer.received_bytes += bytes.len() as u64;
             peer.prune(now);
             if self.repeat(address, &message, hash, out) {
+                let repeated = mark.map(|mark| Event::Repeated {
+                    peer: address,
+                    mark,
+                });
+                out.events.extend(repeated);
                 return;
             }
         }

@@ -193,6 +193,9 @@ pub enum Event {
         solicited: bool,
         message: Incoming,
     },
+    /// A message that was handed out before came again in another record. It was answered here; the
+    /// record must not count as new for a server that starts anew.
+    Repeated { peer: Peer, mark: Mark },
     /// The device acknowledged a request; its response may follow.
     Acknowledged {
         peer: Peer,

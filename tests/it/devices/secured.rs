@@ -310,11 +310,30 @@ async fn the_record_is_durable_with_its_effect() {
     let note = note.bytes().unwrap();
     bench.sealed(&mut session, &note).await;
     assert_eq!(bench.received("p_secured"), Some((1, 2, 2)));
-    // A repetition changes nothing durable.
-    bench.sealed(&mut session, &note).await;
-    assert_eq!(bench.received("p_secured"), Some((1, 2, 2)));
+    // Of a repetition the record is all that is news, in this process and in the next.
+    for seq in 3..6 {
+        let before = bench.server.state("p_secured");
+        let taken = empty(MessageType::Acknowledgement, bench.msg_id);
+        assert_eq!(bench.sealed(&mut session, &note).await, [taken]);
+        assert_eq!(bench.received("p_secured"), Some((1, seq, 2)));
+        let after = bench.server.state("p_secured");
+        assert_eq!(after.registration, before.registration);
+        assert_eq!(after.recent, before.recent);
+        assert_eq!(after.last_seen_at, before.last_seen_at);
+        assert_eq!(after.next_msg_id, before.next_msg_id);
+        bench.restart();
+    }
+    assert_eq!(volumes(&bench.server.history("p_secured")), [1]);
+    // It is answered alike also when its record can't be kept.
+    let post = bench.draft(message::POST, "t/d", "").payload(&report(9));
+    let post = post.bytes().unwrap();
+    let first = bench.sealed(&mut session, &post).await;
+    bench.restart();
+    bench.server.disk.fail_next(1);
+    assert_eq!(bench.sealed(&mut session, &post).await, first);
+    assert_eq!(bench.received("p_secured"), Some((1, 6, 2)));
     // A record that was overtaken, one of a former session, one of a later one.
-    for (number, seq, want) in [(1, 1, (1, 2, 2)), (0, 90, (1, 2, 2)), (2, 0, (2, 1, 2))] {
+    for (number, seq, want) in [(1, 1, (1, 6, 2)), (0, 90, (1, 6, 2)), (2, 0, (2, 1, 2))] {
         (session.mark.session, session.mark.seq) = (number, seq);
         let post = bench.draft(message::POST, "t/d", "").payload(&report(2));
         let changed = answer(message::CHANGED, bench.msg_id, b"");

@@ -185,7 +185,8 @@ fn an_echo_of_what_went_elsewhere_proves_nothing() {
 fn a_request_goes_on_over_a_move_and_fails_in_its_time() {
     let mut bench = settled();
     bench.read(50, 200);
-    bench.record(Route::Moved, mark(2, 2), &Builder::empty(Type::Reset, 999));
+    let moved = bench.record(Route::Moved, mark(2, 2), &post(2));
+    bench.answer(requested(&moved), Some(3));
     let mut all = Outputs::default();
     for _ in 0..160 {
         let out = bench.pass(1.0);
@@ -318,9 +319,13 @@ fn a_session_and_an_address_are_different_peers() {
     let mut bench = settled();
     let out = bench.receive(Peer::Plain(at(1)), &post(1));
     requested(&out);
-    // In the session it is a repetition, wherever it comes from.
+    // In the session it is a repetition, wherever it comes from: only its record is news.
     let out = bench.record(Route::Moved, mark(2, 2), &post(1));
-    assert!(out.events.is_empty());
+    let repeated = Event::Repeated {
+        peer: PEER,
+        mark: mark(2, 2),
+    };
+    assert_eq!(out.events, [repeated]);
     assert_eq!(sent(&out), [(Type::Acknowledgement, Code::CHANGED, 1)]);
     bench.pass(Timing::default().exchange_lifetime.as_secs_f64() + 1.0);
     let out = bench.record(Route::Unproven, mark(2, 3), &post(1));
