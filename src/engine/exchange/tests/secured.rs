@@ -109,8 +109,13 @@ fn a_cookie_proves_an_address_from_the_first_message_on() {
 fn a_moved_peer_gets_three_times_what_it_sends_until_it_echoes() {
     let mut bench = settled();
     assert!(bench.gets_bulk(1, 2));
+    let long = post(9).payload(&[0; 1000]);
+    let id = requested(&bench.record(Route::Unproven, mark(1, 2), &long));
+    bench.answer(id, Some(2));
+    // What came from the old address and went there counts no more, either way.
     let moved = bench.record(Route::Moved, mark(2, 3), &post(3));
-    bench.answer(requested(&moved), Some(3));
+    let answer = bench.answer(requested(&moved), Some(3));
+    assert_eq!(sent(&answer), [(Type::Acknowledgement, Code::CHANGED, 3)]);
     assert!(!bench.gets_bulk(2, 4));
     assert_eq!(bench.read(50, 200).datagrams.len(), 1);
     let out = bench.record(Route::Unproven, mark(2, 5), &ack(200));
