@@ -102,22 +102,24 @@ pub fn device_patch(body: &Value) -> Result<DevicePatch, ApiError> {
 pub struct SecretReset {
     pub secret: Option<Secret<String>>,
     pub kind: SecretKind,
+    /// The DTLS session ends.
+    pub disconnect: bool,
 }
 
-/// Reads a `ResetDeviceSecret`. `force_disconnect` is checked and has nothing to do: an unsecured
-/// device has no session to cut.
+/// Reads a `ResetDeviceSecret`.
 pub fn secret_reset(body: &Value, problems: &Problems) -> SecretReset {
     let Some(fields) = Fields::of_body(body, problems) else {
         return SecretReset {
             secret: None,
             kind: SecretKind::Primary,
+            disconnect: false,
         };
     };
-    fields.boolean("force_disconnect");
     SecretReset {
         secret: fields.text("secret", SECRET).map(Secret::new),
         kind: fields
             .one_of("secret_type", &SECRET_KINDS)
             .unwrap_or_default(),
+        disconnect: fields.boolean("force_disconnect").unwrap_or(false),
     }
 }

@@ -132,7 +132,7 @@ pub async fn act(
     let kind = reset.kind;
     let secret = app
         .devices
-        .reset_secret(id.clone(), kind, reset.secret)
+        .reset_secret(id.clone(), kind, reset.secret, reset.disconnect)
         .await?;
     let answer = SecretAnswer {
         device_id: &id,

@@ -11,9 +11,10 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use crate::base::ids::DeviceId;
+use crate::base::peer::{DeviceSeq, Peer};
 use crate::base::time::Timestamp;
 use crate::engine::registration::expires_at;
-use crate::store::records::StateRecord;
+use crate::store::records::{DeviceRecord, RegistrationRecord, StateRecord};
 
 /// The index over all devices that ever connected.
 #[derive(Debug, Default)]
@@ -26,7 +27,8 @@ struct Tables {
     by_device: HashTable<u32>,
     by_location: HashMap<u64, u32>,
     by_token: HashMap<u64, u32>,
-    by_peer: HashMap<SocketAddr, u32>,
+    /// Of unsecured registrations: whose a secured peer is, is what it is.
+    by_address: HashMap<SocketAddr, u32>,
     hasher: DefaultHashBuilder,
 }
 
@@ -35,7 +37,7 @@ struct Entry {
     device_id: DeviceId,
     location: Option<u64>,
     tokens: Box<[u64]>,
-    peer: Option<SocketAddr>,
+    peer: Option<Peer>,
     /// When the earliest timer in the shard's wheel is due, in its ticks.
     timer_at: Option<u64>,
 }
@@ -46,14 +48,14 @@ pub struct Placement {
     pub location: Option<u64>,
     pub tokens: Box<[u64]>,
     /// Where it can be reached; `None` when its registration has ended.
-    pub peer: Option<SocketAddr>,
+    pub peer: Option<Peer>,
     /// It was heard from there just now: the address is its own, whoever had it before.
     pub is_heard: bool,
 }
 
 impl Placement {
     /// As the state says at `now`.
-    pub fn of(state: &StateRecord, now: Timestamp) -> Self {
+    pub fn of(device: &DeviceRecord, state: &StateRecord, now: Timestamp) -> Self {
         let alive = state
             .registration
             .as_ref()
@@ -61,9 +63,18 @@ impl Placement {
         Self {
             location: state.location,
             tokens: state.observations.iter().map(|o| o.token).collect(),
-            peer: alive.map(|r| r.peer),
+            peer: alive.map(|r| peer_of(device, r)),
             is_heard: false,
         }
+    }
+}
+
+/// Where a registration says that its device is reached.
+pub const fn peer_of(device: &DeviceRecord, registration: &RegistrationRecord) -> Peer {
+    if registration.secured {
+        Peer::Secured(DeviceSeq(device.seq))
+    } else {
+        Peer::Plain(registration.peer)
     }
 }
 
@@ -78,13 +89,14 @@ impl Directory {
         tables.device(*tables.by_token.get(&token)?)
     }
 
-    pub fn by_peer(&self, peer: SocketAddr) -> Option<DeviceId> {
+    /// The unsecured device that was heard from there last.
+    pub fn by_address(&self, address: SocketAddr) -> Option<DeviceId> {
         let tables = self.read();
-        tables.device(*tables.by_peer.get(&peer)?)
+        tables.device(*tables.by_address.get(&address)?)
     }
 
     /// Where the device's registration says it is.
-    pub fn peer_of(&self, device_id: &DeviceId) -> Option<SocketAddr> {
+    pub fn peer_of(&self, device_id: &DeviceId) -> Option<Peer> {
         let tables = self.read();
         let slot = tables.slot(device_id)?;
         tables.entries.get(slot as usize)?.as_ref()?.peer
@@ -148,12 +160,15 @@ impl Directory {
             return;
         }
         let before = std::mem::replace(&mut entry.peer, peer);
-        if let Some(old) = before.filter(|_| before != peer)
-            && tables.by_peer.get(&old) == Some(&slot)
+        if let Some(Peer::Plain(old)) = before.filter(|_| before != peer)
+            && tables.by_address.get(&old) == Some(&slot)
         {
-            tables.by_peer.remove(&old);
+            tables.by_address.remove(&old);
         }
-        let former = peer.and_then(|peer| tables.by_peer.insert(peer, slot));
+        let former = match peer {
+            Some(Peer::Plain(address)) => tables.by_address.insert(address, slot),
+            Some(Peer::Secured(_)) | None => None,
+        };
         if let Some(former) = former.filter(|former| *former != slot)
             && let Some(Some(former)) = tables.entries.get_mut(former as usize)
         {
@@ -181,10 +196,10 @@ impl Directory {
         for token in &entry.tokens {
             tables.by_token.remove(token);
         }
-        if let Some(peer) = entry.peer
-            && tables.by_peer.get(&peer) == Some(&slot)
+        if let Some(Peer::Plain(address)) = entry.peer
+            && tables.by_address.get(&address) == Some(&slot)
         {
-            tables.by_peer.remove(&peer);
+            tables.by_address.remove(&address);
         }
         tables.free.push(slot);
     }
@@ -283,11 +298,11 @@ impl Tables {
 mod tests {
     use super::*;
 
-    fn placement(location: u64, token: u64, peer: Option<SocketAddr>) -> Placement {
+    fn placement(location: u64, token: u64, address: Option<SocketAddr>) -> Placement {
         Placement {
             location: Some(location),
             tokens: Box::new([token]),
-            peer,
+            peer: address.map(Peer::Plain),
             is_heard: true,
         }
     }
@@ -305,23 +320,40 @@ mod tests {
         let directory = Directory::default();
         directory.put(&id("a"), &placement(1, 11, Some(peer(1000))));
         directory.put(&id("b"), &placement(2, 12, Some(peer(1000))));
-        assert_eq!(directory.by_peer(peer(1000)), Some(id("b")));
+        assert_eq!(directory.by_address(peer(1000)), Some(id("b")));
         // a moves away: b's entry must stay.
         directory.put(&id("a"), &placement(1, 11, Some(peer(2000))));
-        assert_eq!(directory.by_peer(peer(1000)), Some(id("b")));
+        assert_eq!(directory.by_address(peer(1000)), Some(id("b")));
         directory.put(&id("a"), &placement(1, 11, Some(peer(1000))));
-        assert_eq!(directory.by_peer(peer(1000)), Some(id("a")), "a is back");
+        assert_eq!(directory.by_address(peer(1000)), Some(id("a")), "a is back");
         // A timer of b must not take it back.
         let unheard = Placement {
             is_heard: false,
             ..placement(2, 12, Some(peer(1000)))
         };
         directory.put(&id("b"), &unheard);
-        assert_eq!(directory.by_peer(peer(1000)), Some(id("a")));
+        assert_eq!(directory.by_address(peer(1000)), Some(id("a")));
         directory.put(&id("b"), &placement(2, 12, Some(peer(1000))));
         directory.put(&id("b"), &placement(2, 12, None));
-        assert_eq!(directory.by_peer(peer(1000)), None);
+        assert_eq!(directory.by_address(peer(1000)), None);
         assert_eq!(directory.by_token(12), Some(id("b")));
+    }
+
+    #[test]
+    fn a_device_that_comes_over_dtls_leaves_its_address_behind() {
+        let directory = Directory::default();
+        directory.put(&id("a"), &placement(1, 11, Some(peer(1000))));
+        let secured = Placement {
+            peer: Some(Peer::Secured(DeviceSeq(7))),
+            ..placement(1, 11, None)
+        };
+        directory.put(&id("a"), &secured);
+        assert_eq!(directory.by_address(peer(1000)), None);
+        assert_eq!(directory.peer_of(&id("a")), secured.peer);
+        // Whoever has the address next does not take the session.
+        directory.put(&id("b"), &placement(2, 12, Some(peer(1000))));
+        assert_eq!(directory.peer_of(&id("a")), secured.peer);
+        assert_eq!(directory.by_address(peer(1000)), Some(id("b")));
     }
 
     #[test]
@@ -331,7 +363,7 @@ mod tests {
         directory.remove(&id("a"));
         assert_eq!(directory.by_location(1), None);
         assert_eq!(directory.by_token(11), None);
-        assert_eq!(directory.by_peer(peer(1000)), None);
+        assert_eq!(directory.by_address(peer(1000)), None);
         assert!(directory.is_empty());
         directory.put(&id("c"), &placement(3, 13, None));
         assert_eq!(directory.by_location(3), Some(id("c")));

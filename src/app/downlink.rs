@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 
-use super::step::{Draft, Loaded, left_address};
+use super::step::{Draft, Loaded, left_peer};
 use crate::engine::exchange::{Outgoing, Request, Resume};
 use crate::engine::observe::UPLINK_PATH;
 use crate::store::records::{ObservationRecord, ObservationStatus};
@@ -21,12 +21,12 @@ const OBSERVE_MSG_IDS: u16 = 16;
 const BODY_MSG_IDS: u16 = 1024;
 
 /// Asks again for an observation that is not established, when the device shows that it is awake.
-/// Not while an earlier request may still be answered, unless that went to an address which the
-/// device has left.
+/// Not while an earlier request may still be answered, unless that went to where the device is
+/// not any more.
 pub fn observe_again(draft: &mut Draft<'_>) {
     let wait_ms = answer_wait_ms(draft.loaded);
     let now = draft.now;
-    let has_moved = left_address(&draft.loaded.state, &draft.state).is_some();
+    let has_moved = left_peer(draft.loaded, &draft.state).is_some();
     let is_due = |o: &&ObservationRecord| {
         o.status == ObservationStatus::Asked && (has_moved || now.since_ms(o.asked_at) >= wait_ms)
     };
@@ -44,7 +44,7 @@ pub fn answer_wait_ms(loaded: &Loaded) -> u64 {
 /// Puts an observation of `path` on its way, after the commit. Its token is the one that the device
 /// already knows, else `new_token`.
 pub fn observe(draft: &mut Draft<'_>, path: &str, new_token: u64) {
-    let Some(peer) = draft.state.registration.as_ref().map(|r| r.peer) else {
+    let Some(peer) = draft.loaded.peer_in(&draft.state) else {
         return;
     };
     let now = draft.now;
@@ -89,7 +89,7 @@ pub fn observe(draft: &mut Draft<'_>, path: &str, new_token: u64) {
 /// Asks for the rest of a notification's body.
 pub fn resume_observed(draft: &mut Draft<'_>, path: &str, token: u64, resume: Resume) {
     let peer = resume.settle.map(|id| id.peer);
-    let known = draft.state.registration.as_ref().map(|r| r.peer);
+    let known = draft.loaded.peer_in(&draft.state);
     let Some(peer) = peer.or(known) else {
         return;
     };

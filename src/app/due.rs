@@ -22,14 +22,14 @@ pub fn due(loaded: &Loaded, now: Timestamp) -> Step {
         let mut step = draft.finish(Outcome::Done);
         // The registration may have ended in the same moment: where the device is, is looked at
         // anew in any case.
-        step.placement = Some(Placement::of(state, now));
+        step.placement = Some(Placement::of(device, state, now));
         step.note = Some(Note::new(format!("silent for long: {presence}")));
         return step;
     }
     // An ended registration changes nothing durable: it follows from the state. The device can't
     // be reached any more, and its address may be another's by now.
     Step {
-        placement: Some(Placement::of(state, now)),
+        placement: Some(Placement::of(device, state, now)),
         deadline: deadline(device, state, now),
         ..Step::default()
     }
@@ -48,7 +48,7 @@ pub fn changed(loaded: &Loaded, now: Timestamp) -> Step {
         return draft.finish(Outcome::Done);
     }
     Step {
-        placement: Some(Placement::of(state, now)),
+        placement: Some(Placement::of(device, state, now)),
         deadline: deadline(device, state, now),
         ..Step::default()
     }

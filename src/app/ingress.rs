@@ -9,9 +9,13 @@
 //! | `POST /t/d[?ep=…]` | report |
 //! | `GET /.well-known/core` | answered here |
 //!
-//! A response or notification belongs to the device that has its token.
+//! A response or notification belongs to the device that has its token, whoever sends it: whether
+//! the sender may speak for that device is judged where the device is loaded
+//! ([`Loaded::refusal`](super::step::Loaded::refusal)).
+//!
+//! Over DTLS the identity is a device: it may leave `ep` out, and what names no device is its own.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,12 +26,14 @@ use super::device::DeviceChange;
 use super::directory::Directory;
 use super::figures::Figures;
 use super::shard::Addressed;
-use super::step::{Answer, From, Input, Reply, Via, refusal};
+use super::step::{Answer, From, Input, Origin, Reply, Via, refusal};
 use crate::base::ids::{DeviceId, NodeId};
+use crate::base::peer::Peer;
 use crate::engine::exchange::{Event, Failure, Incoming, Outgoing, ReplyId, Response, Resume};
 use crate::engine::registration::{Register, RegisterError, Update, parse_location};
-use crate::store::Store;
+use crate::net::Downward;
 use crate::store::records::RegistrationKind;
+use crate::store::{Store, StoreError};
 use crate::wire::coap::{Block, Code, ContentFormat, Message, Token, option};
 
 /// What `GET /.well-known/core` shows (RFC 6690; the directory's resource type of RFC 9176).
@@ -43,6 +49,7 @@ pub struct Ingress {
     pub net: mpsc::Sender<Outgoing>,
     pub figures: Arc<Figures>,
     pub shards: Vec<mpsc::Sender<Addressed>>,
+    pub sessions: mpsc::Sender<Vec<Downward>>,
 }
 
 /// The shard of a device, of so many.
@@ -77,14 +84,20 @@ impl Ingress {
                     }
                 }
                 change = changes.recv(), if listens => match change {
-                    Some(change) => {
-                        let device_id = change.device_id;
-                        self.hand(device_id, Input::Changed).await;
-                    }
+                    Some(change) => self.changed(change).await,
                     None => listens = false,
                 },
             }
         }
+    }
+
+    /// The API changed a device. Its session ends before it is heard again.
+    async fn changed(&self, change: DeviceChange) {
+        if let Some(device) = change.ends_session {
+            // Waits while the channel is full; closed, there are no sessions.
+            drop(self.sessions.send(vec![Downward::End(device)]).await);
+        }
+        self.hand(change.device_id, Input::Changed).await;
     }
 
     async fn route(&self, event: Event) {
@@ -105,15 +118,32 @@ impl Ingress {
                 };
                 self.response(via, &message).await;
             }
-            Event::Failed { token, reason, .. } => {
+            Event::Failed {
+                peer,
+                token,
+                reason,
+                mark,
+            } => {
                 let refused = match reason {
                     Failure::Reset => true,
                     Failure::Timeout | Failure::Busy | Failure::Blockwise => false,
                 };
                 if let Some((device_id, token)) = self.owner(token) {
-                    self.hand(device_id, Input::ObserveFailed { token, refused })
-                        .await;
+                    let input = Input::ObserveFailed {
+                        origin: Origin { peer, mark },
+                        reply: Reply::None,
+                        token,
+                        refused,
+                    };
+                    self.hand(device_id, input).await;
                 }
+            }
+            Event::Repeated { peer, mark } => {
+                let mark = Some(mark);
+                let input = Input::Repeated {
+                    origin: Origin { peer, mark },
+                };
+                self.hand_to(peer, input).await;
             }
             // The answer follows, or its failure.
             Event::Acknowledged { .. } => {}
@@ -146,22 +176,24 @@ impl Ingress {
         }
         let from = From {
             reply: Reply::Request(id),
-            peer: id.peer,
+            origin: Origin {
+                peer: id.peer,
+                mark: incoming.mark(),
+            },
             key: key_of(id.peer, incoming.datagram()),
             is_new_transfer: false,
         };
-        let query = query.into_iter();
         match (path.as_slice(), message.code) {
             (["rd"], Code::POST) => {
-                self.register(from, query, RegistrationKind::Lwm2m, &incoming.payload())
+                self.register(from, &query, RegistrationKind::Lwm2m, &incoming.payload())
             }
             (["t", "r"], Code::POST) => {
-                self.register(from, query, RegistrationKind::Raw, &incoming.payload())
+                self.register(from, &query, RegistrationKind::Raw, &incoming.payload())
             }
             (["rd", location], Code::POST | Code::PUT) => {
                 let payload = incoming.payload();
                 let links = (!payload.is_empty()).then(|| text_of(&payload));
-                let update = Update::parse(query);
+                let update = Update::parse(query.into_iter());
                 self.at_location(
                     location,
                     Input::Update {
@@ -174,7 +206,7 @@ impl Ingress {
             (["rd", location], Code::DELETE) => {
                 self.at_location(location, Input::Deregister { from })
             }
-            (["t", "d"], Code::POST | Code::PUT) => self.report(from, query, message, incoming),
+            (["t", "d"], Code::POST | Code::PUT) => self.report(from, &query, message, incoming),
             ([".well-known", "core"], Code::GET) => Routed::Answer(resources()),
             (["rd"] | ["rd", _] | ["t", "r" | "d"] | [".well-known", "core"], _) => {
                 refuse(Code::METHOD_NOT_ALLOWED)
@@ -183,13 +215,23 @@ impl Ingress {
         }
     }
 
-    fn register<'a>(
+    fn register(
         &self,
         from: From,
-        query: impl Iterator<Item = &'a str>,
+        query: &[&str],
         kind: RegistrationKind,
         payload: &Bytes,
     ) -> Routed {
+        // Without an endpoint name, the identity is it (LwM2M 1.1 §6.2.1).
+        let named = match from.origin.peer {
+            peer @ Peer::Secured(_) if !has_endpoint(query) => match self.node_of(peer) {
+                Ok(Some(node)) => Some(format!("ep={node}")),
+                Ok(None) => return Routed::Answer(Response::refusal(Code::FORBIDDEN)),
+                Err(error) => return unavailable(&error),
+            },
+            Peer::Secured(_) | Peer::Plain(_) => None,
+        };
+        let query = named.as_deref().into_iter().chain(query.iter().copied());
         let register = match Register::parse(query) {
             Ok(register) => register,
             // Clients step down to an older version only on 4.12.
@@ -223,16 +265,19 @@ impl Ingress {
         }
     }
 
-    /// Whose a report is: the node that its query names, else the one that registered from there.
-    fn report<'a>(
+    /// Whose a report is: the node that its query names, else whose the peer is.
+    fn report(
         &self,
         from: From,
-        mut query: impl Iterator<Item = &'a str>,
+        query: &[&str],
         message: &Message<'_>,
         incoming: &Incoming,
     ) -> Routed {
-        let device_id = match query.find_map(|pair| pair.strip_prefix("ep=")) {
-            None => self.directory.by_peer(from.peer),
+        let device_id = match query.iter().find_map(|pair| pair.strip_prefix("ep=")) {
+            None => match self.by_peer(from.origin.peer) {
+                Ok(found) => found,
+                Err(error) => return unavailable(&error),
+            },
             Some(endpoint) => match NodeId::from_endpoint(endpoint.trim_matches('"')) {
                 Err(error) => return explain(Code::BAD_REQUEST, &format!("ep {error}")),
                 Ok(node) => match self.by_node(&node) {
@@ -267,10 +312,24 @@ impl Ingress {
 
     /// The store is asked, not the directory: a device counts from the moment it was created.
     fn by_node(&self, node: &NodeId) -> Result<Option<DeviceId>, Routed> {
-        self.store.device_by_node(node).map_err(|error| {
-            tracing::warn!(%error, "a device can't be looked up");
-            Routed::Answer(Response::refusal(Code::SERVICE_UNAVAILABLE))
-        })
+        let found = self.store.device_by_node(node);
+        found.map_err(|error| unavailable(&error))
+    }
+
+    /// Whose a peer is: the DTLS identity, or the unsecured device that registered from there.
+    fn by_peer(&self, peer: Peer) -> Result<Option<DeviceId>, StoreError> {
+        match peer {
+            Peer::Plain(address) => Ok(self.directory.by_address(address)),
+            Peer::Secured(device) => self.store.device_by_seq(device),
+        }
+    }
+
+    fn node_of(&self, peer: Peer) -> Result<Option<NodeId>, StoreError> {
+        let Some(device_id) = self.by_peer(peer)? else {
+            return Ok(None);
+        };
+        let device = self.store.device(&device_id)?;
+        Ok(device.map(|device| device.node_id))
     }
 
     async fn response(&self, answered: Answered, incoming: &Incoming) {
@@ -284,19 +343,19 @@ impl Ingress {
             return;
         };
         let reply = settle.map_or(Reply::None, Reply::Notification);
+        let mark = incoming.mark();
+        let origin = Origin { peer, mark };
         let Some((device_id, token)) = self.owner(token) else {
             if let Some(outgoing) = refusal(reply, Code::NOT_FOUND) {
                 drop(self.net.send(outgoing).await);
             }
             self.figures.strangers.increment(1);
-            if let Some(device_id) = self.directory.by_peer(peer) {
-                self.hand(device_id, Input::Strayed).await;
-            }
+            self.hand_to(peer, Input::Strayed { origin }).await;
             return;
         };
         let from = From {
             reply,
-            peer,
+            origin,
             key: KEY.checksum(incoming.datagram()),
             is_new_transfer: false,
         };
@@ -308,11 +367,14 @@ impl Ingress {
             (true, None) => Answer::Unobserved,
         };
         if is_error || (answer == Answer::Unobserved && message.payload.is_empty()) {
-            self.acknowledge(reply).await;
-            // 5.xx: it can't now, but may when it next shows itself.
-            let refused = message.code.class() != 5;
-            self.hand(device_id, Input::ObserveFailed { token, refused })
-                .await;
+            let input = Input::ObserveFailed {
+                origin,
+                reply,
+                token,
+                // 5.xx: it can't now, but may when it next shows itself.
+                refused: message.code.class() != 5,
+            };
+            self.hand(device_id, input).await;
             return;
         }
         let goes_on = message
@@ -325,7 +387,12 @@ impl Ingress {
                 first: incoming.clone(),
                 settle,
             });
-            self.hand(device_id, Input::Partial { token, resume }).await;
+            let input = Input::Partial {
+                origin,
+                token,
+                resume,
+            };
+            self.hand(device_id, input).await;
             return;
         }
         let input = Input::Report {
@@ -337,25 +404,18 @@ impl Ingress {
         self.hand(device_id, input).await;
     }
 
-    /// Nothing durable hangs on it.
-    async fn acknowledge(&self, reply: Reply) {
-        if let Reply::Notification(id) = reply {
-            let how = crate::engine::exchange::Settle::Acknowledge;
-            drop(
-                self.net
-                    .send(Outgoing::Settle {
-                        id,
-                        how,
-                        timing: None,
-                    })
-                    .await,
-            );
-        }
-    }
-
     fn owner(&self, token: Token) -> Option<(DeviceId, u64)> {
         let token = token.to_u64()?;
         Some((self.directory.by_token(token)?, token))
+    }
+
+    /// To whose device the peer is, if any.
+    async fn hand_to(&self, peer: Peer, input: Input) {
+        match self.by_peer(peer) {
+            Ok(Some(device_id)) => self.hand(device_id, input).await,
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "a device can't be looked up"),
+        }
     }
 
     async fn hand(&self, device_id: DeviceId, input: Input) {
@@ -370,10 +430,21 @@ impl Ingress {
 
 /// A response or notification, without its message.
 struct Answered {
-    peer: SocketAddr,
+    peer: Peer,
     token: Token,
     settle: Option<ReplyId>,
     solicited: bool,
+}
+
+/// Whether a query has an endpoint name, be it an empty one.
+fn has_endpoint(query: &[&str]) -> bool {
+    let mut keys = query.iter().map(|pair| pair.split('=').next());
+    keys.any(|key| key == Some("ep"))
+}
+
+fn unavailable(error: &StoreError) -> Routed {
+    tracing::warn!(%error, "a device can't be looked up");
+    Routed::Answer(Response::refusal(Code::SERVICE_UNAVAILABLE))
 }
 
 /// A refusal that tells people why; machines look at the code.
@@ -401,16 +472,21 @@ fn text_of(payload: &Bytes) -> String {
     String::from_utf8_lossy(payload).into_owned()
 }
 
-/// The same for the same datagram from the same address, over restarts: what tells where a device
+/// The same for the same datagram from the same peer, over restarts: what tells where a device
 /// is says something new when it comes from elsewhere. A report does not, so its key is that of
 /// its bytes: a device may move behind its NAT before it repeats one.
-fn key_of(peer: SocketAddr, datagram: &[u8]) -> u64 {
+fn key_of(peer: Peer, datagram: &[u8]) -> u64 {
     let mut digest = KEY.digest();
-    match peer.ip() {
-        IpAddr::V4(ip) => digest.update(&ip.octets()),
-        IpAddr::V6(ip) => digest.update(&ip.octets()),
+    match peer {
+        Peer::Secured(device) => digest.update(&device.0.to_be_bytes()),
+        Peer::Plain(address) => {
+            match address.ip() {
+                IpAddr::V4(ip) => digest.update(&ip.octets()),
+                IpAddr::V6(ip) => digest.update(&ip.octets()),
+            }
+            digest.update(&address.port().to_be_bytes());
+        }
     }
-    digest.update(&peer.port().to_be_bytes());
     digest.update(datagram);
     digest.finalize()
 }

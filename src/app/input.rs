@@ -1,10 +1,12 @@
 //! What can happen to a device, and how it is answered.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 
 use super::trace;
+use crate::base::peer::{Mark, Peer};
 use crate::engine::exchange::{ReplyId, Resume};
 use crate::engine::registration::{Register, Update};
 use crate::store::records::RegistrationKind;
@@ -34,27 +36,66 @@ pub enum Input {
     },
     /// A notification whose body goes on in further blocks.
     Partial {
+        origin: Origin,
         token: u64,
         resume: Box<Resume>,
     },
     /// A request of ours (an observation) came to nothing. `refused`: the device answered so.
     ObserveFailed {
+        origin: Origin,
+        reply: Reply,
         token: u64,
         refused: bool,
     },
-    /// A notification with a token that is not ours came from the device's address.
-    Strayed,
+    /// A notification with a token that is not ours came from the device.
+    Strayed {
+        origin: Origin,
+    },
+    /// A message of before came again in another record, and was answered.
+    Repeated {
+        origin: Origin,
+    },
     /// A timer fired.
     Due,
     /// The API changed the device.
     Changed,
 }
 
+/// Who sent the message that an input is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    pub peer: Peer,
+    /// The record that it came in; `None` on the unsecured port, and for what no message caused.
+    pub mark: Option<Mark>,
+}
+
+impl Origin {
+    pub const fn is_secured(self) -> bool {
+        self.peer.identity().is_some()
+    }
+
+    /// Where the sender was; port 0 when nobody knows.
+    pub fn address(self) -> SocketAddr {
+        match (self.peer, self.mark) {
+            (Peer::Plain(address), _) => address,
+            (Peer::Secured(_), Some(mark)) => mark.address,
+            (Peer::Secured(_), None) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let over = if self.is_secured() { " over DTLS" } else { "" };
+        write!(f, "{}{over}", self.address())
+    }
+}
+
 /// Where an input came from and how it is answered.
 #[derive(Debug, Clone, Copy)]
 pub struct From {
     pub reply: Reply,
-    pub peer: SocketAddr,
+    pub origin: Origin,
     /// Recognises the same datagram when it comes again.
     pub key: u64,
     /// The key is that of a body in blocks that is sent anew: a repetition only of what a former
@@ -102,7 +143,43 @@ impl Input {
             | Self::Deregister { from }
             | Self::Report { from, .. } => Some(from.reply),
             Self::Partial { resume, .. } => resume.settle.map(Reply::Notification),
-            Self::ObserveFailed { .. } | Self::Strayed | Self::Due | Self::Changed => None,
+            Self::ObserveFailed { reply, .. } => Some(*reply),
+            Self::Strayed { .. } | Self::Repeated { .. } | Self::Due | Self::Changed => None,
+        }
+    }
+
+    /// Who caused it; `None` for what the device has no part in.
+    pub const fn origin(&self) -> Option<Origin> {
+        match self {
+            Self::Register { from, .. }
+            | Self::Update { from, .. }
+            | Self::Deregister { from }
+            | Self::Report { from, .. } => Some(from.origin),
+            Self::Partial { origin, .. }
+            | Self::ObserveFailed { origin, .. }
+            | Self::Strayed { origin }
+            | Self::Repeated { origin } => Some(*origin),
+            Self::Due | Self::Changed => None,
+        }
+    }
+
+    /// The observation that it is a notification of.
+    pub const fn notifies(&self) -> Option<u64> {
+        match self {
+            Self::Report {
+                via: Via::Notification { token, .. },
+                ..
+            }
+            | Self::Partial { token, .. } => Some(*token),
+            Self::Report { via: Via::Post, .. }
+            | Self::Register { .. }
+            | Self::Update { .. }
+            | Self::Deregister { .. }
+            | Self::ObserveFailed { .. }
+            | Self::Strayed { .. }
+            | Self::Repeated { .. }
+            | Self::Due
+            | Self::Changed => None,
         }
     }
 
@@ -112,8 +189,8 @@ impl Input {
             Self::Register { .. } => "register",
             Self::Update { .. } => "update",
             Self::Deregister { .. } => "deregister",
-            Self::Report { .. } | Self::Partial { .. } => "uplink",
-            Self::ObserveFailed { .. } | Self::Strayed => "observe",
+            Self::Report { .. } | Self::Partial { .. } | Self::Repeated { .. } => "uplink",
+            Self::ObserveFailed { .. } | Self::Strayed { .. } => "observe",
             Self::Due => "timer",
             Self::Changed => "change",
         }
@@ -128,7 +205,8 @@ impl Input {
             | Self::Deregister { .. }
             | Self::Partial { .. }
             | Self::ObserveFailed { .. }
-            | Self::Strayed
+            | Self::Strayed { .. }
+            | Self::Repeated { .. }
             | Self::Due
             | Self::Changed => None,
         }

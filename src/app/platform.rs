@@ -20,10 +20,11 @@ use super::ingress::{Ingress, shard_of};
 use super::shard::{self, Shard};
 use super::tasks::Tasks;
 use super::{App, retention, timers};
+use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::Settings as ExchangeSettings;
-use crate::net::Datagram;
 use crate::net::endpoint::{self, Channels, EVENT_QUEUE, OUTGOING_QUEUE};
+use crate::net::{Arrival, Datagram, Downward};
 use crate::store::{Store, StoreError, StoreSettings};
 
 /// Inputs that wait for one shard.
@@ -43,11 +44,14 @@ pub struct Settings {
     pub traced_devices_max: usize,
 }
 
-/// The two directions of the network.
+/// The channels of the network.
 #[derive(Debug)]
 pub struct Network {
-    pub datagrams_in: mpsc::Receiver<Vec<Datagram>>,
-    pub datagrams_out: mpsc::Sender<Vec<Datagram>>,
+    /// From the unsecured socket and the DTLS sessions.
+    pub arrivals_in: mpsc::Receiver<Vec<Arrival>>,
+    pub plain_out: mpsc::Sender<Vec<Datagram>>,
+    /// Without a receiver, what is secured is not sent.
+    pub secured_out: mpsc::Sender<Vec<Downward>>,
 }
 
 /// Tells when a task ends that must not: a dead shard would leave its devices without an answer
@@ -129,22 +133,25 @@ impl Platform {
             vital("shard", shard.run(inputs).boxed());
         }
         let (events, arrived) = mpsc::channel(EVENT_QUEUE);
+        let Network {
+            arrivals_in,
+            plain_out,
+            secured_out,
+        } = network;
         let ingress = Ingress {
             store,
             directory: Arc::clone(&directory),
             net: outgoing,
             figures,
             shards: senders,
+            sessions: secured_out.clone(),
         };
         vital("ingress", ingress.run(arrived, changed).boxed());
         let endpoint_figures = endpoint::Figures::default();
-        let Network {
-            datagrams_in,
-            datagrams_out,
-        } = network;
         let channels = Channels {
-            datagrams_in,
-            datagrams_out,
+            arrivals: arrivals_in,
+            plain: plain_out,
+            secured: secured_out,
             events,
             outgoing: to_endpoint,
         };
@@ -202,9 +209,10 @@ fn load(count: usize, parts: &shard::Parts) -> Result<Vec<Shard>, StoreError> {
     let mut newest: HashMap<SocketAddr, Timestamp> = HashMap::new();
     parts.store.each_device(&mut |device, state| {
         let state = state.unwrap_or_default();
-        let mut placement = Placement::of(&state, now);
-        if let (Some(peer), Some(heard_at)) = (placement.peer, state.last_seen_at) {
-            let other = newest.entry(peer).or_insert(heard_at);
+        let mut placement = Placement::of(&device, &state, now);
+        placement.is_heard = matches!(placement.peer, Some(Peer::Secured(_)));
+        if let (Some(Peer::Plain(address)), Some(heard_at)) = (placement.peer, state.last_seen_at) {
+            let other = newest.entry(address).or_insert(heard_at);
             placement.is_heard = heard_at >= *other;
             *other = heard_at.max(*other);
         }

@@ -6,12 +6,16 @@
 //! again once they were answered 4.04. After a Deregister the answer is 4.04.
 
 use super::downlink::{answer_wait_ms, observe, observe_again, resume_observed};
-use super::step::{Draft, From, Input, Loaded, Note, Outcome, Reply, Step};
+use super::step::{
+    Draft, From, Input, Loaded, Note, Outcome, Refusal, Reply, Step, place, refusal,
+};
 use crate::base::time::Timestamp;
 use crate::engine::exchange::Resume;
 use crate::engine::observe::{RAW_PATH, UPLINK_PATH};
 use crate::engine::registration::{LINKS_MAX, Register, Update, location_text};
-use crate::store::records::{ObservationStatus, RegistrationKind, RegistrationRecord};
+use crate::store::records::{
+    ObservationRecord, ObservationStatus, RegistrationKind, RegistrationRecord,
+};
 use crate::wire::coap::{Code, option};
 use crate::wire::lwm2m::ObjectList;
 
@@ -34,9 +38,6 @@ pub fn register(
     now: Timestamp,
     fresh: &Fresh,
 ) -> Step {
-    if let Some(why) = loaded.refusal() {
-        return Step::refuse(from.reply, Code::FORBIDDEN, why);
-    }
     let mut draft = Draft::new(loaded, now);
     // A repeated Register is taken again, as it costs nothing: location and token stay, and if
     // it was a crash that came between, the device still has to be observed. The device may also
@@ -47,7 +48,7 @@ pub fn register(
     draft.state.location.get_or_insert(fresh.location);
     draft.state.registration = Some(RegistrationRecord {
         kind,
-        peer: from.peer,
+        peer: from.origin.address(),
         registered_at: now,
         updated_at: now,
         lifetime_s: register.lifetime_s,
@@ -59,7 +60,7 @@ pub fn register(
         queue_mode: register.queue_mode,
         links: bounded(links),
         endpoint: register.endpoint.clone(),
-        secured: false,
+        secured: from.origin.is_secured(),
     });
     draft.hear(from);
     let location = location_options(&draft, kind);
@@ -74,7 +75,7 @@ pub fn register(
     let mut step = draft.finish(Outcome::Registered);
     step.note = Some(Note::new(format!(
         "registered as {} for {} s from {}",
-        register.endpoint, register.lifetime_s, from.peer
+        register.endpoint, register.lifetime_s, from.origin
     )));
     step
 }
@@ -87,9 +88,6 @@ pub fn update(
     links: Option<&str>,
     now: Timestamp,
 ) -> Step {
-    if let Some(why) = loaded.refusal() {
-        return Step::refuse(from.reply, Code::FORBIDDEN, why);
-    }
     let mut draft = Draft::new(loaded, now);
     let Some(registration) = &mut draft.state.registration else {
         return Step::refuse(from.reply, Code::NOT_FOUND, "the device has deregistered");
@@ -98,7 +96,7 @@ pub fn update(
         draft.reply(from.reply, Code::CHANGED, Vec::new());
         return draft.repeat();
     }
-    registration.peer = from.peer;
+    place(registration, from.origin);
     registration.updated_at = now;
     if let Some(lifetime_s) = update.lifetime_s {
         registration.lifetime_s = lifetime_s;
@@ -122,16 +120,13 @@ pub fn update(
     let mut step = draft.finish(Outcome::Updated);
     step.note = Some(Note::new(format!(
         "updated its registration from {}",
-        from.peer
+        from.origin
     )));
     step
 }
 
 /// `DELETE /rd/<location>`.
 pub fn deregister(loaded: &Loaded, from: From, now: Timestamp) -> Step {
-    if let Some(why) = loaded.refusal() {
-        return Step::refuse(from.reply, Code::FORBIDDEN, why);
-    }
     let mut draft = Draft::new(loaded, now);
     if loaded.is_duplicate(from, now) {
         draft.reply(from.reply, Code::DELETED, Vec::new());
@@ -149,8 +144,15 @@ pub fn deregister(loaded: &Loaded, from: From, now: Timestamp) -> Step {
 }
 
 /// A request of ours came to nothing. A timeout leaves the observation to be asked for again when
-/// the device next shows itself; a refusal leaves it until the next registration.
-pub fn observe_failed(loaded: &Loaded, token: u64, refused: bool, now: Timestamp) -> Step {
+/// the device next shows itself; a refusal leaves it until the next registration. `reply`: to the
+/// answer that said so, if it waits for one.
+pub fn observe_failed(
+    loaded: &Loaded,
+    reply: Reply,
+    token: u64,
+    refused: bool,
+    now: Timestamp,
+) -> Step {
     let note = Some(Note::failed(
         "the observation was not established",
         if refused {
@@ -160,6 +162,7 @@ pub fn observe_failed(loaded: &Loaded, token: u64, refused: bool, now: Timestamp
         },
     ));
     let mut draft = Draft::new(loaded, now);
+    draft.reply(reply, Code::CHANGED, Vec::new());
     let observation = draft
         .state
         .observations
@@ -179,16 +182,43 @@ pub fn observe_failed(loaded: &Loaded, token: u64, refused: bool, now: Timestamp
         }
         Some(_) | None => Step {
             note,
-            ..Step::default()
+            ..draft.answer(Outcome::Done)
         },
     }
+}
+
+/// What whoever may not speak for the device gets: a request is refused with 4.03, a notification
+/// with a reset. That ends the observation at the device, so it is asked for again when the device
+/// may come back; unless it was another's device, which changes nothing.
+pub fn refuse(loaded: &Loaded, input: &Input, why: Refusal, now: Timestamp) -> Step {
+    let answer = input.reply().and_then(|r| refusal(r, Code::FORBIDDEN));
+    if answer.is_none() && input.notifies().is_none() {
+        return Step::default();
+    }
+    let mut step = Step::answer(answer.into_iter().collect(), Outcome::Refused);
+    if let Some(token) = input.notifies()
+        && why != Refusal::Foreign
+    {
+        let mut draft = Draft::new(loaded, now);
+        let lost = |o: &&mut ObservationRecord| {
+            o.token == token && o.status == ObservationStatus::Established
+        };
+        if let Some(observation) = draft.state.observations.iter_mut().find(lost) {
+            observation.status = ObservationStatus::Asked;
+            step.effects.drain(..).for_each(|e| draft.effect(e));
+            step = draft.finish(Outcome::Refused);
+        }
+    }
+    let refused = format!("refused with {}", Code::FORBIDDEN);
+    step.note = Some(Note::failed(refused, why.as_str()));
+    step
 }
 
 /// A notification with an unknown token was reset: the device observes for somebody of before, so
 /// it is asked to observe for us.
 pub fn strayed(loaded: &Loaded, now: Timestamp, fresh: &Fresh) -> Step {
     let kind = loaded.state.registration.as_ref().map(|r| r.kind);
-    let (Some(kind), None) = (kind, loaded.refusal()) else {
+    let Some(kind) = kind else {
         return Step::default();
     };
     // One request is on its way already: answering each stray would make a stranger's datagrams
@@ -225,8 +255,8 @@ pub fn fetch_rest(loaded: &Loaded, token: u64, resume: &Resume, now: Timestamp) 
         .iter()
         .find(|o| o.token == token)
         .map(|o| &o.path);
-    let (Some(path), None) = (path, loaded.refusal()) else {
-        return Step::refuse(reply, Code::FORBIDDEN, "not observed, or refused");
+    let Some(path) = path else {
+        return Step::refuse(reply, Code::FORBIDDEN, "not observed");
     };
     let mut draft = Draft::new(loaded, now);
     resume_observed(&mut draft, path, token, resume.clone());
@@ -248,9 +278,19 @@ pub fn step(loaded: &Loaded, input: &Input, now: Timestamp, fresh: &Fresh) -> Op
             links,
         } => update(loaded, *from, u, links.as_deref(), now),
         Input::Deregister { from } => deregister(loaded, *from, now),
-        Input::ObserveFailed { token, refused } => observe_failed(loaded, *token, *refused, now),
-        Input::Strayed => strayed(loaded, now, fresh),
-        Input::Partial { token, resume } => fetch_rest(loaded, *token, resume, now),
+        Input::ObserveFailed {
+            reply,
+            token,
+            refused,
+            ..
+        } => observe_failed(loaded, *reply, *token, *refused, now),
+        Input::Strayed { .. } => strayed(loaded, now, fresh),
+        // The exchange layer has answered and counted it.
+        Input::Repeated { .. } => Step {
+            outcome: Outcome::Done,
+            ..Draft::new(loaded, now).repeat()
+        },
+        Input::Partial { token, resume, .. } => fetch_rest(loaded, *token, resume, now),
         Input::Report { .. } | Input::Due | Input::Changed => return None,
     })
 }

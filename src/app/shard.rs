@@ -20,7 +20,7 @@ use super::figures::Figures;
 use super::outbox::Outbox;
 use super::product::Products;
 use super::registration::{self, Fresh};
-use super::step::{Input, Loaded, Reply, Step, Via, refusal};
+use super::step::{Input, Loaded, Outcome, Reply, Step, Via, refusal};
 use super::tasks::Tasks;
 use super::trace::{Direction, TraceEntry, Tracer};
 use super::{due, uplink};
@@ -198,14 +198,20 @@ impl Shard {
                 return;
             }
         };
-        let shows_itself = matches!(
-            &input,
-            Input::Update { .. } | Input::Report { via: Via::Post, .. }
-        );
-        if shows_itself && self.unheard.remove(&device_id) {
-            loaded.doubt_observations();
-        }
-        let mut step = self.step(&loaded, &input, now);
+        loaded.origin = input.origin();
+        let refusal = loaded.origin.and_then(|o| loaded.refusal(o.peer));
+        let mut step = if let Some(why) = refusal {
+            registration::refuse(&loaded, &input, why, now)
+        } else {
+            let shows_itself = matches!(
+                &input,
+                Input::Update { .. } | Input::Report { via: Via::Post, .. }
+            );
+            if shows_itself && self.unheard.remove(&device_id) {
+                loaded.doubt_observations();
+            }
+            self.step(&loaded, &input, now)
+        };
         let Some(commit) = step.commit.take() else {
             self.trace(&device_id, &input, &step, now);
             self.act(&device_id, step, now).await;
@@ -245,6 +251,7 @@ impl Shard {
             device,
             state,
             product,
+            origin: None,
             started_at,
             random,
         }))
@@ -265,7 +272,8 @@ impl Shard {
             | Input::Deregister { .. }
             | Input::ObserveFailed { .. }
             | Input::Partial { .. }
-            | Input::Strayed => {
+            | Input::Strayed { .. }
+            | Input::Repeated { .. } => {
                 registration::step(loaded, input, now, &self.fresh()).unwrap_or_default()
             }
         }
@@ -305,6 +313,14 @@ impl Shard {
             // The API changed the device meanwhile: the step is taken anew on what holds now.
             Err(CommitError::Conflict(_)) if tries < TRIES => {
                 self.begin(device_id.clone(), input, tries + 1).await;
+            }
+            // What it repeats is durable, and was or will be answered so: a refusal would make the
+            // device send it anew.
+            Err(error) if step.outcome == Outcome::Duplicate => {
+                tracing::warn!(%device_id, %error, "a repetition is answered, not recorded");
+                let now = self.parts.clock.now();
+                let answer = Step::answer(step.effects, step.outcome);
+                self.act(&device_id, answer, now).await;
             }
             Err(CommitError::Conflict(guard)) => {
                 crate::bug!("{guard:?} failed {TRIES} times");
@@ -392,7 +408,8 @@ impl Shard {
             | Input::Report { .. }
             | Input::Partial { .. }
             | Input::ObserveFailed { .. }
-            | Input::Strayed => {}
+            | Input::Strayed { .. }
+            | Input::Repeated { .. } => {}
         }
     }
 

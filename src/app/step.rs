@@ -3,25 +3,25 @@
 //! A step reads [`Loaded`] and gives a [`Step`]: what to commit, and what leaves the process once
 //! that is durable. A failed commit throws the step away.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::directory::Placement;
+use super::directory::{Placement, peer_of};
 use super::envelope::{self, DeviceHeader};
-pub use super::input::{Answer, From, Input, Reply, Via};
+pub use super::input::{Answer, From, Input, Origin, Reply, Via};
 use super::product::ProductRuntime;
 use super::timers;
 use crate::base::ids::DeviceId;
+use crate::base::peer::{DeviceSeq, Mark, Peer};
 use crate::base::time::Timestamp;
 use crate::engine::exchange::{MsgIds, Outgoing, Response, Settle, Timing};
 use crate::engine::presence::Presence;
 use crate::product::settings::CoapTiming;
 use crate::store::records::{
     DeviceRecord, EnvelopeRecord, EventRecord, ObservationRecord, ObservationStatus,
-    PresenceRecord, RecentRecord, StateRecord,
+    PresenceRecord, RecentRecord, RegistrationRecord, StateRecord,
 };
 use crate::store::{Change, Commit, Guard};
 use crate::wire::coap::{Code, Token};
@@ -36,6 +36,8 @@ pub struct Loaded {
     pub device: DeviceRecord,
     pub state: StateRecord,
     pub product: Option<Arc<ProductRuntime>>,
+    /// Who caused the input; `None` for what the device has no part in.
+    pub origin: Option<Origin>,
     /// When this process started.
     pub started_at: Timestamp,
     /// Numbers that nobody can guess.
@@ -63,15 +65,25 @@ impl Loaded {
         }
     }
 
-    /// Why the device may not speak on an unsecured port, if so.
-    pub fn refusal(&self) -> Option<&'static str> {
-        if self.device.frozen {
-            Some("the device is frozen")
-        } else if self.device.auth.is_secured() {
-            Some("the device is secured and came without DTLS")
-        } else {
-            None
+    /// Why `peer` may not speak for the device, if so: the one place where that is judged.
+    pub fn refusal(&self, peer: Peer) -> Option<Refusal> {
+        match peer {
+            Peer::Secured(seq) if seq != DeviceSeq(self.device.seq) => Some(Refusal::Foreign),
+            Peer::Plain(_) | Peer::Secured(_) if self.device.frozen => Some(Refusal::Frozen),
+            Peer::Plain(_) if self.device.auth.is_secured() => Some(Refusal::Unsecured),
+            Peer::Plain(_) | Peer::Secured(_) => None,
         }
+    }
+
+    /// The record that the input came in.
+    fn mark(&self) -> Option<Mark> {
+        self.origin.and_then(|origin| origin.mark)
+    }
+
+    /// Where the device is reached according to `state`.
+    pub fn peer_in(&self, state: &StateRecord) -> Option<Peer> {
+        let registration = state.registration.as_ref();
+        registration.map(|r| peer_of(&self.device, r))
     }
 
     /// Whether this datagram had its effect before.
@@ -84,7 +96,7 @@ impl Loaded {
             .state
             .registration
             .as_ref()
-            .is_some_and(|r| r.peer == from.peer);
+            .is_some_and(|r| peer_of(&self.device, r) == from.origin.peer);
         let (before, within_ms) = match (from.is_new_transfer, here) {
             (true, true) => (self.started_at, as_ms(timing.max_transmit_wait())),
             (true, false) => (now.plus_ms(1), as_ms(timing.max_transmit_wait())),
@@ -105,6 +117,30 @@ impl Loaded {
             }
         }
     }
+}
+
+/// Why a message counts for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    Frozen,
+    Unsecured,
+    Foreign,
+}
+
+impl Refusal {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Frozen => "the device is frozen",
+            Self::Unsecured => "the device is secured and came without DTLS",
+            Self::Foreign => "the DTLS identity is another device's",
+        }
+    }
+}
+
+/// From now on the device is reached where this came from.
+pub fn place(registration: &mut RegistrationRecord, origin: Origin) {
+    registration.peer = origin.address();
+    registration.secured = origin.is_secured();
 }
 
 fn as_ms(span: Duration) -> u64 {
@@ -217,7 +253,7 @@ pub struct Draft<'a> {
     /// How long the answer is kept for repetitions, the exchange lifetime at most.
     pub remember_for: Duration,
     /// Where the message that caused this came from.
-    pub heard_from: Option<SocketAddr>,
+    pub heard_from: Option<Peer>,
     changes: Vec<Change>,
     envelopes: Vec<EnvelopeRecord>,
     effects: Vec<Outgoing>,
@@ -258,7 +294,7 @@ impl<'a> Draft<'a> {
 
     /// The device was heard: it is online, and active from the first time on.
     pub fn hear(&mut self, from: From) {
-        self.heard_from = Some(from.peer);
+        self.heard_from = Some(from.origin.peer);
         self.state.activated_at.get_or_insert(self.now);
         self.state.last_seen_at = Some(self.now);
         self.judge_presence();
@@ -326,15 +362,28 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The step of a repeated datagram: the first answer again, and nothing durable. Message ids are
-    /// not taken, since nothing would be kept of it: the answer rides on the acknowledgement.
-    pub fn repeat(mut self) -> Step {
+    /// The step of a repeated datagram: the first answer again. Nothing else becomes durable, but
+    /// for the record that it came in: whoever recorded it could send it to a server that starts
+    /// anew, long after the datagram is forgotten, and it would count once more.
+    pub fn repeat(self) -> Step {
+        let heard = newer(self.state.received, self.loaded.mark());
+        if heard == self.state.received {
+            return self.answer(Outcome::Duplicate);
+        }
+        let mut again = Draft::new(self.loaded, self.now);
+        again.effects = self.answer(Outcome::Duplicate).effects;
+        again.finish(Outcome::Duplicate)
+    }
+
+    /// The effects, and nothing durable. Message ids are not taken, since nothing would be kept of
+    /// it: the answer rides on the acknowledgement.
+    pub fn answer(mut self, outcome: Outcome) -> Step {
         for effect in &mut self.effects {
             if let Outgoing::Respond { response, .. } = effect {
                 response.msg_id = None;
             }
         }
-        Step::answer(self.effects, Outcome::Duplicate)
+        Step::answer(self.effects, outcome)
     }
 
     /// The finished step: one commit, guarded by what was read.
@@ -350,18 +399,20 @@ impl<'a> Draft<'a> {
             mut effects,
         } = self;
         let device_id = loaded.device.device_id.clone();
-        let mut placement = Placement::of(&state, now);
+        let mut placement = Placement::of(&loaded.device, &state, now);
         placement.is_heard = placement.peer.is_some() && placement.peer == heard_from;
         let placement = Some(placement);
         let deadline = timers::deadline(&loaded.device, &state, now);
         // Requests on their way to a former address must not reach whoever has it now.
-        if let Some(peer) = left_address(&loaded.state, &state) {
+        if let Some(peer) = left_peer(loaded, &state) {
             let cancel = |o: &ObservationRecord| Outgoing::Cancel {
                 peer,
                 token: Token::from_u64(o.token),
             };
             effects.splice(..0, state.observations.iter().map(cancel));
         }
+        // Only here, so that no durable step goes without the record that it came in.
+        state.received = newer(state.received, loaded.mark());
         state.version = loaded.state.version + 1;
         changes.push(Change::PutState(device_id, Box::new(state)));
         if !envelopes.is_empty() {
@@ -393,8 +444,17 @@ pub fn guards(loaded: &Loaded) -> Vec<Guard> {
     ]
 }
 
-/// The address that a device has left.
-pub fn left_address(before: &StateRecord, after: &StateRecord) -> Option<SocketAddr> {
-    let peer = |state: &StateRecord| state.registration.as_ref().map(|r| r.peer);
-    peer(before).filter(|before| peer(after) != Some(*before))
+/// Where the device was, when it is not there any more. A secured device stays the same peer
+/// wherever it goes.
+pub fn left_peer(loaded: &Loaded, after: &StateRecord) -> Option<Peer> {
+    let before = loaded.peer_in(&loaded.state);
+    before.filter(|_| before != loaded.peer_in(after))
+}
+
+/// The newer of two records: sessions are numbered in ascending order.
+fn newer(known: Option<Mark>, heard: Option<Mark>) -> Option<Mark> {
+    [known, heard]
+        .into_iter()
+        .flatten()
+        .max_by_key(|mark| (mark.session, mark.seq))
 }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::downlink::observe_again;
 use super::envelope::{self, DeviceHeader};
 use super::product::ProductRuntime;
-use super::step::{Answer, Draft, From, Loaded, Note, Outcome, Step, Via};
+use super::step::{Answer, Draft, From, Loaded, Note, Outcome, Step, Via, place};
 use crate::base::time::Timestamp;
 use crate::engine::observe;
 use crate::engine::shadow::merge_reported;
@@ -23,8 +23,7 @@ use crate::product::check::{self, Violation};
 use crate::product::codec::{Decoded, Report, ServiceReport, Uplink};
 use crate::store::Change;
 use crate::store::records::{
-    HistoryRecord, ObservationRecord, ObservationStatus, RawRecord, RegistrationKind,
-    RegistrationRecord, ShadowRecord,
+    HistoryRecord, ObservationStatus, RawRecord, RegistrationKind, RegistrationRecord, ShadowRecord,
 };
 use crate::wire::coap::Code;
 
@@ -40,14 +39,11 @@ pub fn report(
     via: Via,
     now: Timestamp,
 ) -> Step {
-    if let Some(why) = loaded.refusal() {
-        return refuse(loaded, from, via, why, now);
-    }
     let mut draft = Draft::new(loaded, now);
     if loaded.is_duplicate(from, now) {
         draft.reply(from.reply, Code::CHANGED, Vec::new());
-        let known = loaded.state.registration.as_ref().map(|r| r.peer);
-        if via == Via::Post || known == Some(from.peer) {
+        let known = loaded.peer_in(&loaded.state);
+        if via == Via::Post || known == Some(from.origin.peer) {
             return draft.repeat();
         }
         // The device moved before it repeated itself: that is news.
@@ -76,30 +72,8 @@ pub fn report(
     step
 }
 
-/// A refused notification is answered with a reset, which ends the observation at the device: it is
-/// asked for again when the device may come back.
-fn refuse(loaded: &Loaded, from: From, via: Via, why: &str, now: Timestamp) -> Step {
-    let refused = Step::refuse(from.reply, Code::FORBIDDEN, why);
-    let Via::Notification { token, .. } = via else {
-        return refused;
-    };
-    let mut draft = Draft::new(loaded, now);
-    let lost =
-        |o: &&mut ObservationRecord| o.token == token && o.status == ObservationStatus::Established;
-    let Some(observation) = draft.state.observations.iter_mut().find(lost) else {
-        return refused;
-    };
-    observation.status = ObservationStatus::Asked;
-    for effect in refused.effects {
-        draft.effect(effect);
-    }
-    let mut step = draft.finish(Outcome::Refused);
-    step.note = refused.note;
-    step
-}
-
-/// Any uplink refreshes the registration. A new address is believed only with an observation's
-/// token, which nobody else knows; a raw device without a registration gets one.
+/// Any uplink refreshes the registration. A new address is believed of a secured device, or with an
+/// observation's token, which nobody else knows; a raw device without a registration gets one.
 fn refresh(draft: &mut Draft<'_>, from: From, via: Via) {
     let now = draft.now;
     if let Via::Notification { token, answer } = via
@@ -116,20 +90,20 @@ fn refresh(draft: &mut Draft<'_>, from: From, via: Via) {
     }
     match (&mut draft.state.registration, via) {
         (Some(registration), Via::Notification { .. }) => {
-            registration.peer = from.peer;
+            place(registration, from.origin);
             registration.updated_at = now;
         }
         (Some(registration), Via::Post) => {
             let expiry = super::timers::registration_deadline(&draft.loaded.state);
-            if expiry.is_some_and(|at| at <= now) {
-                registration.peer = from.peer;
+            if from.origin.is_secured() || expiry.is_some_and(|at| at <= now) {
+                place(registration, from.origin);
             }
             registration.updated_at = now;
         }
         (None, Via::Post) => {
             draft.state.registration = Some(RegistrationRecord {
                 kind: RegistrationKind::Raw,
-                peer: from.peer,
+                peer: from.origin.address(),
                 registered_at: now,
                 updated_at: now,
                 lifetime_s: RAW_LIFETIME_S,
@@ -138,7 +112,7 @@ fn refresh(draft: &mut Draft<'_>, from: From, via: Via) {
                 queue_mode: false,
                 links: String::new(),
                 endpoint: draft.loaded.device.node_id.as_str().to_owned(),
-                secured: false,
+                secured: from.origin.is_secured(),
             });
         }
         // It deregistered, and the notification is a late one.

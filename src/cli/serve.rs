@@ -16,7 +16,7 @@ use crate::app::platform::{Network, Platform, Settings};
 use crate::base::time::Clock;
 use crate::config::{self, Config, ConfigError, Listen};
 use crate::engine::exchange::Settings as ExchangeSettings;
-use crate::net::Datagram;
+use crate::net::Arrival;
 use crate::net::endpoint::DATAGRAM_QUEUE;
 use crate::net::udp;
 use crate::store::Store;
@@ -139,7 +139,7 @@ pub struct Running {
     http_server: api::Server,
     socket: Option<tokio::task::JoinHandle<()>>,
     /// Kept open, so that the device side lives on without a socket: timers, presence.
-    inlet: mpsc::Sender<Vec<Datagram>>,
+    inlet: mpsc::Sender<Vec<Arrival>>,
 }
 
 impl Running {
@@ -153,8 +153,9 @@ impl Running {
             .await
             .with_context(|| format!("http.listen {}", config.http.listen))?;
         let http = listener.local_addr()?;
-        let (datagrams, datagrams_in) = mpsc::channel(DATAGRAM_QUEUE);
-        let (datagrams_out, outgoing) = mpsc::channel(DATAGRAM_QUEUE);
+        let (arrivals, arrivals_in) = mpsc::channel(DATAGRAM_QUEUE);
+        let (plain_out, outgoing) = mpsc::channel(DATAGRAM_QUEUE);
+        let (secured_out, _) = mpsc::channel(DATAGRAM_QUEUE);
         let socket = match config.net.coap {
             Listen::Off => None,
             Listen::On(address) => {
@@ -168,8 +169,9 @@ impl Running {
             clock,
             metrics,
             Network {
-                datagrams_in,
-                datagrams_out,
+                arrivals_in,
+                plain_out,
+                secured_out,
             },
             getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness: {e}"))?,
         )?;
@@ -184,10 +186,10 @@ impl Running {
             "metrics upkeep",
             telemetry::keep_up(platform.app.metrics.clone(), tasks.stop()),
         );
-        let inlet = datagrams.clone();
+        let inlet = arrivals.clone();
         let socket = socket.map(|socket| {
             #[expect(clippy::disallowed_methods, reason = "joined by Running::stop")]
-            tokio::spawn(socket.run(datagrams, outgoing, counters))
+            tokio::spawn(socket.run(arrivals, outgoing, counters))
         });
         let http_server = api::Server::start(platform.app.clone(), listener);
         Ok(Self {

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::Datagram;
+use super::{Arrival, Datagram, Downward};
+use crate::base::peer::Peer;
 use crate::base::time::Clock;
 use crate::engine::exchange::{Counters, Event, Exchange, Outgoing, Outputs, Settings};
 
@@ -27,8 +28,9 @@ const OUTGOING_BATCH: usize = 512;
 /// The channels of an endpoint.
 #[derive(Debug)]
 pub struct Channels {
-    pub datagrams_in: mpsc::Receiver<Vec<Datagram>>,
-    pub datagrams_out: mpsc::Sender<Vec<Datagram>>,
+    pub arrivals: mpsc::Receiver<Vec<Arrival>>,
+    pub plain: mpsc::Sender<Vec<Datagram>>,
+    pub secured: mpsc::Sender<Vec<Downward>>,
     pub events: mpsc::Sender<Vec<Event>>,
     pub outgoing: mpsc::Receiver<Outgoing>,
 }
@@ -63,8 +65,9 @@ pub async fn run(
     intake: CancellationToken,
 ) {
     let Channels {
-        mut datagrams_in,
-        datagrams_out,
+        mut arrivals,
+        plain,
+        secured,
         events,
         outgoing: mut from_app,
     } = channels;
@@ -83,14 +86,14 @@ pub async fn run(
                 Some(permit) => permit.send(std::mem::take(&mut out.events)),
                 None => out.events.clear(),
             },
-            batch = datagrams_in.recv(), if takes_more => {
+            batch = arrivals.recv(), if takes_more => {
                 let Some(batch) = batch else {
                     return;
                 };
                 let busy = events.as_ref().is_none_or(|events| events.capacity() == 0);
                 let now = clock.instant();
-                for (peer, datagram) in batch {
-                    exchange.receive(now, peer, datagram, busy, &mut out);
+                for arrival in batch {
+                    exchange.receive(now, arrival, busy, &mut out);
                 }
             }
             taken = from_app.recv_many(&mut outgoing, OUTGOING_BATCH) => {
@@ -110,9 +113,13 @@ pub async fn run(
         }
         exchange.tick(clock.instant(), &mut out);
         figures.write(exchange.counters(), exchange.peers());
-        if !out.datagrams.is_empty() {
-            // A closed socket: the server is stopping.
-            drop(datagrams_out.send(std::mem::take(&mut out.datagrams)).await);
+        let (datagrams, downwards) = sort(&mut out);
+        // A closed channel: the server is stopping, or has no such socket.
+        if !datagrams.is_empty() {
+            drop(plain.send(datagrams).await);
+        }
+        if !downwards.is_empty() {
+            drop(secured.send(downwards).await);
         }
         if !out.events.is_empty()
             && let Some(Ok(permit)) = events.as_ref().map(mpsc::Sender::try_reserve)
@@ -120,6 +127,23 @@ pub async fn run(
             permit.send(std::mem::take(&mut out.events));
         }
     }
+}
+
+/// What leaves by the unsecured socket, and what goes down to the sessions: proofs first, so that
+/// what follows them is not held back.
+fn sort(out: &mut Outputs) -> (Vec<Datagram>, Vec<Downward>) {
+    let proven = out.proven.drain(..);
+    let mut downwards: Vec<Downward> = proven
+        .map(|(device, address)| Downward::Proven(device, address))
+        .collect();
+    let mut datagrams = Vec::with_capacity(out.datagrams.len());
+    for (peer, bytes) in out.datagrams.drain(..) {
+        match peer {
+            Peer::Plain(address) => datagrams.push((address, bytes)),
+            Peer::Secured(device) => downwards.push(Downward::Send(device, bytes)),
+        }
+    }
+    (datagrams, downwards)
 }
 
 /// Room for one batch; `None` when the app is gone.

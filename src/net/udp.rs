@@ -13,7 +13,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
-use super::Datagram;
+use super::{Arrival, Datagram};
 use crate::base::limits::DATAGRAM_MAX;
 
 /// Kernel buffers that take a burst while the process is busy; the kernel may grant less.
@@ -63,7 +63,7 @@ impl Socket {
     /// Moves datagrams until `outgoing` is closed.
     pub async fn run(
         self,
-        incoming: mpsc::Sender<Vec<Datagram>>,
+        incoming: mpsc::Sender<Vec<Arrival>>,
         mut outgoing: mpsc::Receiver<Vec<Datagram>>,
         counters: std::sync::Arc<Counters>,
     ) {
@@ -91,7 +91,7 @@ impl Socket {
     }
 
     /// What one system call gives.
-    fn receive(&self, buffers: &mut ReceiveBuffers, counters: &Counters) -> Vec<Datagram> {
+    fn receive(&self, buffers: &mut ReceiveBuffers, counters: &Counters) -> Vec<Arrival> {
         let ReceiveBuffers { space, slot, meta } = buffers;
         let mut slices: Vec<IoSliceMut<'_>> =
             space.chunks_mut(*slot).map(IoSliceMut::new).collect();
@@ -112,7 +112,8 @@ impl Socket {
                 if datagram.len() > DATAGRAM_MAX {
                     counters.oversize.fetch_add(1, Ordering::Relaxed);
                 } else {
-                    batch.push((meta.addr, Bytes::copy_from_slice(datagram)));
+                    let bytes = Bytes::copy_from_slice(datagram);
+                    batch.push(Arrival::plain(meta.addr, bytes));
                 }
             }
         }

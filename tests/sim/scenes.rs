@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use strait::base::peer::Peer;
 use strait::sim::device::{Event, Kind};
 
 use crate::each_seed;
@@ -67,8 +68,8 @@ fn a_notification_from_another_port_is_taken() {
                 let node = &world.nodes[index];
                 assert!(node.acknowledged().contains(&volume), "{:#?}", node.events);
                 let directory = &world.server().platform.directory;
-                assert_eq!(directory.by_peer(node.address), Some(node.id()));
-                assert_eq!(directory.by_peer(before), None);
+                assert_eq!(directory.by_address(node.address), Some(node.id()));
+                assert_eq!(directory.by_address(before), None);
                 // Nothing but its address tells whose a post is.
                 let again = if kind == Kind::Raw { 5 } else { 0 };
                 assert!(node.registrations() <= 1 + again, "{:#?}", node.events);
@@ -94,7 +95,7 @@ fn silence_is_told_once_and_ends_the_registration() {
         assert!(is_reachable(world, index));
         world.run(minutes(2)).await;
         assert!(!is_reachable(world, index));
-        assert_eq!(world.server().platform.directory.by_peer(address), None);
+        assert_eq!(world.server().platform.directory.by_address(address), None);
         // A crash on the way changes nothing.
         world.crash(minutes(1)).await;
         assert!(!is_reachable(world, index));
@@ -194,6 +195,45 @@ fn without_the_disk_nothing_is_acknowledged_and_what_is_repeated_counts_once() {
         for node in &world.nodes {
             assert_eq!(node.history(world.server()), [1, 2, 3, 4]);
             assert_eq!(node.registrations(), 1);
+        }
+    });
+}
+
+#[test]
+fn secured_devices_go_on_wherever_they_are_and_whoever_dies() {
+    each_seed(async |world| {
+        for kind in KINDS {
+            let index = world.add_secured(kind, |_| {}).await;
+            world.report(index, true);
+        }
+        world.run(minutes(2)).await;
+        for round in 0..8 {
+            let mut volumes = Vec::new();
+            for index in 0..KINDS.len() {
+                world.move_port(index);
+                if round % 4 == 3 {
+                    world.shake_hands(index);
+                }
+                volumes.push(world.report(index, true));
+            }
+            if round % 2 == 1 {
+                let before = world.span(Duration::from_secs(6));
+                let mute = world.span(Duration::from_secs(6));
+                // So short that the device still repeats itself after it.
+                let down = world.span(Duration::from_secs(30));
+                world.run(before).await;
+                world.crash_mute(mute, down).await;
+            }
+            world.run(minutes(4)).await;
+            for (node, volume) in world.nodes.iter().zip(&volumes) {
+                let peer = Peer::Secured(world.server().seq(&node.device_id));
+                let directory = &world.server().platform.directory;
+                assert_eq!(directory.peer_of(&node.id()), Some(peer));
+                assert_eq!(node.registrations(), 1, "{:#?}", node.events);
+                // A post whose empty acknowledgement came is not repeated.
+                let heard = node.acknowledged().contains(volume);
+                assert!(heard || node.kind == Kind::Raw, "{:#?}", node.events);
+            }
         }
     });
 }

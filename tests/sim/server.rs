@@ -15,8 +15,8 @@ use strait::base::ids::{DeviceId, NodeId, ProductId};
 use strait::base::peer::DeviceSeq;
 use strait::base::time::{Clock, Timestamp};
 use strait::engine::exchange::Settings as ExchangeSettings;
-use strait::net::Datagram;
 use strait::net::endpoint::DATAGRAM_QUEUE;
+use strait::net::{Arrival, Datagram, Downward};
 use strait::store::memory::{Memory, MemoryStore};
 use strait::store::records::{
     CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
@@ -164,8 +164,10 @@ impl Store for Disk {
 pub(crate) struct Server {
     pub(crate) platform: Platform,
     pub(crate) disk: Arc<Disk>,
-    pub(crate) uplinks: mpsc::Sender<Vec<Datagram>>,
+    pub(crate) uplinks: mpsc::Sender<Vec<Arrival>>,
     pub(crate) downlinks: mpsc::Receiver<Vec<Datagram>>,
+    /// What goes down to the DTLS sessions, which are the tests'.
+    pub(crate) sessions: mpsc::Receiver<Vec<Downward>>,
 }
 
 /// A clock that goes with the paused runtime.
@@ -177,8 +179,9 @@ pub(crate) fn virtual_clock() -> Clock {
 impl Server {
     pub(crate) fn start(memory: &Memory, clock: &Clock, seed: u64) -> Self {
         let disk = Arc::new(Disk::over(memory));
-        let (uplinks, datagrams_in) = mpsc::channel(DATAGRAM_QUEUE);
-        let (datagrams_out, downlinks) = mpsc::channel(DATAGRAM_QUEUE);
+        let (uplinks, arrivals_in) = mpsc::channel(DATAGRAM_QUEUE);
+        let (plain_out, downlinks) = mpsc::channel(DATAGRAM_QUEUE);
+        let (secured_out, sessions) = mpsc::channel(DATAGRAM_QUEUE);
         let settings = Settings {
             shards: 2,
             exchange: ExchangeSettings::default(),
@@ -188,8 +191,9 @@ impl Server {
         let store: Arc<dyn Store> = Arc::clone(&disk) as _;
         let metrics = telemetry::detached_metrics();
         let network = Network {
-            datagrams_in,
-            datagrams_out,
+            arrivals_in,
+            plain_out,
+            secured_out,
         };
         let platform =
             Platform::start(&settings, store, clock.clone(), metrics, network, seed).unwrap();
@@ -198,15 +202,18 @@ impl Server {
             disk,
             uplinks,
             downlinks,
+            sessions,
         }
     }
 
     /// Sends one datagram to the server.
     pub(crate) async fn hear(&self, from: SocketAddr, datagram: Vec<u8>) {
-        self.uplinks
-            .send(vec![(from, datagram.into())])
-            .await
-            .unwrap();
+        self.arrive(Arrival::plain(from, datagram.into())).await;
+    }
+
+    /// The same for what came in a DTLS record, or not.
+    pub(crate) async fn arrive(&self, arrival: Arrival) {
+        self.uplinks.send(vec![arrival]).await.unwrap();
     }
 
     /// Calls the API; the answer's body, which must be of a success.
@@ -260,6 +267,16 @@ impl Server {
     pub(crate) fn device(&self, device_id: &str) -> Option<DeviceRecord> {
         let id = DeviceId::parse(device_id).unwrap();
         self.disk.device(&id).unwrap()
+    }
+
+    pub(crate) fn state(&self, device_id: &str) -> StateRecord {
+        let id = DeviceId::parse(device_id).unwrap();
+        self.disk.state(&id).unwrap().unwrap_or_default()
+    }
+
+    /// As its DTLS identity names it.
+    pub(crate) fn seq(&self, device_id: &str) -> DeviceSeq {
+        DeviceSeq(self.device(device_id).unwrap().seq)
     }
 
     /// The reported `Flow` of each history row, oldest first.

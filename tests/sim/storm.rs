@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strait::sim::device::{Binding, Kind, Version};
+use strait::sim::device::{Binding, Kind, Settings, Version};
 
 use crate::each_seed;
 use crate::world::{BAD, GOOD, World};
@@ -10,11 +10,13 @@ use crate::world::{BAD, GOOD, World};
 /// Those that post keep their port, and are registered all the time: of a refusal the server keeps
 /// nothing, so that the network could repeat what was refused after the device has registered, and
 /// it would count beside what the device sends anew.
-const DEVICES: usize = 10;
+const DEVICES: usize = 14;
+/// From this one on they are secured: no kind of them minds where it is.
+const SECURED: usize = 10;
 const KINDS: [Kind; 4] = [Kind::Lwm2m, Kind::Lwm2m, Kind::Raw, Kind::RawObserved];
 const VERSIONS: [Version; 3] = [Version::V1_0, Version::V1_1, Version::V1_2];
-/// Happenings of one storm, 15 s apart on the average: two hours.
-const HAPPENINGS: usize = 480;
+/// Happenings of one storm, 15 s apart on the average: nearly three hours.
+const HAPPENINGS: usize = 640;
 
 const fn minutes(n: u64) -> Duration {
     Duration::from_secs(n * 60)
@@ -27,17 +29,20 @@ fn nothing_acknowledged_is_lost_and_nothing_counts_twice() {
             let kind = KINDS[number % KINDS.len()];
             let (version, chance) = (VERSIONS[number % 3], world.rng.u8(..));
             let sleeps = number % 2 == 1;
-            let index = world
-                .add(kind, |settings| {
-                    settings.version = version;
-                    settings.tlv = chance & 1 != 0;
-                    settings.first_answer_zero = chance & 2 != 0;
-                    if kind != Kind::Raw {
-                        settings.lifetime_s = [600, 3600, 86_400][usize::from(chance) % 3];
-                    }
-                    settings.binding = if sleeps { Binding::Queue } else { Binding::Udp };
-                })
-                .await;
+            let change = |settings: &mut Settings| {
+                settings.version = version;
+                settings.tlv = chance & 1 != 0;
+                settings.first_answer_zero = chance & 2 != 0;
+                if kind != Kind::Raw {
+                    settings.lifetime_s = [600, 3600, 86_400][usize::from(chance) % 3];
+                }
+                settings.binding = if sleeps { Binding::Queue } else { Binding::Udp };
+            };
+            let index = if number < SECURED {
+                world.add(kind, change).await
+            } else {
+                world.add_secured(kind, change).await
+            };
             world.nodes[index].sleeps = sleeps;
             world.weather(index, BAD);
             world.report(index, true);
@@ -59,8 +64,13 @@ async fn happen(world: &mut World) {
             world.report(index, confirmable);
         }
         65..80 => {
-            if world.nodes[index].kind != Kind::Raw {
+            let is_secured = index >= SECURED;
+            if is_secured || world.nodes[index].kind != Kind::Raw {
                 world.move_port(index);
+            }
+            // Without a connection id the device is lost to its session.
+            if is_secured && world.rng.u8(..5) == 0 {
+                world.shake_hands(index);
             }
         }
         80..85 => world.show_up(index),
@@ -106,6 +116,9 @@ async fn calm_down(world: &mut World) {
         );
         acknowledged += heard.len();
     }
+    let sessions = world.nodes.iter().filter_map(|n| n.session.as_ref());
+    let proofs: usize = sessions.map(|s| s.proofs).sum();
+    assert!(proofs > 0, "no secured device ever proved a new address");
     assert!(
         acknowledged > HAPPENINGS / 4,
         "too little came through: {acknowledged}"

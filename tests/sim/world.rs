@@ -5,16 +5,22 @@
 //! Device <-- Link down -- (awake?) <--- Server        device's any more is lost, and so is one
 //!                                                     to a device that sleeps
 //! ```
+//! A secured device's datagrams travel in records, without the cipher: a session number, a sequence
+//! number, and what it sent. [`Session`] is the server's end: no record is taken twice, and none that
+//! the store says was taken before the server died.
+//!
 //! [`World::check`] is the ledger: what devices saw against what the server holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use strait::base::ids::DeviceId;
+use strait::base::peer::{DeviceSeq, Mark, Peer};
 use strait::base::time::Clock;
-use strait::net::Datagram;
+use strait::net::{Arrival, Datagram, Downward, Route};
 use strait::sim::device::{Device, Event, Failure, Kind, ReportId, Settings, Timing};
 use strait::sim::link::{Link, Quality};
 use strait::store::memory::Memory;
@@ -60,6 +66,64 @@ pub(crate) struct Node {
     up: Link,
     down: Link,
     volumes: BTreeMap<ReportId, u64>,
+    pub(crate) session: Option<Session>,
+}
+
+/// Both ends of a device's DTLS session, of which nothing but the record numbers is simulated.
+pub(crate) struct Session {
+    device: DeviceSeq,
+    /// Of the session.
+    number: u64,
+    /// Of the next record.
+    seq: u64,
+    /// Received records, and the newest of those that a former server took.
+    received: BTreeSet<u64>,
+    floor: Option<u64>,
+    /// Where the server sends to, and whether the device has shown that it is there.
+    address: SocketAddr,
+    proven: bool,
+    /// Moves of which the server knows that they were real.
+    pub(crate) proofs: usize,
+}
+
+impl Session {
+    /// A record of the device.
+    fn seal(&mut self, datagram: &[u8]) -> Vec<u8> {
+        self.seq += 1;
+        let head = [self.number.to_be_bytes(), self.seq.to_be_bytes()];
+        [head.as_flattened(), datagram].concat()
+    }
+
+    /// What the server makes of a record; nothing, if it had it before.
+    fn open(&mut self, address: SocketAddr, record: &[u8]) -> Option<Arrival> {
+        let (head, bytes) = record.split_at(16);
+        let number = |at: usize| u64::from_be_bytes(head[at..at + 8].try_into().unwrap());
+        let (session, seq) = (number(0), number(8));
+        let is_old = self.floor.is_some_and(|floor| seq <= floor);
+        let newest = self.received.last().copied().max(self.floor);
+        if session != self.number || is_old || !self.received.insert(seq) {
+            return None;
+        }
+        let moves = address != self.address && newest.is_none_or(|newest| seq > newest);
+        if moves {
+            (self.address, self.proven) = (address, false);
+        }
+        let route = match (moves, self.proven) {
+            (true, _) => Route::Moved,
+            (false, true) => Route::Proven,
+            (false, false) => Route::Unproven,
+        };
+        Some(Arrival {
+            peer: Peer::Secured(self.device),
+            bytes: bytes.to_vec().into(),
+            mark: Some(Mark {
+                session,
+                seq,
+                address,
+            }),
+            route,
+        })
+    }
 }
 
 impl World {
@@ -116,9 +180,48 @@ impl World {
             up: Link::new(GOOD, 0),
             down: Link::new(GOOD, 0),
             volumes: BTreeMap::new(),
+            session: None,
         });
         self.weather(index, GOOD);
         index
+    }
+
+    /// The same for one that must come over DTLS, and has shaken hands.
+    pub(crate) async fn add_secured(
+        &mut self,
+        kind: Kind,
+        change: impl FnOnce(&mut Settings),
+    ) -> usize {
+        let index = self.add(kind, change).await;
+        let id = self.nodes[index].device_id.clone();
+        let secured = json!({"auth_info": {"secure_access": true}});
+        let path = format!("/v5/iot/x/devices/{id}");
+        self.server().call("PUT", &path, &secured).await;
+        self.shake_hands(index);
+        index
+    }
+
+    /// A secured device has a new session. What is in the air is of the former one.
+    pub(crate) fn shake_hands(&mut self, index: usize) {
+        let device = match &self.nodes[index].session {
+            Some(session) => session.device,
+            None => self.server().seq(&self.nodes[index].device_id),
+        };
+        let node = &mut self.nodes[index];
+        let (number, proofs) = match &node.session {
+            Some(session) => (session.number + 1, session.proofs),
+            None => (1, 0),
+        };
+        node.session = Some(Session {
+            device,
+            number,
+            seq: 0,
+            received: BTreeSet::new(),
+            floor: None,
+            address: node.address,
+            proven: true,
+            proofs,
+        });
     }
 
     /// From now on the radio of a device is this good. What is in the air is lost.
@@ -172,7 +275,7 @@ impl World {
                 .max(now + Duration::from_millis(1));
             tokio::select! {
                 biased;
-                batch = downlinks(&mut self.server) => self.carry_down(batch),
+                batch = downlinks(&mut self.server) => batch.into_iter().for_each(|down| self.carry_down(down)),
                 () = tokio::time::sleep_until(next.into()) => {}
             }
         }
@@ -183,6 +286,16 @@ impl World {
         self.server = None;
         self.run(down).await;
         self.server = Some(Server::start(&self.memory, &self.clock, self.rng.u64(..)));
+        // What the store says of each session is all that is left of it.
+        for index in 0..self.nodes.len() {
+            let state = self.server().state(&self.nodes[index].device_id);
+            if let Some(session) = &mut self.nodes[index].session {
+                let mark = state.received.filter(|m| m.session == session.number);
+                session.received.clear();
+                session.floor = mark.map(|m| m.seq);
+                session.proven = false;
+            }
+        }
     }
 
     /// The server goes on committing for `mute`, without any effect, and dies then: between the
@@ -211,11 +324,22 @@ impl World {
             }
             while let Some(datagram) = node.device.transmit() {
                 node.awake_until = now + AWAKE;
+                let datagram = match &mut node.session {
+                    Some(session) => session.seal(&datagram),
+                    None => datagram,
+                };
                 node.up.push(now, datagram);
             }
             while let Some(datagram) = node.up.pop(now) {
-                if let Some(server) = &self.server {
+                let Some(server) = &self.server else {
+                    continue;
+                };
+                let Some(session) = &mut node.session else {
                     server.hear(node.address, datagram).await;
+                    continue;
+                };
+                if let Some(arrival) = session.open(node.address, &datagram) {
+                    server.arrive(arrival).await;
                 }
             }
             while let Some(event) = node.device.event() {
@@ -224,13 +348,37 @@ impl World {
         }
     }
 
-    fn carry_down(&mut self, batch: Vec<Datagram>) {
+    fn carry_down(&mut self, down: Down) {
         let now = self.now();
-        for (to, datagram) in batch {
-            if let Some(node) = self.nodes.iter_mut().find(|node| node.address == to) {
-                node.down.push(now, datagram.to_vec());
+        match down {
+            Down::Plain(to, datagram) => {
+                let plain = |node: &&mut Node| node.address == to && node.session.is_none();
+                if let Some(node) = self.nodes.iter_mut().find(plain) {
+                    node.down.push(now, datagram.to_vec());
+                }
+            }
+            Down::Secured(Downward::Send(device, datagram)) => {
+                let node = self.secured(device);
+                // Else it goes to where the device was.
+                if node.session.as_ref().unwrap().address == node.address {
+                    node.down.push(now, datagram.to_vec());
+                }
+            }
+            Down::Secured(Downward::Proven(device, address)) => {
+                let session = self.secured(device).session.as_mut().unwrap();
+                session.proven |= session.address == address;
+                session.proofs += 1;
+            }
+            Down::Secured(Downward::End(device)) => {
+                let mut sessions = self.nodes.iter().filter_map(|n| n.session.as_ref());
+                assert!(sessions.all(|s| s.device != device), "ended: {device:?}");
             }
         }
+    }
+
+    fn secured(&mut self, device: DeviceSeq) -> &mut Node {
+        let is_it = |node: &&mut Node| node.session.as_ref().is_some_and(|s| s.device == device);
+        self.nodes.iter_mut().find(is_it).unwrap()
     }
 
     /// What every world must hold at its end.
@@ -241,11 +389,22 @@ impl World {
     }
 }
 
+/// What leaves the server.
+enum Down {
+    Plain(SocketAddr, Bytes),
+    Secured(Downward),
+}
+
 /// What the server sends next; never, when there is none.
-async fn downlinks(server: &mut Option<Server>) -> Vec<Datagram> {
-    match server {
-        Some(server) => server.downlinks.recv().await.unwrap(),
-        None => std::future::pending().await,
+async fn downlinks(server: &mut Option<Server>) -> Vec<Down> {
+    let Some(server) = server else {
+        return std::future::pending().await;
+    };
+    let plain = |(to, datagram): Datagram| Down::Plain(to, datagram);
+    tokio::select! {
+        biased;
+        batch = server.downlinks.recv() => batch.unwrap().into_iter().map(plain).collect(),
+        batch = server.sessions.recv() => batch.unwrap().into_iter().map(Down::Secured).collect(),
     }
 }
 
@@ -312,7 +471,10 @@ impl Node {
                 Event::Gone | Event::Reset { .. } | Event::Malformed => false,
                 Event::Failed { failure, .. } | Event::RegisterFailed { failure } => {
                     match failure {
-                        Failure::Refused(_) => *failure == FORBIDDEN && self.kind == Kind::Raw,
+                        Failure::Refused(_) => {
+                            let is_raw = self.kind == Kind::Raw && self.session.is_none();
+                            *failure == FORBIDDEN && is_raw
+                        }
                         Failure::Reset | Failure::TooLong => false,
                         _ => true,
                     }

@@ -80,7 +80,7 @@ impl Devices {
             .await
             .map_err(error::of_commit)?;
         self.count_in(&detail.device.product_id);
-        self.tell(&device_id, DeviceChangeKind::Created).await;
+        self.tell(&device_id, DeviceChangeKind::Created, None).await;
         Ok(detail)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{DeviceChangeKind, DeviceDetail, DeviceError, Devices, TRIES};
 use crate::app::timers;
 use crate::base::ids::DeviceId;
+use crate::base::peer::DeviceSeq;
 use crate::base::time::Timestamp;
 use crate::store::{Change, Commit, CommitError, Guard};
 
@@ -49,7 +50,8 @@ impl Devices {
                 match this.commit(commit).await {
                     Ok(()) => {
                         this.count_out(&detail.device.product_id);
-                        this.tell(&id, DeviceChangeKind::Deleted).await;
+                        let session = Some(DeviceSeq(detail.device.seq));
+                        this.tell(&id, DeviceChangeKind::Deleted, session).await;
                         return Ok(true);
                     }
                     Err(CommitError::Conflict(_)) => {}
@@ -63,7 +65,10 @@ impl Devices {
 
     fn deletion(&self, detail: &DeviceDetail) -> Commit {
         let id = &detail.device.device_id;
-        let mut guards = vec![Guard::DeviceVersion(id.clone(), detail.device.version)];
+        let mut guards = vec![
+            Guard::DeviceVersion(id.clone(), detail.device.version),
+            Guard::DeviceSeq(id.clone(), detail.device.seq),
+        ];
         // Whether it was activated is in its state; an active device reports on while it is
         // deleted, which must not be in the way.
         if detail.activation_deadline().is_some() {
@@ -72,6 +77,7 @@ impl Devices {
         }
         let changes = vec![
             Change::DeleteDevice(id.clone()),
+            Change::DeleteSession(DeviceSeq(detail.device.seq)),
             self.event("delete", detail),
         ];
         Commit { guards, changes }

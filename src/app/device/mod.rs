@@ -22,6 +22,7 @@ use crate::app::outbox::Outbox;
 use crate::app::product::{ProductRuntime, Products, random_hex};
 use crate::app::tasks::Tasks;
 use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
+use crate::base::peer::DeviceSeq;
 use crate::base::secret::Secret;
 use crate::base::time::Clock;
 use crate::bug;
@@ -43,6 +44,8 @@ const SCANS: usize = 2;
 pub struct DeviceChange {
     pub device_id: DeviceId,
     pub what: DeviceChangeKind,
+    /// The DTLS session that it ended, by its device.
+    pub ends_session: Option<DeviceSeq>,
 }
 
 /// Which change of a device became durable.
@@ -200,7 +203,8 @@ impl Devices {
         id: DeviceId,
         patch: DevicePatch,
     ) -> Result<DeviceDetail, DeviceError> {
-        self.change(id, DeviceChangeKind::Updated, move |device, _| {
+        let change = (DeviceChangeKind::Updated, false);
+        self.change(id, change, move |device, _| {
             let DevicePatch {
                 device_name,
                 description,
@@ -234,7 +238,8 @@ impl Devices {
         what: DeviceChangeKind,
     ) -> Result<(), DeviceError> {
         let frozen = what == DeviceChangeKind::Frozen;
-        self.change(id, what, move |device, _| {
+        // A frozen device may not go on with a session of before.
+        self.change(id, (what, frozen), move |device, _| {
             device.frozen = frozen;
             Ok(())
         })
@@ -242,12 +247,14 @@ impl Devices {
         .map(drop)
     }
 
-    /// Gives the device a new secret; made up when `secret` is absent. Returns it.
+    /// Gives the device a new secret; made up when `secret` is absent. Returns it. A session with
+    /// the old one goes on, unless `disconnect` ends it.
     pub async fn reset_secret(
         self: &Arc<Self>,
         id: DeviceId,
         kind: SecretKind,
         secret: Option<Secret<String>>,
+        disconnect: bool,
     ) -> Result<Secret<String>, DeviceError> {
         let given = secret.is_some();
         let secret = match secret {
@@ -255,7 +262,8 @@ impl Devices {
             None => fresh_secret()?,
         };
         let reset = secret.clone();
-        self.change(id, DeviceChangeKind::SecretReset, move |device, product| {
+        let change = (DeviceChangeKind::SecretReset, disconnect);
+        self.change(id, change, move |device, product| {
             check_secret("secret", &reset, product)?;
             match kind {
                 SecretKind::Primary => {
@@ -272,23 +280,27 @@ impl Devices {
         Ok(secret)
     }
 
-    /// Loads, applies `edit`, commits; again when somebody was faster.
+    /// Loads, applies `edit`, commits; again when somebody was faster. `change`: what it is, and
+    /// whether it ends the device's DTLS session.
     async fn change(
         self: &Arc<Self>,
         id: DeviceId,
-        what: DeviceChangeKind,
+        change: (DeviceChangeKind, bool),
         edit: impl Fn(&mut DeviceRecord, Option<&ProductRuntime>) -> Result<(), DeviceError>
         + Send
         + Sync
         + 'static,
     ) -> Result<DeviceDetail, DeviceError> {
         let this = Arc::clone(self);
+        let (what, disconnects) = change;
         self.finish("device change", async move {
             for _ in 0..TRIES {
                 let mut detail = this.show(&id)?;
                 let old = detail.device.clone();
                 edit(&mut detail.device, detail.product.as_deref())?;
-                if detail.device == old {
+                // The same secret again may still be there to cut the device off.
+                let cuts = disconnects && what == DeviceChangeKind::SecretReset;
+                if detail.device == old && !cuts {
                     return Ok(detail);
                 }
                 detail.device.version = old.version.saturating_add(1);
@@ -296,16 +308,22 @@ impl Devices {
                     DeviceChangeKind::Frozen | DeviceChangeKind::Unfrozen => this.status(&detail),
                     _ => this.event("update", &detail),
                 };
-                let commit = Commit {
-                    guards: vec![Guard::DeviceVersion(id.clone(), old.version)],
-                    changes: vec![Change::PutDevice(Box::new(detail.device.clone())), event],
-                };
+                let mut changes = vec![Change::PutDevice(Box::new(detail.device.clone())), event];
+                let ends_session = disconnects.then_some(DeviceSeq(old.seq));
+                changes.extend(ends_session.map(Change::DeleteSession));
+                let guards = vec![
+                    Guard::DeviceVersion(id.clone(), old.version),
+                    // Deleted and created anew, a device may have the version of the former one.
+                    Guard::DeviceSeq(id.clone(), old.seq),
+                ];
+                let commit = Commit { guards, changes };
                 match this.commit(commit).await {
                     Ok(()) => {
-                        this.tell(&id, what).await;
+                        this.tell(&id, what, ends_session).await;
                         return Ok(detail);
                     }
-                    Err(CommitError::Conflict(Guard::DeviceVersion(..))) => {}
+                    Err(CommitError::Conflict(Guard::DeviceVersion(..) | Guard::DeviceSeq(..))) => {
+                    }
                     Err(error) => return Err(error::of_commit(error)),
                 }
             }
@@ -350,10 +368,16 @@ impl Devices {
     }
 
     /// Tells the shards; waits while they have too much to do.
-    async fn tell(&self, device_id: &DeviceId, what: DeviceChangeKind) {
+    async fn tell(
+        &self,
+        device_id: &DeviceId,
+        what: DeviceChangeKind,
+        ends_session: Option<DeviceSeq>,
+    ) {
         let change = DeviceChange {
             device_id: device_id.clone(),
             what,
+            ends_session,
         };
         if self.parts.changes.send(change).await.is_err() {
             // The server is ending: the shards read the store when they start again.

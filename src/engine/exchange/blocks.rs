@@ -100,16 +100,17 @@ impl Exchange {
         now: Instant,
         mut transfer: Box<Transfer>,
         settle: Option<ReplyId>,
-        datagram: Bytes,
+        answer: Incoming,
         out: &mut Outputs,
     ) {
+        let mark = answer.mark;
         let (peer, token) = (transfer.request.peer, transfer.request.token);
         let acknowledge = |this: &mut Self, out: &mut Outputs| {
             if let Some(id) = settle {
                 this.settle(now, id, Settle::Acknowledge, None, out);
             }
         };
-        match transfer.answered(datagram) {
+        match transfer.answered(answer) {
             Ok(Progress::Next) => {
                 acknowledge(self, out);
                 let serial = self.next_serial();
@@ -139,7 +140,7 @@ impl Exchange {
             }
             Err(_) => {
                 acknowledge(self, out);
-                self.fail(now, transfer, Failure::Blockwise, out);
+                self.fail(now, transfer, Failure::Blockwise, mark, out);
             }
         }
     }
@@ -192,8 +193,15 @@ impl Transfer {
         }
     }
 
-    fn answered(&mut self, datagram: Bytes) -> Result<Progress, TransferError> {
-        let Ok(message) = Message::parse(&datagram) else {
+    /// The device can't know it before it has the request: that of an observation is always the
+    /// same.
+    pub(super) fn has_fresh_token(&self) -> bool {
+        let observes = |(number, _): &(u16, Vec<u8>)| *number == option::OBSERVE;
+        self.asking.is_some() || !self.request.options.iter().any(observes)
+    }
+
+    fn answered(&mut self, answer: Incoming) -> Result<Progress, TransferError> {
+        let Ok(message) = Message::parse(&answer.datagram) else {
             return Err(TransferError::Unexpected(Code::EMPTY));
         };
         if self.asking.is_none() {
@@ -207,24 +215,26 @@ impl Transfer {
         }
         let in_parts = self.asking.is_some() || message.options.block2().is_some();
         if !in_parts {
-            return Ok(Progress::Done(Incoming::new(datagram)));
+            return Ok(Progress::Done(answer));
         }
         if !message.code.is_success() {
             // An error to the first request is an answer; in the middle it ends the body.
             return match self.asking {
-                None => Ok(Progress::Done(Incoming::new(datagram))),
+                None => Ok(Progress::Done(answer)),
                 Some(_) => Err(TransferError::Unexpected(message.code)),
             };
         }
         match self.collector.receive(&message)? {
             Collected::Next(block) => {
                 self.asking = Some(block);
-                self.first.get_or_insert_with(|| Incoming::new(datagram));
+                self.first.get_or_insert(answer);
                 Ok(Progress::Next)
             }
             Collected::Complete(body) => {
-                let mut whole = self.first.take().unwrap_or_else(|| Incoming::new(datagram));
+                let mark = answer.mark;
+                let mut whole = self.first.take().unwrap_or(answer);
                 whole.body = Some(body.into());
+                whole.mark = mark;
                 Ok(Progress::Done(whole))
             }
         }

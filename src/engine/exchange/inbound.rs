@@ -1,15 +1,15 @@
 //! Messages of a peer: requests, responses, acknowledgements.
 
 use std::hash::BuildHasher;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::blocks::Upload;
-use super::peer::{Acknowledged, Peer, Pending, Seen, SeenState, Transfer};
-use super::types::{Event, Failure, Incoming, Outputs, ReplyId};
+use super::peer::{Acknowledged, Known, Open, Pending, Seen, SeenState, Transfer};
+use super::types::{Arrival, Event, Failure, Incoming, Outputs, ReplyId, Route};
 use super::{Exchange, What};
+use crate::base::peer::{Mark, Peer};
 use crate::wire::coap::{Builder, Code, Message, Token, Type, option};
 
 /// Critical options that the server understands.
@@ -25,24 +25,48 @@ const CRITICAL_OPTIONS: [u16; 9] = [
     option::BLOCK1,
 ];
 
+/// A message that names one of ours by its message id.
+pub(super) struct Echo {
+    peer: Peer,
+    msg_id: u16,
+    /// Of its datagram.
+    len: usize,
+    mark: Option<Mark>,
+}
+
+impl Echo {
+    pub(super) const fn of(arrival: &Arrival, msg_id: u16) -> Self {
+        Self {
+            peer: arrival.peer,
+            msg_id,
+            len: arrival.bytes.len(),
+            mark: arrival.mark,
+        }
+    }
+}
+
 impl Exchange {
     /// A confirmable or non-confirmable message with a code: a duplicate, a request, a response.
-    pub(super) fn fresh(
-        &mut self,
-        now: Instant,
-        address: SocketAddr,
-        datagram: Bytes,
-        busy: bool,
-        out: &mut Outputs,
-    ) {
-        let hash = self.hasher.hash_one(&datagram);
-        let Ok(message) = Message::parse(&datagram) else {
+    pub(super) fn fresh(&mut self, now: Instant, arrival: Arrival, busy: bool, out: &mut Outputs) {
+        let Arrival {
+            peer: address,
+            bytes,
+            mark,
+            route,
+        } = arrival;
+        let hash = self.hasher.hash_one(&bytes);
+        let Ok(message) = Message::parse(&bytes) else {
             return;
         };
         if let Some(peer) = self.peers.get_mut(&address) {
-            peer.received_bytes += datagram.len() as u64;
+            peer.received_bytes += bytes.len() as u64;
             peer.prune(now);
             if self.repeat(address, &message, hash, out) {
+                let repeated = mark.map(|mark| Event::Repeated {
+                    peer: address,
+                    mark,
+                });
+                out.events.extend(repeated);
                 return;
             }
         }
@@ -54,7 +78,7 @@ impl Exchange {
             self.refuse_option(address, &message, number, out);
             return;
         }
-        if busy || !self.admit(now, address, datagram.len()) {
+        if busy || !self.admit(now, address, bytes.len()) {
             self.counters.overloaded += 1;
             self.refuse_busy(address, &message, out);
             return;
@@ -84,18 +108,21 @@ impl Exchange {
         };
         if let Some(peer) = self.peers.get_mut(&address) {
             peer.seen.push_back(seen);
+            // New here, it may be well known below.
+            peer.proven |= route == Route::Proven;
         }
+        let incoming = Incoming::new(bytes, mark);
         if pending.is_request {
-            self.request_in(now, id, pending, datagram, out);
+            self.request_in(now, id, pending, incoming, out);
         } else {
-            self.response_in(now, id, datagram, out);
+            self.response_in(now, id, incoming, out);
         }
     }
 
     /// Answers a duplicate as the first time; true when it was one.
     fn repeat(
         &mut self,
-        address: SocketAddr,
+        address: Peer,
         message: &Message<'_>,
         hash: u64,
         out: &mut Outputs,
@@ -127,7 +154,7 @@ impl Exchange {
     }
 
     /// Room for one more message of this peer, and for the peer.
-    pub(super) fn admit(&mut self, now: Instant, address: SocketAddr, len: usize) -> bool {
+    pub(super) fn admit(&mut self, now: Instant, address: Peer, len: usize) -> bool {
         if let Some(peer) = self.peers.get_mut(&address) {
             return peer.make_room(self.settings.seen_max);
         }
@@ -137,20 +164,14 @@ impl Exchange {
         if self.peers.len() >= self.settings.peers_max {
             return false;
         }
-        let mut peer = Peer::new(now, self.settings.exchange_lifetime);
+        let mut peer = Known::new(now, self.settings.exchange_lifetime);
         peer.received_bytes = len as u64;
         self.peers.insert(address, Box::new(peer));
         true
     }
 
     /// 4.02 for a request, RST for a confirmable response (RFC 7252 §5.4.1).
-    fn refuse_option(
-        &mut self,
-        peer: SocketAddr,
-        message: &Message<'_>,
-        number: u16,
-        out: &mut Outputs,
-    ) {
+    fn refuse_option(&mut self, peer: Peer, message: &Message<'_>, number: u16, out: &mut Outputs) {
         self.counters.bad_option += 1;
         if message.ty != Type::Confirmable {
             return;
@@ -170,7 +191,7 @@ impl Exchange {
     }
 
     /// 5.03 for a request; silence for a notification, which the device then repeats.
-    fn refuse_busy(&mut self, peer: SocketAddr, message: &Message<'_>, out: &mut Outputs) {
+    fn refuse_busy(&mut self, peer: Peer, message: &Message<'_>, out: &mut Outputs) {
         if message.ty == Type::Confirmable && message.code.is_request() {
             let (ty, code) = (Type::Acknowledgement, Code::SERVICE_UNAVAILABLE);
             let reply = Builder::new(ty, code, message.msg_id, message.token)
@@ -185,36 +206,31 @@ impl Exchange {
         now: Instant,
         id: ReplyId,
         pending: Pending,
-        datagram: Bytes,
+        mut message: Incoming,
         out: &mut Outputs,
     ) {
-        let (body, repeated) = match self.collect_upload(now, id, &datagram, out) {
-            Upload::Whole => (None, false),
-            Upload::Complete { body, repeated } => (Some(body), repeated),
+        match self.collect_upload(now, id, &message.datagram, out) {
+            Upload::Whole => {}
+            Upload::Complete { body, repeated } => {
+                message.body = Some(body);
+                message.repeated = repeated;
+            }
             Upload::Answered => return,
-        };
+        }
         if pending.confirmable {
             self.await_answer(now, id);
         }
-        out.events.push(Event::Request {
-            id,
-            message: Incoming {
-                datagram,
-                body,
-                repeated,
-            },
-        });
+        out.events.push(Event::Request { id, message });
     }
 
     /// A separate response, or a notification.
-    fn response_in(&mut self, now: Instant, id: ReplyId, datagram: Bytes, out: &mut Outputs) {
-        let Ok(message) = Message::parse(&datagram) else {
+    fn response_in(&mut self, now: Instant, id: ReplyId, message: Incoming, out: &mut Outputs) {
+        let Some(token) = message.message().map(|m| m.token) else {
             return;
         };
-        let token = message.token;
-        let solicited = self.close_by_token(now, id.peer, token, out);
+        let solicited = self.close_by_token(now, id.peer, token, message.mark, out);
         if let Some(transfer) = solicited {
-            self.continue_transfer(now, transfer, Some(id), datagram, out);
+            self.continue_transfer(now, transfer, Some(id), message, out);
             return;
         }
         out.events.push(Event::Response {
@@ -222,7 +238,7 @@ impl Exchange {
             token,
             settle: Some(id),
             solicited: false,
-            message: Incoming::new(datagram),
+            message,
         });
     }
 
@@ -230,8 +246,9 @@ impl Exchange {
     fn close_by_token(
         &mut self,
         now: Instant,
-        address: SocketAddr,
+        address: Peer,
         token: Token,
+        mark: Option<Mark>,
         out: &mut Outputs,
     ) -> Option<Box<Transfer>> {
         let peer = self.peers.get_mut(&address)?;
@@ -240,29 +257,25 @@ impl Exchange {
             .as_ref()
             .is_some_and(|o| o.token == token && o.request.is_some());
         if is_open {
-            let transfer = peer.open.take()?.request;
-            peer.proven = true;
+            let open = peer.open.take()?;
+            if open.request.as_ref().is_some_and(|t| t.has_fresh_token()) {
+                self.prove(address, &open, mark, out);
+            }
             self.next_turn(now, address, out);
-            return transfer;
+            return open.request;
         }
+        // Its acknowledgement came before, and proved what there is to prove.
         let at = peer
             .acknowledged
             .iter()
             .position(|a| a.transfer.token() == token)?;
-        peer.proven = true;
         Some(peer.take_acknowledged(at).transfer)
     }
 
     /// An empty ACK: the request arrived.
-    pub(super) fn acknowledged(
-        &mut self,
-        now: Instant,
-        address: SocketAddr,
-        msg_id: u16,
-        len: usize,
-        out: &mut Outputs,
-    ) {
-        let Some(open) = self.close_by_msg_id(now, address, msg_id, len) else {
+    pub(super) fn acknowledged(&mut self, now: Instant, echo: &Echo, out: &mut Outputs) {
+        let address = echo.peer;
+        let Some(open) = self.close_by_msg_id(now, echo, out) else {
             self.counters.unmatched += 1;
             return;
         };
@@ -274,28 +287,24 @@ impl Exchange {
             let evicted =
                 peer.and_then(|peer| peer.await_response(Acknowledged { serial, transfer }));
             if let Some(evicted) = evicted {
-                self.fail(now, evicted.transfer, Failure::Timeout, out);
+                self.fail(now, evicted.transfer, Failure::Timeout, None, out);
             }
             self.arm(now + wait, address, What::Answer(serial));
             out.events.push(Event::Acknowledged {
                 peer: address,
                 token,
+                mark: echo.mark,
             });
         }
         self.next_turn(now, address, out);
     }
 
     /// An ACK that carries the response.
-    pub(super) fn piggybacked(
-        &mut self,
-        now: Instant,
-        address: SocketAddr,
-        datagram: &Bytes,
-        out: &mut Outputs,
-    ) {
-        let Ok(message) = Message::parse(datagram) else {
+    pub(super) fn piggybacked(&mut self, now: Instant, arrival: &Arrival, out: &mut Outputs) {
+        let Ok(message) = Message::parse(&arrival.bytes) else {
             return;
         };
+        let (address, mark) = (arrival.peer, arrival.mark);
         let matches = self
             .peers
             .get(&address)
@@ -309,7 +318,8 @@ impl Exchange {
             self.counters.unmatched += 1;
             return;
         }
-        let Some(open) = self.close_by_msg_id(now, address, message.msg_id, datagram.len()) else {
+        let echo = Echo::of(arrival, message.msg_id);
+        let Some(open) = self.close_by_msg_id(now, &echo, out) else {
             return;
         };
         let Some(transfer) = open.request else {
@@ -321,30 +331,24 @@ impl Exchange {
             .is_some()
         {
             self.counters.bad_option += 1;
-            self.fail(now, transfer, Failure::Reset, out);
+            self.fail(now, transfer, Failure::Reset, mark, out);
         } else {
-            self.continue_transfer(now, transfer, None, datagram.clone(), out);
+            let message = Incoming::new(arrival.bytes.clone(), mark);
+            self.continue_transfer(now, transfer, None, message, out);
         }
         self.next_turn(now, address, out);
     }
 
     /// A RST: the device does not know what we sent.
-    pub(super) fn reset(
-        &mut self,
-        now: Instant,
-        address: SocketAddr,
-        msg_id: u16,
-        len: usize,
-        out: &mut Outputs,
-    ) {
-        let Some(open) = self.close_by_msg_id(now, address, msg_id, len) else {
+    pub(super) fn reset(&mut self, now: Instant, echo: &Echo, out: &mut Outputs) {
+        let Some(open) = self.close_by_msg_id(now, echo, out) else {
             self.counters.unmatched += 1;
             return;
         };
         if let Some(transfer) = open.request {
-            self.fail(now, transfer, Failure::Reset, out);
+            self.fail(now, transfer, Failure::Reset, echo.mark, out);
         }
-        self.next_turn(now, address, out);
+        self.next_turn(now, echo.peer, out);
     }
 
     /// Takes the open exchange with this message id, learns the round trip, and that the peer
@@ -352,21 +356,38 @@ impl Exchange {
     fn close_by_msg_id(
         &mut self,
         now: Instant,
-        address: SocketAddr,
-        msg_id: u16,
-        len: usize,
-    ) -> Option<Box<super::peer::Open>> {
-        let peer = self.peers.get_mut(&address)?;
-        peer.received_bytes += len as u64;
-        if peer.open.as_ref().is_none_or(|open| open.msg_id != msg_id) {
+        echo: &Echo,
+        out: &mut Outputs,
+    ) -> Option<Box<Open>> {
+        let peer = self.peers.get_mut(&echo.peer)?;
+        peer.received_bytes += echo.len as u64;
+        if peer
+            .open
+            .as_ref()
+            .is_none_or(|open| open.msg_id != echo.msg_id)
+        {
             return None;
         }
         let open = peer.open.take()?;
-        peer.proven = true;
         if !open.retransmitted {
             peer.learn_round_trip(now.saturating_duration_since(open.first_sent));
         }
-        self.keep(now, address);
+        self.prove(echo.peer, &open, echo.mark, out);
+        self.keep(now, echo.peer);
         Some(open)
+    }
+
+    /// The peer echoed `open`: its address is its own, if that is where `open` was first sent.
+    fn prove(&mut self, address: Peer, open: &Open, mark: Option<Mark>, out: &mut Outputs) {
+        let Some(peer) = self.peers.get_mut(&address) else {
+            return;
+        };
+        if peer.proven || open.sent_elsewhere {
+            return;
+        }
+        peer.proven = true;
+        if let (Some(device), Some(mark)) = (address.identity(), mark) {
+            out.proven.push((device, mark.address));
+        }
     }
 }

@@ -18,6 +18,15 @@
 //! What a stranger can cost: a peer is forgotten at once when its message was refused, the number
 //! of peers is bounded, and an address that has not proven itself gets at most
 //! `Settings::amplification` times the bytes that it sent.
+//!
+//! ```text
+//! address:  unproven --echo of a confirmable that was first sent there--> proven
+//!           proven   --Route::Moved (RFC 9146 §6)-----------------------> unproven, counted anew
+//! ```
+//!
+//! An echo is an acknowledgement, a reset, or the token of a response if the device can't have
+//! known it before. A secured peer is its identity, so a move ends nothing else: what is open is
+//! sent again to where the peer is now.
 
 mod blocks;
 mod inbound;
@@ -28,18 +37,19 @@ mod tests;
 mod types;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hashbrown::{DefaultHashBuilder, HashMap};
 
+use crate::base::peer::Peer;
 use crate::base::wheel::Wheel;
 use crate::wire::coap::{Builder, Code, Header, Message, Type};
-use peer::{Peer, SeenState};
+use inbound::Echo;
+use peer::{Known, SeenState};
 pub use types::{
-    Counters, Event, Failure, Incoming, MsgIds, Outgoing, Outputs, ReplyId, Request, Response,
-    Resume, Route, Settings, Settle, Timing,
+    Arrival, Counters, Event, Failure, Incoming, MsgIds, Outgoing, Outputs, ReplyId, Request,
+    Response, Resume, Route, Settings, Settle, Timing,
 };
 
 use super::blockwise::{self, Uploads};
@@ -48,8 +58,8 @@ use super::blockwise::{self, Uploads};
 #[derive(Debug)]
 pub struct Exchange {
     settings: Settings,
-    peers: HashMap<SocketAddr, Box<Peer>>,
-    uploads: Uploads<SocketAddr>,
+    peers: HashMap<Peer, Box<Known>>,
+    uploads: Uploads<Peer>,
     wheel: Wheel<Timer>,
     due: Vec<(u64, Timer)>,
     /// Confirmable requests by when their acknowledgement must go first. Their wait is always the
@@ -70,7 +80,7 @@ pub struct Exchange {
 /// A timer of the wheel. One that finds its exchange gone does nothing.
 #[derive(Debug, Clone, Copy)]
 struct Timer {
-    peer: SocketAddr,
+    peer: Peer,
     what: What,
 }
 
@@ -118,18 +128,13 @@ impl Exchange {
 
     /// Takes one datagram. With `busy` (the layers above have too much to do) a request is answered
     /// 5.03 and a notification is left for its repetition.
-    pub fn receive(
-        &mut self,
-        now: Instant,
-        peer: SocketAddr,
-        datagram: Bytes,
-        busy: bool,
-        out: &mut Outputs,
-    ) {
+    pub fn receive(&mut self, now: Instant, arrival: Arrival, busy: bool, out: &mut Outputs) {
         self.counters.received += 1;
-        let Ok(message) = Message::parse(&datagram) else {
+        self.locate(&arrival);
+        let peer = arrival.peer;
+        let Ok(message) = Message::parse(&arrival.bytes) else {
             self.counters.malformed += 1;
-            if let Some(header) = Header::peek(&datagram)
+            if let Some(header) = Header::peek(&arrival.bytes)
                 && header.ty == Type::Confirmable
             {
                 self.send_reset(peer, header.msg_id, out);
@@ -142,16 +147,31 @@ impl Exchange {
             Type::Confirmable if code == Code::EMPTY => self.send_reset(peer, msg_id, out),
             Type::NonConfirmable if code == Code::EMPTY => self.counters.malformed += 1,
             Type::Acknowledgement if code == Code::EMPTY => {
-                self.acknowledged(now, peer, msg_id, datagram.len(), out);
+                self.acknowledged(now, &Echo::of(&arrival, msg_id), out);
             }
-            Type::Acknowledgement if code.is_response() => {
-                self.piggybacked(now, peer, &datagram, out);
-            }
-            Type::Reset => self.reset(now, peer, msg_id, datagram.len(), out),
+            Type::Acknowledgement if code.is_response() => self.piggybacked(now, &arrival, out),
+            Type::Reset => self.reset(now, &Echo::of(&arrival, msg_id), out),
             Type::Confirmable | Type::NonConfirmable => {
-                self.fresh(now, peer, datagram, busy, out);
+                self.fresh(now, arrival, busy, out);
             }
             Type::Acknowledgement => self.counters.malformed += 1,
+        }
+    }
+
+    /// Takes over what the layer below knows of the peer's address.
+    fn locate(&mut self, arrival: &Arrival) {
+        match arrival.route {
+            Route::Unproven => {}
+            Route::Proven => {
+                if let Some(known) = self.peers.get_mut(&arrival.peer) {
+                    known.proven = true;
+                }
+            }
+            Route::Moved => {
+                if let Some(known) = self.peers.get_mut(&arrival.peer) {
+                    known.relocate();
+                }
+            }
         }
     }
 
@@ -189,7 +209,7 @@ impl Exchange {
         u64::try_from(at.saturating_duration_since(self.epoch).as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn arm(&mut self, at: Instant, peer: SocketAddr, what: What) {
+    fn arm(&mut self, at: Instant, peer: Peer, what: What) {
         // Rounded up: a timer never fires early.
         let tick = self.tick_of(at) + 1;
         self.wheel.add(tick, Timer { peer, what });
@@ -201,7 +221,7 @@ impl Exchange {
     }
 
     /// Forgets the peer when it has been silent for its lifetime.
-    fn forget(&mut self, now: Instant, address: SocketAddr) {
+    fn forget(&mut self, now: Instant, address: Peer) {
         let Some(peer) = self.peers.get_mut(&address) else {
             return;
         };
@@ -216,7 +236,7 @@ impl Exchange {
     }
 
     /// Keeps the peer for its lifetime from now.
-    fn keep(&mut self, now: Instant, address: SocketAddr) {
+    fn keep(&mut self, now: Instant, address: Peer) {
         let Some(peer) = self.peers.get_mut(&address) else {
             return;
         };
@@ -239,7 +259,7 @@ impl Exchange {
     }
 
     /// Drops the peer if nothing of it is worth keeping.
-    fn drop_stranger(&mut self, address: SocketAddr) {
+    fn drop_stranger(&mut self, address: Peer) {
         let is_stranger = self
             .peers
             .get(&address)
@@ -250,7 +270,7 @@ impl Exchange {
     }
 
     /// Sends to a peer within its allowance (RFC 9175 §2.4: three times, until proven).
-    fn transmit(&mut self, address: SocketAddr, datagram: Bytes, out: &mut Outputs) {
+    fn transmit(&mut self, address: Peer, datagram: Bytes, out: &mut Outputs) {
         if let Some(peer) = self.peers.get_mut(&address) {
             let sent = peer.sent_bytes + datagram.len() as u64;
             if !peer.proven && sent > peer.received_bytes * self.settings.amplification {
@@ -264,13 +284,13 @@ impl Exchange {
     }
 
     /// An empty message of four bytes, never more than what it answers.
-    fn send_empty(&mut self, peer: SocketAddr, ty: Type, msg_id: u16, out: &mut Outputs) {
+    fn send_empty(&mut self, peer: Peer, ty: Type, msg_id: u16, out: &mut Outputs) {
         let datagram = Builder::empty(ty, msg_id).build();
         self.counters.sent += 1;
         out.datagrams.push((peer, datagram.into()));
     }
 
-    fn send_reset(&mut self, peer: SocketAddr, msg_id: u16, out: &mut Outputs) {
+    fn send_reset(&mut self, peer: Peer, msg_id: u16, out: &mut Outputs) {
         self.counters.resets_sent += 1;
         self.send_empty(peer, Type::Reset, msg_id, out);
     }

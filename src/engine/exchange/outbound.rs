@@ -1,6 +1,5 @@
 //! Messages to a peer: answers, acknowledgements, requests and their retransmission.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -8,6 +7,7 @@ use bytes::Bytes;
 use super::peer::{Open, Pending, Queued, SeenState, Transfer, Waiting};
 use super::types::{Event, Failure, Outgoing, Outputs, ReplyId, Request, Response, Settle, Timing};
 use super::{Exchange, What, blocks};
+use crate::base::peer::{Mark, Peer};
 use crate::wire::coap::{Block, Token, Type};
 
 /// The random factor of RFC 7252 §4.8: a timeout is up to half as long again.
@@ -140,13 +140,14 @@ impl Exchange {
                     peer: address,
                     token,
                     reason,
+                    mark: None,
                 });
                 return;
             }
         };
         if !self.peers.contains_key(&address) && !self.admit(now, address, KNOWN_BYTES) {
             self.counters.overloaded += 1;
-            self.fail(now, transfer, Failure::Busy, out);
+            self.fail(now, transfer, Failure::Busy, None, out);
             return;
         }
         self.adopt(address, Some(transfer.request.timing));
@@ -161,7 +162,7 @@ impl Exchange {
     }
 
     /// Ends a request of ours, whatever its state.
-    pub fn cancel(&mut self, now: Instant, address: SocketAddr, token: Token, out: &mut Outputs) {
+    pub fn cancel(&mut self, now: Instant, address: Peer, token: Token, out: &mut Outputs) {
         let Some(peer) = self.peers.get_mut(&address) else {
             return;
         };
@@ -206,7 +207,7 @@ impl Exchange {
     }
 
     /// Takes over the product's exchange lifetime.
-    fn adopt(&mut self, address: SocketAddr, timing: Option<Timing>) {
+    fn adopt(&mut self, address: Peer, timing: Option<Timing>) {
         if let (Some(timing), Some(peer)) = (timing, self.peers.get_mut(&address)) {
             peer.lifetime = timing.exchange_lifetime;
         }
@@ -239,12 +240,14 @@ impl Exchange {
     }
 
     /// Ends a request of ours without success. What waited for its answer is heard again when the
-    /// device repeats it. A refusal in the middle of a body is none of the whole.
+    /// device repeats it. A refusal in the middle of a body is none of the whole. `mark`: of the
+    /// message that ended it.
     pub(super) fn fail(
         &mut self,
         now: Instant,
         transfer: Box<Transfer>,
         reason: Failure,
+        mark: Option<Mark>,
         out: &mut Outputs,
     ) {
         let (peer, token) = (transfer.request.peer, transfer.request.token);
@@ -257,6 +260,7 @@ impl Exchange {
             peer,
             token,
             reason,
+            mark,
         });
     }
 
@@ -269,13 +273,13 @@ impl Exchange {
 
     fn fail_waiting(&mut self, now: Instant, waiting: Waiting, reason: Failure, out: &mut Outputs) {
         match waiting.what {
-            Queued::Request(transfer) => self.fail(now, transfer, reason, out),
+            Queued::Request(transfer) => self.fail(now, transfer, reason, None, out),
             // The client asks again.
             Queued::Response { .. } => {}
         }
     }
 
-    fn enqueue(&mut self, now: Instant, address: SocketAddr, next: Waiting, out: &mut Outputs) {
+    fn enqueue(&mut self, now: Instant, address: Peer, next: Waiting, out: &mut Outputs) {
         let waiting_max = self.settings.waiting_max;
         self.keep(now, address);
         let Some(peer) = self.peers.get_mut(&address) else {
@@ -291,7 +295,7 @@ impl Exchange {
     }
 
     /// Opens the next waiting exchange if none is open.
-    pub(super) fn next_turn(&mut self, now: Instant, address: SocketAddr, out: &mut Outputs) {
+    pub(super) fn next_turn(&mut self, now: Instant, address: Peer, out: &mut Outputs) {
         while let Some(peer) = self.peers.get_mut(&address) {
             if peer.open.is_some() {
                 return;
@@ -332,7 +336,7 @@ impl Exchange {
         let msg_id = transfer.request.msg_ids.take();
         let next = msg_id.and_then(|msg_id| Some((msg_id, transfer.datagram(msg_id)?)));
         let Some((msg_id, datagram)) = next else {
-            self.fail(now, transfer, Failure::Blockwise, out);
+            self.fail(now, transfer, Failure::Blockwise, None, out);
             return;
         };
         let token = transfer.token();
@@ -349,7 +353,7 @@ impl Exchange {
     fn open(
         &mut self,
         now: Instant,
-        address: SocketAddr,
+        address: Peer,
         opening: Opening,
         request: Option<Box<Transfer>>,
         out: &mut Outputs,
@@ -381,6 +385,7 @@ impl Exchange {
             timeout,
             first_sent: now,
             retransmitted: false,
+            sent_elsewhere: false,
             request,
         }));
         peer.last_at = now;
@@ -392,7 +397,7 @@ impl Exchange {
     pub(super) fn retransmit(
         &mut self,
         now: Instant,
-        address: SocketAddr,
+        address: Peer,
         serial: u32,
         out: &mut Outputs,
     ) {
@@ -414,7 +419,7 @@ impl Exchange {
         }
         self.counters.timeouts += 1;
         if let Some(transfer) = peer.open.take().and_then(|open| open.request) {
-            self.fail(now, transfer, Failure::Timeout, out);
+            self.fail(now, transfer, Failure::Timeout, None, out);
         }
         self.next_turn(now, address, out);
     }
@@ -423,7 +428,7 @@ impl Exchange {
     pub(super) fn miss_answer(
         &mut self,
         now: Instant,
-        address: SocketAddr,
+        address: Peer,
         serial: u32,
         out: &mut Outputs,
     ) {
@@ -433,7 +438,7 @@ impl Exchange {
         if let Some(at) = peer.acknowledged.iter().position(|a| a.serial == serial) {
             let transfer = peer.take_acknowledged(at).transfer;
             self.counters.timeouts += 1;
-            self.fail(now, transfer, Failure::Timeout, out);
+            self.fail(now, transfer, Failure::Timeout, None, out);
         }
     }
 
@@ -441,7 +446,7 @@ impl Exchange {
     pub(super) fn miss_turn(
         &mut self,
         now: Instant,
-        address: SocketAddr,
+        address: Peer,
         serial: u32,
         out: &mut Outputs,
     ) {

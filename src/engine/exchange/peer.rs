@@ -1,4 +1,5 @@
 //! What is remembered of one peer: received messages, the open request, requests that wait.
+//! Nothing of it depends on where the peer is, but for what its address is allowed to get.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,15 +13,16 @@ use crate::wire::coap::message::Token;
 
 /// One peer. Kept while anything is open, and for the exchange lifetime after the last message.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(super) struct Known {
     /// Newest last.
     pub(super) seen: VecDeque<Seen>,
     pub(super) open: Option<Box<Open>>,
     /// Requests that were acknowledged and whose response is still to come.
     pub(super) acknowledged: Vec<Acknowledged>,
     pub(super) waiting: VecDeque<Waiting>,
-    /// The peer sent back what only it can have received.
+    /// The peer sent back what only it can have received where it is now.
     pub(super) proven: bool,
+    /// From and to its present address.
     pub(super) received_bytes: u64,
     pub(super) sent_bytes: u64,
     pub(super) round_trip: Option<RoundTrip>,
@@ -81,6 +83,8 @@ pub(super) struct Open {
     pub(super) timeout: Duration,
     pub(super) first_sent: Instant,
     pub(super) retransmitted: bool,
+    /// It was first sent to where the peer was before: its echo says nothing of where it is.
+    pub(super) sent_elsewhere: bool,
     /// The request; `None` for a separate response.
     pub(super) request: Option<Box<Transfer>>,
 }
@@ -128,7 +132,7 @@ pub(super) enum Queued {
     },
 }
 
-impl Peer {
+impl Known {
     pub(super) fn new(now: Instant, lifetime: Duration) -> Self {
         Self {
             // One message is what most peers leave; four at once would cost a third of a kilobyte.
@@ -143,6 +147,16 @@ impl Peer {
             lifetime,
             last_at: now,
             forget_armed: false,
+        }
+    }
+
+    /// The peer speaks from another address, which has to prove itself. What is open goes on.
+    pub(super) fn relocate(&mut self) {
+        self.proven = false;
+        self.received_bytes = 0;
+        self.sent_bytes = 0;
+        if let Some(open) = &mut self.open {
+            open.sent_elsewhere = true;
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::base::peer::{DeviceSeq, Mark, Peer};
 use crate::wire::coap::code::Code;
 use crate::wire::coap::message::{Message, Token};
 
@@ -77,6 +78,28 @@ impl Timing {
     }
 }
 
+/// A datagram as it reaches the exchange layer: of a secured peer, what its record held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    pub peer: Peer,
+    pub bytes: Bytes,
+    /// The record that it came in; `None` on the unsecured port.
+    pub mark: Option<Mark>,
+    pub route: Route,
+}
+
+impl Arrival {
+    /// A datagram of the unsecured port.
+    pub const fn plain(address: SocketAddr, bytes: Bytes) -> Self {
+        Self {
+            peer: Peer::Plain(address),
+            bytes,
+            mark: None,
+            route: Route::Unproven,
+        }
+    }
+}
+
 /// What is known of the address that a datagram came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
@@ -96,15 +119,17 @@ pub struct Incoming {
     pub(super) body: Option<Bytes>,
     /// That body was handed out before; its last block came again.
     pub(super) repeated: bool,
+    pub(super) mark: Option<Mark>,
 }
 
 impl Incoming {
-    /// A message that did not come from a socket.
-    pub fn new(datagram: Bytes) -> Self {
+    /// A message of one datagram; `mark`: the record that it came in.
+    pub const fn new(datagram: Bytes, mark: Option<Mark>) -> Self {
         Self {
             datagram,
             body: None,
             repeated: false,
+            mark,
         }
     }
 
@@ -134,6 +159,11 @@ impl Incoming {
         self.repeated
     }
 
+    /// The DTLS record that it came in; of a body in blocks, that of the last one.
+    pub const fn mark(&self) -> Option<Mark> {
+        self.mark
+    }
+
     /// The bytes as they arrived.
     pub fn datagram(&self) -> &Bytes {
         &self.datagram
@@ -144,7 +174,7 @@ impl Incoming {
 /// [`super::Exchange::settle`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ReplyId {
-    pub peer: SocketAddr,
+    pub peer: Peer,
     pub(super) msg_id: u16,
     pub(super) serial: u32,
 }
@@ -156,20 +186,29 @@ pub enum Event {
     Request { id: ReplyId, message: Incoming },
     /// A response or notification. With `settle`, it waits for its acknowledgement.
     Response {
-        peer: SocketAddr,
+        peer: Peer,
         token: Token,
         settle: Option<ReplyId>,
         /// It answers a request of ours that was still open.
         solicited: bool,
         message: Incoming,
     },
+    /// A message that was handed out before came again in another record. It was answered here; the
+    /// record must not count as new for a server that starts anew.
+    Repeated { peer: Peer, mark: Mark },
     /// The device acknowledged a request; its response may follow.
-    Acknowledged { peer: SocketAddr, token: Token },
-    /// A request of ours came to nothing.
+    Acknowledged {
+        peer: Peer,
+        token: Token,
+        mark: Option<Mark>,
+    },
+    /// A request of ours came to nothing. `mark`: of the message that ended it; `None` when time
+    /// did, or the server itself.
     Failed {
-        peer: SocketAddr,
+        peer: Peer,
         token: Token,
         reason: Failure,
+        mark: Option<Mark>,
     },
 }
 
@@ -230,7 +269,7 @@ pub enum Settle {
 /// A confirmable request to a device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    pub peer: SocketAddr,
+    pub peer: Peer,
     pub token: Token,
     /// For the further blocks of an answer: those of an observation can't be told from its
     /// notifications by the same token (RFC 7959 §3.4).
@@ -287,7 +326,7 @@ pub enum Outgoing {
     Request(Box<Request>),
     /// Ends a request of ours without a report.
     Cancel {
-        peer: SocketAddr,
+        peer: Peer,
         token: Token,
     },
 }
@@ -295,8 +334,10 @@ pub enum Outgoing {
 /// What the exchange layer wants done now.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    pub datagrams: Vec<(SocketAddr, Bytes)>,
+    pub datagrams: Vec<(Peer, Bytes)>,
     pub events: Vec<Event>,
+    /// Secured peers that proved the address that they had moved to.
+    pub proven: Vec<(DeviceSeq, SocketAddr)>,
 }
 
 /// What happened so far, for metrics. Each only grows.

@@ -4,6 +4,7 @@
 mod repeats;
 mod reports;
 mod requests;
+mod secured;
 mod silence;
 
 use std::net::SocketAddr;

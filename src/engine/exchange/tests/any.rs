@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::Bench;
-use crate::engine::exchange::Event;
+use crate::base::peer::{DeviceSeq, Mark, Peer};
+use crate::engine::exchange::{Arrival, Event, Route};
 
 proptest! {
     /// Whatever arrives from whomever: no panic, bounded state, and in the end none.
@@ -22,13 +23,26 @@ proptest! {
             if shaped && bytes.len() >= 4 {
                 bytes[0] = 0x40 | (bytes[0] & 0x31);
             }
-            let from = SocketAddr::from(([192, 0, 2, 2], 1000 + port));
-            let out = bench.receive_bytes(from, bytes.into(), false);
+            let address = SocketAddr::from(([192, 0, 2, 2], 1000 + port));
+            let (from, mark) = match port % 2 {
+                0 => (Peer::Plain(address), None),
+                _ => {
+                    let (device, seq) = (DeviceSeq(port.into()), bytes.len() as u64);
+                    (Peer::Secured(device), Some(Mark { session: 1, seq, address }))
+                }
+            };
+            let route = match (mark, choice) {
+                (None, _) | (_, 0) => Route::Unproven,
+                (_, 1) => Route::Moved,
+                _ => Route::Proven,
+            };
+            let arrival = Arrival { peer: from, bytes: bytes.into(), mark, route };
+            let out = bench.arrive(arrival, false);
             for event in out.events {
                 match event {
                     Event::Request { id, .. } => open.push(id),
                     Event::Response { settle: Some(id), .. } => open.push(id),
-                    Event::Response { .. } | Event::Acknowledged { .. } | Event::Failed { .. } => {}
+                    Event::Response { .. } | Event::Repeated { .. } | Event::Acknowledged { .. } | Event::Failed { .. } => {}
                 }
             }
             match choice {

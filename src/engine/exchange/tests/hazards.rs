@@ -170,7 +170,7 @@ fn eight_broken_transfers_do_not_lock_an_address_out() {
 fn strangers_blocks_leave_no_peers() {
     let mut bench = Bench::new();
     for port in 1..=500 {
-        let stranger = super::SocketAddr::from(([192, 0, 2, 9], port));
+        let stranger = super::Peer::Plain(super::SocketAddr::from(([192, 0, 2, 9], port)));
         let first = Builder::new(Type::Confirmable, Code::POST, 1, Token::EMPTY)
             .path("/t/d")
             .block1(Block::new(0, true, 2).unwrap())
@@ -191,7 +191,7 @@ fn a_crowd_of_strangers_makes_room_for_the_next() {
     };
     let mut bench = Bench::with(settings);
     for port in 1..=300 {
-        let stranger = super::SocketAddr::from(([192, 0, 2, 9], port));
+        let stranger = super::Peer::Plain(super::SocketAddr::from(([192, 0, 2, 9], port)));
         let id = requested(&bench.receive(stranger, &post(1)));
         bench.answer(id, Some(1));
         bench.pass(0.1);

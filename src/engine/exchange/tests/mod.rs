@@ -3,6 +3,7 @@
 mod any;
 mod blocks;
 mod hazards;
+mod secured;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -48,14 +49,23 @@ impl Bench {
         out
     }
 
-    fn receive(&mut self, peer: SocketAddr, message: &Builder) -> Outputs {
+    fn receive(&mut self, peer: Peer, message: &Builder) -> Outputs {
         self.receive_bytes(peer, message.build().into(), false)
     }
 
-    fn receive_bytes(&mut self, peer: SocketAddr, datagram: Bytes, busy: bool) -> Outputs {
+    fn receive_bytes(&mut self, peer: Peer, bytes: Bytes, busy: bool) -> Outputs {
+        let arrival = Arrival {
+            peer,
+            bytes,
+            mark: None,
+            route: Route::Unproven,
+        };
+        self.arrive(arrival, busy)
+    }
+
+    fn arrive(&mut self, arrival: Arrival, busy: bool) -> Outputs {
         let mut out = Outputs::default();
-        self.exchange
-            .receive(self.now, peer, datagram, busy, &mut out);
+        self.exchange.receive(self.now, arrival, busy, &mut out);
         out
     }
 
@@ -75,12 +85,12 @@ impl Bench {
         self.send(Outgoing::Respond { id, response })
     }
 
-    fn observe(&mut self, peer: SocketAddr, token: u64) -> Outputs {
+    fn observe(&mut self, peer: Peer, token: u64) -> Outputs {
         self.send(Outgoing::Request(Box::new(request(peer, token))))
     }
 }
 
-fn request(peer: SocketAddr, token: u64) -> Request {
+fn request(peer: Peer, token: u64) -> Request {
     Request {
         peer,
         token: Token::from_u64(token),
@@ -101,8 +111,8 @@ fn request(peer: SocketAddr, token: u64) -> Request {
     }
 }
 
-fn peer() -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, 1], 40_000))
+fn peer() -> Peer {
+    Peer::Plain(SocketAddr::from(([192, 0, 2, 1], 40_000)))
 }
 
 fn post(msg_id: u16) -> Builder {
@@ -423,7 +433,7 @@ fn overload_refuses_requests_and_leaves_notifications_alone() {
 fn a_stranger_costs_no_memory_and_gets_no_flood() {
     let mut bench = Bench::new();
     for port in 1..=1000 {
-        let stranger = SocketAddr::from(([192, 0, 2, 9], port));
+        let stranger = Peer::Plain(SocketAddr::from(([192, 0, 2, 9], port)));
         let id = requested(&bench.receive(stranger, &post(1)));
         let response = Response::refusal(Code::FORBIDDEN);
         assert_eq!(
