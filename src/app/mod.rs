@@ -15,6 +15,7 @@ pub mod platform;
 pub mod product;
 pub mod registration;
 pub mod retention;
+pub mod sessions;
 pub mod shard;
 pub mod step;
 pub mod tasks;

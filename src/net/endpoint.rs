@@ -153,7 +153,7 @@ async fn reserve(
     events?.reserve().await.ok()
 }
 
-async fn sleep_until(deadline: Option<Instant>, now: Instant) {
+pub(super) async fn sleep_until(deadline: Option<Instant>, now: Instant) {
     match deadline {
         // At least a millisecond, the wheel's tick.
         Some(at) => {

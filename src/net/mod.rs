@@ -8,6 +8,7 @@
 //!                    Peer::Secured
 //! ```
 
+pub mod dtls;
 pub mod endpoint;
 pub mod udp;
 

@@ -32,7 +32,6 @@ mod window;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -59,7 +58,7 @@ pub const NUMBER_MAX: u64 = (1 << 40) - 1;
 const RECORD_OVERHEAD: usize = 13 + PEER_CID_MAX + 16 + 32 + 16;
 
 /// New numbers are asked for when fewer are left.
-const NUMBERS_LOW: u64 = 64;
+const NUMBERS_LOW: usize = 512;
 
 /// Unpredictable bytes: the operating system's, outside tests.
 pub trait Random: Send {
@@ -76,7 +75,7 @@ pub struct Dtls {
     /// Handshakes as they began; some have ended.
     begun: VecDeque<HandshakeId>,
     sessions: Sessions,
-    numbers: Range<u64>,
+    numbers: VecDeque<u64>,
     wheel: Wheel<HandshakeId>,
     due: Vec<(u64, HandshakeId)>,
     /// Tick 0 of the wheel; a tick is a millisecond.
@@ -94,7 +93,7 @@ impl Dtls {
             handshakes: HashMap::new(),
             begun: VecDeque::new(),
             sessions: Sessions::new(settings.sessions_max, settings.sessions_in_memory),
-            numbers: 0..0,
+            numbers: VecDeque::new(),
             wheel: Wheel::new(0),
             due: Vec::new(),
             epoch: now,
@@ -117,14 +116,13 @@ impl Dtls {
     }
 
     /// Whether [`Dtls::add_numbers`] should be called soon. Without numbers no handshake ends.
-    pub const fn needs_numbers(&self) -> bool {
-        self.numbers.end.saturating_sub(self.numbers.start) < NUMBERS_LOW
+    pub fn needs_numbers(&self) -> bool {
+        self.numbers.len() < NUMBERS_LOW
     }
 
-    /// Session numbers that were never given before and are at most [`NUMBER_MAX`]. What is left of
-    /// the former ones is not used any more.
-    pub fn add_numbers(&mut self, numbers: Range<u64>) {
-        self.numbers = numbers;
+    /// Session numbers that were never given before, ascending, at most [`NUMBER_MAX`].
+    pub fn add_numbers(&mut self, numbers: impl IntoIterator<Item = u64>) {
+        self.numbers.extend(numbers);
     }
 
     /// Takes up a stored session at start. False when there is no room for it.
@@ -148,10 +146,11 @@ impl Dtls {
         }
     }
 
-    /// The device's address is its own: it sent back what only it can have received there.
-    pub fn prove(&mut self, device: DeviceSeq) {
+    /// The device is at this address: it sent back what only it can have received there.
+    pub fn prove(&mut self, device: DeviceSeq, address: SocketAddr) {
         if let Some(index) = self.sessions.by_device(device)
             && let Some(slot) = self.sessions.slot_mut(index)
+            && slot.address == address
         {
             slot.is_proven = true;
         }

@@ -55,7 +55,10 @@ fn a_new_address_counts_as_unproven_until_it_has_shown_itself() {
     assert_eq!(routes(&mut world, 1), Route::Proven);
     assert_eq!(routes(&mut world, 2), Route::Moved);
     assert_eq!(routes(&mut world, 2), Route::Unproven);
-    world.dtls.prove(DeviceSeq(1));
+    // What was sent to the former address proves nothing of this one.
+    world.dtls.prove(DeviceSeq(1), at(1));
+    assert_eq!(routes(&mut world, 2), Route::Unproven);
+    world.dtls.prove(DeviceSeq(1), at(2));
     assert_eq!(routes(&mut world, 2), Route::Proven);
     assert_eq!(routes(&mut world, 3), Route::Moved);
 }
