@@ -20,6 +20,7 @@ use crate::net::Datagram;
 use crate::net::endpoint::DATAGRAM_QUEUE;
 use crate::net::udp;
 use crate::store::Store;
+use crate::store::generation::Generation;
 use crate::store::lock::DataLock;
 use crate::store::sled::SledStore;
 use crate::telemetry;
@@ -134,6 +135,7 @@ pub struct Running {
     pub coap: Option<SocketAddr>,
     platform: Platform,
     store: Arc<SledStore>,
+    generation: Generation,
     /// Held until the store is closed.
     lock: DataLock,
     http_server: api::Server,
@@ -147,8 +149,11 @@ impl Running {
     pub async fn start(config: &Config, metrics: PrometheusHandle) -> anyhow::Result<Self> {
         let clock = Clock::System;
         let lock = DataLock::hold(&config.data)?;
-        let store = SledStore::open(&config.data.join("store"), &config.store)?;
+        let key = config.store.key_path(&config.data);
+        let store = SledStore::open_with_key(&config.data.join("store"), &config.store, &key)?;
         let store = Arc::new(store);
+        let generation = config.store.generation_path(&config.data);
+        let (generation, _) = Generation::check(&store, &generation)?;
         let listener = TcpListener::bind(config.http.listen)
             .await
             .with_context(|| format!("http.listen {}", config.http.listen))?;
@@ -195,6 +200,7 @@ impl Running {
             coap,
             platform,
             store,
+            generation,
             lock,
             http_server,
             socket,
@@ -215,8 +221,14 @@ impl Running {
         if let Some(socket) = self.socket {
             drop(socket.await);
         }
-        let store = self.store;
-        drop(tokio::task::spawn_blocking(move || store.close()).await);
+        let (store, generation) = (self.store, self.generation);
+        let closed = tokio::task::spawn_blocking(move || {
+            if let Err(error) = generation.bump_if_changed(&store) {
+                tracing::warn!(%error, "an older copy of the database may pass for the newest");
+            }
+            store.close();
+        });
+        drop(closed.await);
         drop(self.lock);
     }
 }
