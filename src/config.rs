@@ -230,6 +230,11 @@ impl Config {
         if !(1..=1 << 20).contains(&store.queue_len) {
             return wrong("store.queue_len", &store.queue_len, "1 to 1048576");
         }
+        let generation = store.generation_path(&self.data);
+        if generation == store.key_path(&self.data) {
+            let takes = "another file than store.sealing_key";
+            return wrong("store.generation", &generation.display(), takes);
+        }
         let days = [
             ("store.history_days", store.history_days),
             ("store.raw_days", store.raw_days),
@@ -311,6 +316,10 @@ mod tests {
             let error = wrong.check().unwrap_err().to_string();
             assert!(error.starts_with("store."), "{error}");
         }
+        let mut wrong = config.clone();
+        wrong.store.sealing_key = PathBuf::from("/etc/strait/generation");
+        let error = wrong.check().unwrap_err().to_string();
+        assert!(error.contains("than store.sealing_key"), "{error}");
         config.http.listen = SocketAddr::from(([0, 0, 0, 0], 8080));
         let error = config.check().unwrap_err().to_string();
         assert!(error.contains("http.listen is 0.0.0.0:8080"), "{error}");

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::api;
 use crate::app::platform::{Network, Platform, Settings};
+use crate::app::tasks::Stop;
 use crate::base::time::Clock;
 use crate::config::{self, Config, ConfigError, Listen};
 use crate::engine::exchange::Settings as ExchangeSettings;
@@ -135,7 +136,7 @@ pub struct Running {
     pub coap: Option<SocketAddr>,
     platform: Platform,
     store: Arc<SledStore>,
-    generation: Generation,
+    generation: Arc<Generation>,
     /// Held until the store is closed.
     lock: DataLock,
     http_server: api::Server,
@@ -154,6 +155,7 @@ impl Running {
         let store = Arc::new(store);
         let generation = config.store.generation_path(&config.data);
         let (generation, _) = Generation::check(&store, &generation)?;
+        let generation = Arc::new(generation);
         let listener = TcpListener::bind(config.http.listen)
             .await
             .with_context(|| format!("http.listen {}", config.http.listen))?;
@@ -188,6 +190,10 @@ impl Running {
         tasks.spawn(
             "metrics upkeep",
             telemetry::keep_up(platform.app.metrics.clone(), tasks.stop()),
+        );
+        tasks.spawn(
+            "generation",
+            keep_generation(Arc::clone(&generation), Arc::clone(&store), tasks.stop()),
         );
         let inlet = datagrams.clone();
         let socket = socket.map(|socket| {
@@ -230,6 +236,26 @@ impl Running {
         });
         drop(closed.await);
         drop(self.lock);
+    }
+}
+
+/// How often the generation moves on while sessions change.
+const GENERATION_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Lets older copies of the database be told from it.
+async fn keep_generation(generation: Arc<Generation>, store: Arc<SledStore>, mut stop: Stop) {
+    loop {
+        tokio::select! {
+            () = stop.requested() => return,
+            () = tokio::time::sleep(GENERATION_EVERY) => {}
+        }
+        let (generation, store) = (Arc::clone(&generation), Arc::clone(&store));
+        let moved = tokio::task::spawn_blocking(move || generation.bump_if_changed(&store));
+        match moved.await {
+            Ok(Ok(moved)) => tracing::debug!(moved, "generation"),
+            Ok(Err(error)) => tracing::warn!(%error, "the generation stands, trying again"),
+            Err(error) => tracing::warn!(%error, "the generation stands, trying again"),
+        }
     }
 }
 

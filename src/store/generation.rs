@@ -46,6 +46,12 @@ use super::rows;
 pub enum GenerationError {
     #[error("the generation file {path}: {source}; name another place (store.generation)")]
     File { path: String, source: io::Error },
+    /// Somebody else's, and it would be written over.
+    #[error(
+        "{path} is no generation file: name another place (store.generation), or remove it, \
+         which ends every DTLS session"
+    )]
+    Foreign { path: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -55,6 +61,7 @@ impl GenerationError {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::File { .. } => "generation_file",
+            Self::Foreign { .. } => "generation_foreign",
             Self::Store(e) => e.kind(),
         }
     }
@@ -78,7 +85,7 @@ pub enum Reason {
     Copied,
     /// There is no generation file.
     NoFile,
-    /// The generation file holds no number.
+    /// The generation file is empty: a crash while it was made.
     NoNumber,
     /// The file holds the right number, but was written, or is a copy.
     OtherFile,
@@ -94,7 +101,7 @@ impl fmt::Display for Reason {
             Self::New => write!(f, "the database is new or was imported"),
             Self::Copied => write!(f, "the database is a copy, or was copied back"),
             Self::NoFile => write!(f, "the generation file is missing"),
-            Self::NoNumber => write!(f, "the generation file holds no number"),
+            Self::NoNumber => write!(f, "the generation file is empty"),
             Self::OtherFile => write!(f, "the generation file was copied or written"),
             Self::OldDatabase { database, file } => write!(
                 f,
@@ -146,7 +153,7 @@ struct Note {
 /// The generation file as it was found.
 #[derive(Debug, Clone, Copy)]
 struct Found {
-    /// `None`: it holds something else.
+    /// `None`: it is empty.
     number: Option<u64>,
     stamp: Stamp,
 }
@@ -164,6 +171,11 @@ impl Generation {
         };
         let origin = store.engine().origin()?;
         let found = find(path).map_err(file_error)?;
+        let found = found
+            .transpose()
+            .map_err(|Foreign| GenerationError::Foreign {
+                path: path.display().to_string(),
+            })?;
         let note = read_note(store.engine())?;
         let newest = [
             note.as_ref().map(|note| note.number),
@@ -282,7 +294,11 @@ fn read_note<E: Kv>(engine: &E) -> Result<Option<Note>, StoreError> {
     Ok(row.and_then(|row| rows::decode(&row).ok()))
 }
 
-fn find(path: &Path) -> io::Result<Option<Found>> {
+/// A file that holds something else than a number.
+#[derive(Debug)]
+struct Foreign;
+
+fn find(path: &Path) -> io::Result<Option<Result<Found, Foreign>>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -291,10 +307,18 @@ fn find(path: &Path) -> io::Result<Option<Found>> {
     let mut text = Vec::new();
     let stamp = stamp(&file)?;
     file.take(64).read_to_end(&mut text)?;
+    if text.iter().all(|byte| *byte == 0) {
+        let number = None;
+        return Ok(Some(Ok(Found { number, stamp })));
+    }
     let number = std::str::from_utf8(&text)
         .ok()
         .and_then(|text| text.trim_end().parse().ok());
-    Ok(Some(Found { number, stamp }))
+    let found = number.map(|number| Found {
+        number: Some(number),
+        stamp,
+    });
+    Ok(Some(found.ok_or(Foreign)))
 }
 
 fn stamp(file: &File) -> io::Result<Stamp> {
@@ -317,7 +341,7 @@ fn write(path: &Path, number: u64) -> io::Result<Stamp> {
         .mode(0o600)
         .open(path)?;
     file.write_all_at(line.as_bytes(), 0)?;
-    // Of a foreign file there may be more.
+    // Of a file that a crash left there may be more.
     let len = u64::try_from(line.len()).unwrap_or(u64::MAX);
     if file.metadata()?.len() != len {
         file.set_len(len)?;
@@ -397,14 +421,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("generation");
         assert!(find(&path).unwrap().is_none());
-        std::fs::write(&path, "something longer than a generation").unwrap();
-        let foreign = find(&path).unwrap().unwrap();
-        assert_eq!(foreign.number, None);
+        std::fs::write(&path, "something else, as a key").unwrap();
+        assert!(find(&path).unwrap().unwrap().is_err());
+        std::fs::write(&path, [0; 40]).unwrap();
+        let torn = find(&path).unwrap().unwrap().unwrap();
+        assert_eq!(torn.number, None);
         for number in [9, 10, u64::MAX] {
             let stamp = write(&path, number).unwrap();
-            let found = find(&path).unwrap().unwrap();
+            let found = find(&path).unwrap().unwrap().unwrap();
             assert_eq!((found.number, found.stamp), (Some(number), stamp));
-            assert_eq!(stamp.inode, foreign.stamp.inode);
+            assert_eq!(stamp.inode, torn.stamp.inode);
         }
     }
 }

@@ -197,7 +197,7 @@ fn the_generation_file_must_be_the_one_it_was() {
     let at = number();
     write(at);
     assert_eq!(place.run(), ended(Reason::OtherFile));
-    fs::write(file, "nonsense, and longer than a number would be").unwrap();
+    fs::write(file, "").unwrap();
     assert_eq!(place.run(), ended(Reason::NoNumber));
     let database = number();
     write(database + 5);
@@ -215,7 +215,7 @@ fn the_generation_file_must_be_the_one_it_was() {
     };
     assert_eq!(place.run(), ended(file_behind));
     assert_eq!(place.run(), Verdict::Stand);
-    // What can't be written is an error that names the place.
+    // What can't be written, or is somebody else's, is an error that names the place.
     let wrong = dir.path().join("none/generation");
     let store = SledStore::open(&place.data.join("store"), &settings(), sealer()).unwrap();
     let error = Generation::check(&store, &wrong).unwrap_err();
@@ -224,6 +224,13 @@ fn the_generation_file_must_be_the_one_it_was() {
         error.to_string().contains(wrong.to_str().unwrap()),
         "{error}"
     );
+    drop(store);
+    let key = dir.path().join("sealing.key");
+    fs::write(&key, "07".repeat(32)).unwrap();
+    let store = SledStore::open(&place.data.join("store"), &settings(), sealer()).unwrap();
+    let error = Generation::check(&store, &key).unwrap_err();
+    assert_eq!(error.kind(), "generation_foreign");
+    assert_eq!(fs::read_to_string(&key).unwrap(), "07".repeat(32));
 }
 
 /// sled, but the process ends at the n-th write of the generation: nothing more is written.

@@ -76,7 +76,7 @@ fn old(devices: u64) -> Memory {
 fn old_device(seq: u64) -> DeviceRecord {
     let mut record = device(&format!("d{seq}"), seq, "p");
     record.auth.secondary_secret = Some(Secret::new(format!("00112233{seq}")));
-    if seq % 3 == 0 {
+    if seq.is_multiple_of(3) {
         record.description = Some("x".repeat(9000));
     }
     record
