@@ -128,8 +128,8 @@ pub struct Generation {
 struct At {
     number: u64,
     stamp: Stamp,
-    /// [`KvStore::session_commits`] when it was last moved on.
-    seen: u64,
+    /// [`KvStore::session_commits`] when it was last moved on; `None`: not since the start.
+    seen: Option<u64>,
 }
 
 /// What no copy of a file keeps.
@@ -182,7 +182,6 @@ impl Generation {
             found.and_then(|found| found.number),
         ];
         let newest = newest.into_iter().flatten().max().unwrap_or(0);
-        let seen = store.session_commits();
         let (verdict, number, stamp) = match judge(note.as_ref(), found, &origin) {
             Ok((number, stamp)) => (Verdict::Stand, number, stamp),
             Err(reason) => {
@@ -196,18 +195,25 @@ impl Generation {
         let at = At {
             number,
             stamp,
-            seen,
+            seen: None,
         };
         let generation = Self {
             path: path.to_owned(),
             origin,
             at: Mutex::new(at),
         };
-        match verdict {
-            Verdict::Stand => generation.bump(store)?,
-            Verdict::Ended { .. } => generation.note(store, &at, false)?,
-        }
+        let moved = match verdict {
+            Verdict::Stand => generation.bump(store),
+            Verdict::Ended { .. } => generation.note(store, &at, false).map_err(Into::into),
+        };
         tell(verdict);
+        match moved {
+            // A full disk is no reason not to start: the next bump makes up for it.
+            Err(GenerationError::Store(e @ StoreError::Full { .. })) => {
+                tracing::warn!(error = %e, "the generation stands for now");
+            }
+            moved => moved?,
+        }
         Ok((generation, verdict))
     }
 
@@ -215,7 +221,7 @@ impl Generation {
     /// ends nothing: the next call tries again. Blocks on the disk.
     pub fn bump_if_changed<E: Kv>(&self, store: &KvStore<E>) -> Result<bool, GenerationError> {
         let seen = self.at.lock().unwrap_or_else(PoisonError::into_inner).seen;
-        if seen == store.session_commits() {
+        if seen == Some(store.session_commits()) {
             return Ok(false);
         }
         self.bump(store)?;
@@ -226,7 +232,7 @@ impl Generation {
     /// on the disk.
     pub fn bump<E: Kv>(&self, store: &KvStore<E>) -> Result<(), GenerationError> {
         let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = store.session_commits();
+        let seen = Some(store.session_commits());
         self.note(store, &at, true)?;
         let number = at.number.saturating_add(1);
         let stamp = write(&self.path, number).map_err(|source| GenerationError::File {

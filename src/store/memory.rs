@@ -60,9 +60,20 @@ struct Plan {
     applies: usize,
     syncs: usize,
     recoveries: usize,
+    full: bool,
 }
 
 impl Faults {
+    /// There is no room for anything until [`Faults::make_room`]; reads go on.
+    pub fn fill(&self) {
+        self.plan().full = true;
+    }
+
+    /// Ends what [`Faults::fill`] began.
+    pub fn make_room(&self) {
+        self.plan().full = false;
+    }
+
     /// The next `count` commits fail with this error and change nothing.
     pub fn fail_next(&self, count: usize, error: &StoreError) {
         let errors = std::iter::repeat_n(error.clone(), count);
@@ -166,10 +177,15 @@ impl Kv for Memory {
             .1
             .wait_while(plan, |plan| plan.held)
             .unwrap_or_else(PoisonError::into_inner);
-        plan.commits.pop_front().map_or(Ok(()), Err)
+        let error = plan.commits.pop_front();
+        drop(plan);
+        error.map_or_else(|| self.ready(), Err)
     }
 
     fn ready(&self) -> Result<(), StoreError> {
+        if self.faults.plan().full {
+            return Err(StoreError::Full { free: 0, need: 1 });
+        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use strait::store::generation::{Generation, Reason, Verdict};
 use strait::store::kv::{Kv, KvStore, Order, Visit, Writes};
+use strait::store::memory::{Memory, MemoryStore};
 use strait::store::sled::{Sled, SledStore};
 use strait::store::{Store, StoreError, StoreSettings, keys};
 
@@ -326,4 +327,27 @@ fn crashes_while_it_moves_on_keep_sessions() {
         assert_eq!(verdict, Verdict::Stand, "a crash after {left} writes");
         assert_eq!(sessions(&store), COUNT);
     }
+}
+
+/// A full disk keeps no server from starting, and the bump is made up for when there is room.
+#[test]
+fn a_full_disk_delays_the_generation() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::outside(dir.path());
+    let engine = Memory::default();
+    let open = || MemoryStore::over(engine.clone());
+    let store = open();
+    Generation::check(&store, &place.generation).unwrap();
+    write(&store, vec![put_session(session("d", 1, 1))]);
+    drop(store);
+    let number = || fs::read_to_string(&place.generation).unwrap();
+    let before = number();
+    let store = open();
+    store.faults().fill();
+    let (generation, verdict) = Generation::check(&store, &place.generation).unwrap();
+    assert_eq!((verdict, number()), (Verdict::Stand, before.clone()));
+    generation.bump_if_changed(&store).unwrap_err();
+    store.faults().make_room();
+    assert!(generation.bump_if_changed(&store).unwrap());
+    assert_ne!(number(), before);
 }
