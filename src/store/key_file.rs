@@ -23,14 +23,15 @@ const FILE_MAX: u64 = 256;
 pub enum KeyError {
     #[error(
         "{path} is missing, and what is in {database} is sealed with it: put the key file back, \
-         or name its place (store.sealing_key, --sealing-key); a new key can't open anything"
+         or name its place (store.sealing_key; for `strait store`, --sealing-key); \
+         a new key can't open anything"
     )]
     Missing { path: String, database: String },
     #[error("{path} holds no sealing key: {reason}; put back the copy that was made of it")]
     Malformed { path: String, reason: String },
     #[error(
         "the sealing key in {path} does not fit {database}: it was sealed with another one; \
-         name that one (store.sealing_key, --sealing-key)"
+         name that one (store.sealing_key; for `strait store`, --sealing-key)"
     )]
     Other { path: String, database: String },
     #[error("{path}: {reason}")]
