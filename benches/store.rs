@@ -28,6 +28,7 @@ use strait::store::records::{
     AuthRecord, AuthType, DeviceRecord, EnvelopeRecord, EventRecord, HistoryRecord, PresenceRecord,
     RegistrationKind, RegistrationRecord, ShadowRecord, StateRecord,
 };
+use strait::store::seal::Sealer;
 use strait::store::sled::SledStore;
 use strait::store::{Change, Commit, Completion, Guard, Store, StoreSettings};
 
@@ -40,7 +41,8 @@ fn main() {
     let devices = setting("STRAIT_BENCH_DEVICES", 10_000);
     let parent = std::env::var_os("STRAIT_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
     let dir = tempfile::tempdir_in(&parent).unwrap();
-    let open = || SledStore::open(dir.path(), &StoreSettings::default()).unwrap();
+    let open =
+        || SledStore::open(dir.path(), &StoreSettings::default(), Sealer::new([1; 32])).unwrap();
 
     let store = open();
     let begun = Instant::now();

@@ -6,9 +6,11 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::engine::dtls::{self, crypto::Suite};
 use crate::store::StoreSettings;
 use crate::telemetry::LogFormat;
 
@@ -19,6 +21,7 @@ pub struct Config {
     /// Where everything durable lives.
     pub data: PathBuf,
     pub net: Net,
+    pub dtls: DtlsConfig,
     pub http: Http,
     pub store: StoreSettings,
     pub trace: Trace,
@@ -30,6 +33,7 @@ impl Default for Config {
         Self {
             data: PathBuf::from("data"),
             net: Net::default(),
+            dtls: DtlsConfig::default(),
             http: Http::default(),
             store: StoreSettings::default(),
             trace: Trace::default(),
@@ -56,11 +60,124 @@ impl Default for Net {
     fn default() -> Self {
         Self {
             coap: Listen::On(SocketAddr::from(([0, 0, 0, 0], 5683))),
-            coaps: Listen::Off,
+            coaps: Listen::On(SocketAddr::from(([0, 0, 0, 0], 5684))),
             shards: 0,
             peers_max: 1 << 20,
             separate_after_ms: 1_500,
         }
+    }
+}
+
+/// The secured port.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DtlsConfig {
+    /// IANA names, in order of preference.
+    pub suites: Vec<String>,
+    /// When an unanswered flight is first sent again, in seconds; doubles each time.
+    pub retransmit_s: f64,
+    pub retransmissions: u32,
+    /// Handshakes under way at the same time.
+    pub handshakes_max: usize,
+    /// Handshakes that one source may begin in a second.
+    pub handshakes_per_source_s: u32,
+    pub sessions_max: usize,
+    /// Of these, how many keep their keys in memory.
+    pub sessions_in_memory: usize,
+}
+
+impl Default for DtlsConfig {
+    fn default() -> Self {
+        let settings = dtls::Settings::default();
+        let suites = settings.suites.iter();
+        Self {
+            suites: suites.map(|suite| suite.name().to_owned()).collect(),
+            retransmit_s: settings.retransmit_first.as_secs_f64(),
+            retransmissions: settings.retransmissions,
+            handshakes_max: settings.handshakes_max,
+            handshakes_per_source_s: settings.handshakes_per_source_s,
+            sessions_max: settings.sessions_max,
+            sessions_in_memory: settings.sessions_in_memory,
+        }
+    }
+}
+
+impl DtlsConfig {
+    /// As the engine takes them.
+    pub fn settings(&self) -> Result<dtls::Settings, ConfigError> {
+        let mut suites = Vec::with_capacity(self.suites.len());
+        for name in &self.suites {
+            let suite = Suite::from_name(name).ok_or_else(|| ConfigError::Value {
+                field: "dtls.suites",
+                got: name.clone(),
+                takes: "TLS_PSK_WITH_AES_128_CCM_8, TLS_PSK_WITH_AES_128_CCM, \
+                        TLS_PSK_WITH_AES_128_GCM_SHA256, TLS_PSK_WITH_AES_128_CBC_SHA256",
+            })?;
+            if !suites.contains(&suite) {
+                suites.push(suite);
+            }
+        }
+        let bounds = [
+            ("dtls.suites", suites.len(), 1, 4, "at least one suite"),
+            (
+                "dtls.retransmissions",
+                self.retransmissions as usize,
+                0,
+                10,
+                "0 to 10",
+            ),
+            (
+                "dtls.handshakes_max",
+                self.handshakes_max,
+                1,
+                10_000_000,
+                "1 to 10000000",
+            ),
+            (
+                "dtls.handshakes_per_source_s",
+                self.handshakes_per_source_s as usize,
+                1,
+                1_000_000,
+                "1 to 1000000",
+            ),
+            (
+                "dtls.sessions_max",
+                self.sessions_max,
+                1,
+                100_000_000,
+                "1 to 100000000",
+            ),
+            (
+                "dtls.sessions_in_memory",
+                self.sessions_in_memory,
+                1,
+                100_000_000,
+                "1 to 100000000",
+            ),
+        ];
+        for (field, value, min, max, takes) in bounds {
+            if !(min..=max).contains(&value) {
+                let got = value.to_string();
+                return Err(ConfigError::Value { field, got, takes });
+            }
+        }
+        if !(0.1..=600.0).contains(&self.retransmit_s) {
+            return Err(ConfigError::Value {
+                field: "dtls.retransmit_s",
+                got: self.retransmit_s.to_string(),
+                takes: "0.1 to 600 seconds",
+            });
+        }
+        Ok(dtls::Settings {
+            suites,
+            retransmit_first: Duration::from_secs_f64(self.retransmit_s),
+            retransmissions: self.retransmissions,
+            handshakes_max: self.handshakes_max,
+            handshakes_per_source_s: self.handshakes_per_source_s,
+            sessions_max: self.sessions_max,
+            sessions_in_memory: self.sessions_in_memory,
+            ..dtls::Settings::default()
+        })
     }
 }
 
@@ -200,13 +317,7 @@ impl Config {
             let takes = "a loopback address such as 127.0.0.1:8080 while http.no_auth is true";
             return wrong("http.listen", &self.http.listen, takes);
         }
-        if let Listen::On(address) = self.net.coaps {
-            return wrong(
-                "net.coaps",
-                &address,
-                "\"off\": this version has no DTLS yet",
-            );
-        }
+        self.dtls.settings()?;
         if self.net.shards > 256 {
             return wrong("net.shards", &self.net.shards, "0 (one per core) to 256");
         }
@@ -229,6 +340,11 @@ impl Config {
         }
         if !(1..=1 << 20).contains(&store.queue_len) {
             return wrong("store.queue_len", &store.queue_len, "1 to 1048576");
+        }
+        let generation = store.generation_path(&self.data);
+        if generation == store.key_path(&self.data) {
+            let takes = "another file than store.sealing_key";
+            return wrong("store.generation", &generation.display(), takes);
         }
         let days = [
             ("store.history_days", store.history_days),
@@ -311,6 +427,10 @@ mod tests {
             let error = wrong.check().unwrap_err().to_string();
             assert!(error.starts_with("store."), "{error}");
         }
+        let mut wrong = config.clone();
+        wrong.store.sealing_key = PathBuf::from("/etc/strait/generation");
+        let error = wrong.check().unwrap_err().to_string();
+        assert!(error.contains("than store.sealing_key"), "{error}");
         config.http.listen = SocketAddr::from(([0, 0, 0, 0], 8080));
         let error = config.check().unwrap_err().to_string();
         assert!(error.contains("http.listen is 0.0.0.0:8080"), "{error}");

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
 use crate::app::tasks::Stop;
-use crate::net::{endpoint, udp};
+use crate::net::{dtls, endpoint, udp};
 
 /// Bounds of `*_seconds` histograms: from a tenth of a millisecond to ten seconds.
 const SECONDS: [f64; 16] = [
@@ -142,6 +142,80 @@ pub async fn watch_network(
             fate(name).absolute(value);
         }
         peers.set(f64::from(u32::try_from(known).unwrap_or(u32::MAX)));
+        tokio::select! {
+            () = stop.requested() => return,
+            () = tokio::time::sleep(NETWORK_EVERY) => {}
+        }
+    }
+}
+
+/// Carries the figures of DTLS over to the recorder until `stop`.
+pub async fn watch_dtls(figures: dtls::Figures, socket: Arc<udp::Counters>, mut stop: Stop) {
+    describe_counter!(
+        "strait_dtls_handshakes_total",
+        "DTLS handshakes and sessions that ended, by result"
+    );
+    describe_counter!(
+        "strait_dtls_records_total",
+        "DTLS records and their datagrams, by fate"
+    );
+    describe_counter!("strait_dtls_cookies_total", "DTLS cookies, by fate");
+    describe_counter!(
+        "strait_dtls_sessions_total",
+        "What happened to DTLS sessions"
+    );
+    loop {
+        let read = figures.read();
+        let c = read.counters;
+        let records = [
+            ("ok", c.records_ok),
+            ("replay", c.records_replayed),
+            ("bad_mac", c.records_bad_mac),
+            ("unknown", c.records_unknown),
+            ("plaintext", c.records_plaintext),
+            ("malformed", c.records_malformed),
+            ("sent", c.records_sent),
+            ("unsent", c.unsent),
+            (
+                "dropped",
+                read.dropped + socket.dropped.load(Ordering::Relaxed),
+            ),
+            ("oversize", socket.oversize.load(Ordering::Relaxed)),
+        ];
+        for (fate, value) in records {
+            counter!("strait_dtls_records_total", "fate" => fate).absolute(value);
+        }
+        let cookies = [
+            ("sent", c.cookies_sent),
+            ("valid", c.cookies_valid),
+            ("refused", c.cookies_refused),
+        ];
+        for (fate, value) in cookies {
+            counter!("strait_dtls_cookies_total", "fate" => fate).absolute(value);
+        }
+        let sessions = [
+            ("dropped", c.sessions_dropped),
+            ("put_away", c.put_away),
+            ("brought_back", c.brought_back),
+            ("moved", c.moved),
+            ("final_flight_repeated", c.final_flights_repeated),
+        ];
+        for (event, value) in sessions {
+            counter!("strait_dtls_sessions_total", "event" => event).absolute(value);
+        }
+        let unfinished = [("throttled", c.throttled), ("crowded_out", c.crowded_out)];
+        let ended = read.ended.into_iter().chain(unfinished);
+        for (result, value) in ended {
+            counter!("strait_dtls_handshakes_total", "result" => result).absolute(value);
+        }
+        let gauges = [
+            ("strait_dtls_handshakes_open", read.handshakes_open),
+            ("strait_dtls_sessions", read.sessions),
+            ("strait_dtls_sessions_in_memory", read.sessions_in_memory),
+        ];
+        for (name, value) in gauges {
+            gauge!(name).set(f64::from(u32::try_from(value).unwrap_or(u32::MAX)));
+        }
         tokio::select! {
             () = stop.requested() => return,
             () = tokio::time::sleep(NETWORK_EVERY) => {}

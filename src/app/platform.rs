@@ -17,12 +17,14 @@ use tokio_util::sync::CancellationToken;
 use super::directory::{Directory, Placement};
 use super::figures::Figures;
 use super::ingress::{Ingress, shard_of};
+use super::sessions::{Resuming, Sessions};
 use super::shard::{self, Shard};
 use super::tasks::Tasks;
 use super::{App, retention, timers};
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::Settings as ExchangeSettings;
+use crate::net::dtls::{self, Stored};
 use crate::net::endpoint::{self, Channels, EVENT_QUEUE, OUTGOING_QUEUE};
 use crate::net::{Arrival, Datagram, Downward};
 use crate::store::{Store, StoreError, StoreSettings};
@@ -75,8 +77,11 @@ pub struct Platform {
     pub app: App,
     pub directory: Arc<Directory>,
     pub endpoint: endpoint::Figures,
+    /// Stored sessions that may go on, until [`Platform::serve_dtls`] takes them.
+    sessions: Vec<Stored>,
     intake: CancellationToken,
     tasks: Tasks,
+    told: watch::Sender<Option<&'static str>>,
     ended: watch::Receiver<Option<&'static str>>,
 }
 
@@ -110,22 +115,12 @@ impl Platform {
             net: outgoing.clone(),
             figures: Arc::clone(&figures),
         };
-        let shards = load(settings.shards.max(1), &parts)?;
+        let (shards, sessions) = load(settings.shards.max(1), &parts)?;
         // Apart from the app's own tasks: these end in order, from the intake on.
         let tasks = Tasks::new();
         let intake = CancellationToken::new();
         let (told, ended) = watch::channel(None);
-        let vital = |name: &'static str, work: BoxFuture<'static, ()>| {
-            let guard = Vital {
-                name,
-                intake: intake.clone(),
-                ended: told.clone(),
-            };
-            tasks.spawn(name, async move {
-                let _guard = guard;
-                work.await;
-            });
-        };
+        let vital = |name, work| spawn_vital(&tasks, &intake, &told, name, work);
         let mut senders = Vec::with_capacity(shards.len());
         for shard in shards {
             let (sender, inputs) = mpsc::channel(SHARD_QUEUE);
@@ -176,10 +171,45 @@ impl Platform {
             app,
             directory,
             endpoint: endpoint_figures,
+            sessions,
             intake,
             tasks,
+            told,
             ended,
         })
+    }
+
+    /// Serves DTLS over `channels`, going on with the stored sessions. Once.
+    pub fn serve_dtls(
+        &mut self,
+        settings: dtls::Settings,
+        random: Box<dyn dtls::Random>,
+        channels: dtls::Channels,
+    ) -> dtls::Figures {
+        let figures = dtls::Figures::default();
+        let durable = Sessions {
+            store: Arc::clone(&self.app.store),
+            products: Arc::clone(&self.app.products),
+            tracer: Arc::clone(&self.app.tracer),
+            clock: self.app.clock.clone(),
+        };
+        let running = dtls::run(
+            settings,
+            self.app.clock.clone(),
+            random,
+            Arc::new(durable),
+            std::mem::take(&mut self.sessions),
+            channels,
+            figures.clone(),
+        );
+        spawn_vital(
+            &self.tasks,
+            &self.intake,
+            &self.told,
+            "dtls",
+            running.boxed(),
+        );
+        figures
     }
 
     /// Resolves with the name of a task that ended although the server goes on: it can't, then.
@@ -201,14 +231,35 @@ impl Platform {
     }
 }
 
-/// Puts every device into the directory and its shard.
-fn load(count: usize, parts: &shard::Parts) -> Result<Vec<Shard>, StoreError> {
+/// Spawns a task without which the server can't go on.
+fn spawn_vital(
+    tasks: &Tasks,
+    intake: &CancellationToken,
+    told: &watch::Sender<Option<&'static str>>,
+    name: &'static str,
+    work: BoxFuture<'static, ()>,
+) {
+    let guard = Vital {
+        name,
+        intake: intake.clone(),
+        ended: told.clone(),
+    };
+    tasks.spawn(name, async move {
+        let _guard = guard;
+        work.await;
+    });
+}
+
+/// Puts every device into the directory and its shard; gives the DTLS sessions that may go on.
+fn load(count: usize, parts: &shard::Parts) -> Result<(Vec<Shard>, Vec<Stored>), StoreError> {
+    let mut sessions = Resuming::read(parts.store.as_ref())?;
     let mut shards: Vec<Shard> = (0..count).map(|_| Shard::new(parts.clone())).collect();
     let now = parts.clock.now();
     // Of devices with the same address, the one that was heard last has it.
     let mut newest: HashMap<SocketAddr, Timestamp> = HashMap::new();
     parts.store.each_device(&mut |device, state| {
         let state = state.unwrap_or_default();
+        sessions.join(&device, &state);
         let mut placement = Placement::of(&device, &state, now);
         placement.is_heard = matches!(placement.peer, Some(Peer::Secured(_)));
         if let (Some(Peer::Plain(address)), Some(heard_at)) = (placement.peer, state.last_seen_at) {
@@ -225,5 +276,5 @@ fn load(count: usize, parts: &shard::Parts) -> Result<Vec<Shard>, StoreError> {
         }
         ControlFlow::Continue(())
     })?;
-    Ok(shards)
+    Ok((shards, sessions.finish()))
 }

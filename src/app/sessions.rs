@@ -111,7 +111,11 @@ impl Durable for Sessions {
         })
     }
 
-    fn establish(&self, session: &Stored, version: u64) -> BoxFuture<'static, Result<(), Unstored>> {
+    fn establish(
+        &self,
+        session: &Stored,
+        version: u64,
+    ) -> BoxFuture<'static, Result<(), Unstored>> {
         let device_id = match self.store.device_by_seq(session.device) {
             Ok(Some(device_id)) => device_id,
             Ok(None) => return async { Err(Unstored::Refused) }.boxed(),

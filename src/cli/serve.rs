@@ -13,13 +13,15 @@ use tokio::sync::mpsc;
 
 use crate::api;
 use crate::app::platform::{Network, Platform, Settings};
+use crate::app::tasks::Stop;
 use crate::base::time::Clock;
 use crate::config::{self, Config, ConfigError, Listen};
 use crate::engine::exchange::Settings as ExchangeSettings;
-use crate::net::Arrival;
 use crate::net::endpoint::DATAGRAM_QUEUE;
 use crate::net::udp;
+use crate::net::{Arrival, Datagram, dtls};
 use crate::store::Store;
+use crate::store::generation::Generation;
 use crate::store::lock::DataLock;
 use crate::store::sled::SledStore;
 use crate::telemetry;
@@ -105,9 +107,10 @@ async fn serve(config: &Config, metrics: PrometheusHandle) -> anyhow::Result<()>
     let address =
         |bound: Option<SocketAddr>| bound.map_or_else(|| "-".to_owned(), |a| a.to_string());
     let ready = format!(
-        "ready http={} coap={} coaps=-",
+        "ready http={} coap={} coaps={}",
         running.http,
-        address(running.coap)
+        address(running.coap),
+        address(running.coaps)
     );
     let mut stdout = std::io::stdout();
     // Whoever started the server may not read its output.
@@ -132,12 +135,14 @@ pub struct Running {
     pub http: SocketAddr,
     /// `None`: off.
     pub coap: Option<SocketAddr>,
+    pub coaps: Option<SocketAddr>,
     platform: Platform,
     store: Arc<SledStore>,
+    generation: Arc<Generation>,
     /// Held until the store is closed.
     lock: DataLock,
     http_server: api::Server,
-    socket: Option<tokio::task::JoinHandle<()>>,
+    sockets: Vec<tokio::task::JoinHandle<()>>,
     /// Kept open, so that the device side lives on without a socket: timers, presence.
     inlet: mpsc::Sender<Vec<Arrival>>,
 }
@@ -147,23 +152,22 @@ impl Running {
     pub async fn start(config: &Config, metrics: PrometheusHandle) -> anyhow::Result<Self> {
         let clock = Clock::System;
         let lock = DataLock::hold(&config.data)?;
-        let store = SledStore::open(&config.data.join("store"), &config.store)?;
+        let key = config.store.key_path(&config.data);
+        let store = SledStore::open_with_key(&config.data.join("store"), &config.store, &key)?;
         let store = Arc::new(store);
+        let generation = config.store.generation_path(&config.data);
+        let (generation, _) = Generation::check(&store, &generation)?;
+        let generation = Arc::new(generation);
         let listener = TcpListener::bind(config.http.listen)
             .await
             .with_context(|| format!("http.listen {}", config.http.listen))?;
         let http = listener.local_addr()?;
         let (arrivals, arrivals_in) = mpsc::channel(DATAGRAM_QUEUE);
         let (plain_out, outgoing) = mpsc::channel(DATAGRAM_QUEUE);
-        let (secured_out, _) = mpsc::channel(DATAGRAM_QUEUE);
-        let socket = match config.net.coap {
-            Listen::Off => None,
-            Listen::On(address) => {
-                Some(udp::Socket::bind(address).with_context(|| format!("net.coap {address}"))?)
-            }
-        };
-        let coap = socket.as_ref().map(udp::Socket::local_addr).transpose()?;
-        let platform = Platform::start(
+        let (secured_out, downward) = mpsc::channel(DATAGRAM_QUEUE);
+        let (plain, coap) = bind("net.coap", config.net.coap)?.unzip();
+        let (secured, coaps) = bind("net.coaps", config.net.coaps)?.unzip();
+        let mut platform = Platform::start(
             &settings(config),
             Arc::clone(&store) as Arc<dyn Store>,
             clock,
@@ -176,6 +180,26 @@ impl Running {
             getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness: {e}"))?,
         )?;
         let counters = Arc::new(udp::Counters::default());
+        let mut sockets = Vec::new();
+        if let Some(socket) = secured {
+            let (datagrams_in, datagrams) = mpsc::channel(DATAGRAM_QUEUE);
+            let (datagrams_out, outgoing) = mpsc::channel(DATAGRAM_QUEUE);
+            let channels = dtls::Channels {
+                datagrams,
+                datagrams_out,
+                arrivals: arrivals.clone(),
+                downward,
+            };
+            let settings = config.dtls.settings()?;
+            let figures = platform.serve_dtls(settings, Box::new(dtls::OsRandom), channels);
+            let udp = Arc::new(udp::Counters::default());
+            let tasks = &platform.app.tasks;
+            tasks.spawn(
+                "DTLS figures",
+                telemetry::watch_dtls(figures, Arc::clone(&udp), tasks.stop()),
+            );
+            sockets.push(spawn_socket(socket, datagrams_in, outgoing, udp));
+        }
         let tasks = &platform.app.tasks;
         let figures = (platform.endpoint.clone(), Arc::clone(&counters));
         tasks.spawn(
@@ -186,20 +210,25 @@ impl Running {
             "metrics upkeep",
             telemetry::keep_up(platform.app.metrics.clone(), tasks.stop()),
         );
+        tasks.spawn(
+            "generation",
+            keep_generation(Arc::clone(&generation), Arc::clone(&store), tasks.stop()),
+        );
         let inlet = arrivals.clone();
-        let socket = socket.map(|socket| {
-            #[expect(clippy::disallowed_methods, reason = "joined by Running::stop")]
-            tokio::spawn(socket.run(arrivals, outgoing, counters))
-        });
+        if let Some(socket) = plain {
+            sockets.push(spawn_socket(socket, arrivals, outgoing, counters));
+        }
         let http_server = api::Server::start(platform.app.clone(), listener);
         Ok(Self {
             http,
             coap,
+            coaps,
             platform,
             store,
+            generation,
             lock,
             http_server,
-            socket,
+            sockets,
             inlet,
         })
     }
@@ -214,13 +243,59 @@ impl Running {
         if !cancelled.is_empty() {
             tracing::warn!(?cancelled, "tasks did not end by themselves");
         }
-        if let Some(socket) = self.socket {
+        for socket in self.sockets {
             drop(socket.await);
         }
-        let store = self.store;
-        drop(tokio::task::spawn_blocking(move || store.close()).await);
+        let (store, generation) = (self.store, self.generation);
+        let closed = tokio::task::spawn_blocking(move || {
+            if let Err(error) = generation.bump_if_changed(&store) {
+                tracing::warn!(%error, "an older copy of the database may pass for the newest");
+            }
+            store.close();
+        });
+        drop(closed.await);
         drop(self.lock);
     }
+}
+
+/// How often the generation moves on while sessions change.
+const GENERATION_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Lets older copies of the database be told from it.
+async fn keep_generation(generation: Arc<Generation>, store: Arc<SledStore>, mut stop: Stop) {
+    loop {
+        tokio::select! {
+            () = stop.requested() => return,
+            () = tokio::time::sleep(GENERATION_EVERY) => {}
+        }
+        let (generation, store) = (Arc::clone(&generation), Arc::clone(&store));
+        let moved = tokio::task::spawn_blocking(move || generation.bump_if_changed(&store));
+        match moved.await {
+            Ok(Ok(moved)) => tracing::debug!(moved, "generation"),
+            Ok(Err(error)) => tracing::warn!(%error, "the generation stands, trying again"),
+            Err(error) => tracing::warn!(%error, "the generation stands, trying again"),
+        }
+    }
+}
+
+/// A bound socket and its address; `None` when it is off.
+fn bind(field: &str, listen: Listen) -> anyhow::Result<Option<(udp::Socket, SocketAddr)>> {
+    let Listen::On(address) = listen else {
+        return Ok(None);
+    };
+    let socket = udp::Socket::bind(address).with_context(|| format!("{field} {address}"))?;
+    let bound = socket.local_addr()?;
+    Ok(Some((socket, bound)))
+}
+
+fn spawn_socket(
+    socket: udp::Socket,
+    incoming: mpsc::Sender<Vec<Arrival>>,
+    outgoing: mpsc::Receiver<Vec<Datagram>>,
+    counters: Arc<udp::Counters>,
+) -> tokio::task::JoinHandle<()> {
+    #[expect(clippy::disallowed_methods, reason = "joined by Running::stop")]
+    tokio::spawn(socket.run(incoming, outgoing, counters))
 }
 
 fn settings(config: &Config) -> Settings {

@@ -13,10 +13,12 @@ use std::process::ExitCode;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::store::archive::{self, ArchiveError};
+use crate::store::archive::{self, ArchiveError, Contents};
 use crate::store::check::check;
+use crate::store::key_file::KeyError;
 use crate::store::kv::Kv;
 use crate::store::lock::DataLock;
+use crate::store::seal::Sealer;
 use crate::store::sled::Sled;
 use crate::store::{StoreError, StoreSettings, migrate};
 
@@ -52,6 +54,9 @@ struct Place {
     /// The data directory
     #[arg(long, value_name = "DIR", default_value = "./data")]
     data: PathBuf,
+    /// The file with the sealing key [default: sealing.key in the data directory]
+    #[arg(long, value_name = "FILE")]
+    sealing_key: Option<PathBuf>,
     /// Print JSON, one object a line
     #[arg(long)]
     json: bool,
@@ -60,6 +65,11 @@ struct Place {
 impl Place {
     fn store(&self) -> PathBuf {
         self.data.join("store")
+    }
+
+    fn key(&self) -> PathBuf {
+        let key = self.sealing_key.clone();
+        key.unwrap_or_else(|| StoreSettings::default().key_path(&self.data))
     }
 }
 
@@ -72,6 +82,8 @@ enum Failure {
     Archive { path: String, source: ArchiveError },
     #[error("{path}: {source}")]
     File { path: String, source: io::Error },
+    #[error(transparent)]
+    Key(#[from] KeyError),
     #[error("{path} holds no database; --data names the data directory")]
     NoDatabase { path: String },
     #[error("{path} is not empty; an archive goes into a new data directory")]
@@ -117,11 +129,13 @@ pub fn run(args: Args) -> ExitCode {
 /// Whether nothing was wrong.
 fn run_check(place: &Place) -> Result<bool, Failure> {
     let engine = Existing::open(place)?;
+    let sealer = key_for_check(place, &engine.sled)?;
     let progress = Progress::new("checked", None);
     let mut out = io::stdout().lock();
     let mut printed = Ok(());
     let totals = check(
         &engine.sled,
+        sealer.as_ref(),
         &mut |totals| progress.set(totals.rows),
         &mut |mistake| {
             let line = if place.json {
@@ -142,10 +156,60 @@ fn run_check(place: &Place) -> Result<bool, Failure> {
         totals.rows, totals.bytes, totals.mistakes
     );
     let fields = json!({
-        "rows": totals.rows, "bytes": totals.bytes, "mistakes": totals.mistakes, "sound": sound
+        "rows": totals.rows, "bytes": totals.bytes, "mistakes": totals.mistakes, "sound": sound,
+        "opened": sealer.is_some()
     });
     tell(&mut out, place.json, &text, &fields)?;
     Ok(sound)
+}
+
+/// The key that opens the database; `None`: there is no key file, and stderr says so.
+fn key_for_check(place: &Place, engine: &Sled) -> Result<Option<Sealer>, Failure> {
+    let path = place.key();
+    let Some(check) = migrate::seal_check(engine)? else {
+        return Ok(None);
+    };
+    let Some(sealer) = Sealer::read(&path)? else {
+        hint(&format!(
+            "sealed values stay closed: there is no {}; --sealing-key names the key",
+            path.display()
+        ));
+        return Ok(None);
+    };
+    sealer.must_fit(&engine.place(), check)?;
+    Ok(Some(sealer))
+}
+
+/// Says which key the archive needs.
+fn tell_key(place: &Place, contents: &Contents) {
+    let (path, devices) = (place.key(), contents.devices);
+    let Some(check) = contents.seal_check else {
+        hint(&format!(
+            "the secrets of {devices} devices lie in this archive in the open: keep it safe"
+        ));
+        return;
+    };
+    let fits = Sealer::read(&path).is_ok_and(|sealer| {
+        let sealer = sealer.as_ref().map(Sealer::check_value);
+        sealer == Some(check)
+    });
+    let key = if fits {
+        path.display().to_string()
+    } else {
+        format!(
+            "the server's sealing key (store.sealing_key; it is not in {})",
+            path.display()
+        )
+    };
+    hint(&format!(
+        "keep a copy of {key}, apart from the archive: without it the secrets of {devices} devices \
+         can't be read"
+    ));
+}
+
+/// One line for whoever watches; when stderr is closed, nobody does.
+fn hint(line: &str) {
+    drop(writeln!(io::stderr(), "{line}"));
 }
 
 fn run_export(place: &Place, file: &Path) -> Result<bool, Failure> {
@@ -161,7 +225,7 @@ fn run_export(place: &Place, file: &Path) -> Result<bool, Failure> {
         .map_err(Failure::file(&part))?;
     let progress = Progress::new("exported", None);
     let mut buffered = BufWriter::new(&out);
-    let rows = archive::export(&engine.sled, &mut buffered, &mut |rows| progress.set(rows))
+    let contents = archive::export(&engine.sled, &mut buffered, &mut |rows| progress.set(rows))
         .map_err(Failure::archive(&part))?;
     drop(buffered);
     progress.finish();
@@ -172,9 +236,11 @@ fn run_export(place: &Place, file: &Path) -> Result<bool, Failure> {
         .and_then(|dir| dir.sync_all())
         .map_err(Failure::file(file))?;
     let bytes = out.metadata().map_err(Failure::file(file))?.len();
+    let rows = contents.rows;
     let text = format!("{rows} rows, {bytes} bytes in {}", file.display());
     let fields = json!({"rows": rows, "bytes": bytes, "file": file.display().to_string()});
     tell(&mut io::stdout().lock(), place.json, &text, &fields)?;
+    tell_key(place, &contents);
     Ok(true)
 }
 
@@ -187,9 +253,14 @@ fn run_import(place: &Place, file: &Path) -> Result<bool, Failure> {
     };
     // Read to the checksum before anything is written.
     let progress = Progress::new("verified", None);
-    let total = archive::verify(&mut open()?, &mut |rows| progress.set(rows))
+    let contents = archive::verify(&mut open()?, &mut |rows| progress.set(rows))
         .map_err(Failure::archive(file))?;
     progress.finish();
+    let (key, archive) = (place.key(), file.display().to_string());
+    let fitting = contents
+        .seal_check
+        .map(|check| Sealer::read_fitting(&key, &archive, check));
+    let fitting = fitting.transpose()?;
     let _lock = DataLock::hold(&place.data)?;
     let used = fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some());
     if used {
@@ -197,16 +268,26 @@ fn run_import(place: &Place, file: &Path) -> Result<bool, Failure> {
             path: dir.display().to_string(),
         });
     }
+    let sealer = match fitting {
+        Some(sealer) => sealer,
+        None => Sealer::open_or_create(&key, &archive, None)?,
+    };
     let engine = Sled::open(&dir, &StoreSettings::default())?;
-    let progress = Progress::new("imported", Some(total));
+    let progress = Progress::new("imported", Some(contents.rows));
     let rows = archive::import(&engine, &mut open()?, &mut |rows| progress.set(rows))
         .map_err(Failure::archive(file))?;
     progress.finish();
-    migrate::migrate(&engine)?;
+    migrate::migrate(&engine, &sealer)?;
     engine.close();
     let text = format!("{rows} rows into {}", dir.display());
     let fields = json!({"rows": rows, "directory": dir.display().to_string()});
     tell(&mut io::stdout().lock(), place.json, &text, &fields)?;
+    if place.sealing_key.is_some() {
+        hint(&format!(
+            "the server needs its key: store.sealing_key = {:?}",
+            key.display().to_string()
+        ));
+    }
     Ok(true)
 }
 

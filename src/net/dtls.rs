@@ -31,7 +31,8 @@ pub trait Durable: Send + Sync + 'static {
     fn session(&self, device: DeviceSeq) -> Option<Stored>;
     /// Stores the session of a device whose record had this version when its key was looked up;
     /// it replaces the device's former one.
-    fn establish(&self, session: &Stored, version: u64) -> BoxFuture<'static, Result<(), Unstored>>;
+    fn establish(&self, session: &Stored, version: u64)
+    -> BoxFuture<'static, Result<(), Unstored>>;
     /// Stores the session's counters unless the device has another session; whether it did.
     fn reserve(&self, session: &Stored) -> BoxFuture<'static, bool>;
     /// Deletes the session unless the device has another one.
@@ -178,7 +179,11 @@ pub async fn run(
         driver.tick();
         if !driver.out.datagrams.is_empty() {
             // A closed socket: the server is stopping.
-            drop(datagrams_out.send(std::mem::take(&mut driver.out.datagrams)).await);
+            drop(
+                datagrams_out
+                    .send(std::mem::take(&mut driver.out.datagrams))
+                    .await,
+            );
         }
         driver.hand_up(&arrivals);
     }

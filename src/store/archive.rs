@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Numbers are big-endian. Rows are as the engine holds them, indexes and parts too, so that an
-//! old archive becomes an old database, which migrates when it is opened. Tables that hold
-//! secrets of the moment (sessions) are left out: [`is_portable`]. Errors: [`ArchiveError`].
+//! old archive becomes an old database, which migrates when it is opened. Sealed values stay
+//! sealed: the meta row `seal` tells which key opens them. What belongs to this one copy of the
+//! database (sessions, its generation) is left out: [`is_portable`]. Errors: [`ArchiveError`].
 
 use std::io::{Read, Write};
 
@@ -17,9 +18,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::check::each_chunk;
+use super::key_file::KeyError;
 use super::keys::{self, Meta, Table};
 use super::kv::{Kv, Writes};
 use super::rows::ROW_WHOLE_MAX;
+use super::seal::CHECK_LEN;
 use super::{StoreError, migrate};
 use crate::base::cbor;
 
@@ -65,6 +68,8 @@ pub enum ArchiveError {
     Io(#[from] std::io::Error),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("{0}; nothing was written")]
+    Key(#[from] KeyError),
 }
 
 impl ArchiveError {
@@ -83,6 +88,7 @@ impl ArchiveError {
             Self::NotEmpty { .. } => "not_empty",
             Self::Io(_) => "io",
             Self::Store(e) => e.kind(),
+            Self::Key(e) => e.kind(),
         }
     }
 }
@@ -93,6 +99,23 @@ struct Entry(
     #[serde(with = "serde_bytes")] Vec<u8>,
     #[serde(with = "serde_bytes")] Vec<u8>,
 );
+
+/// Whether the row under this key goes into archives.
+fn is_portable_row(key: &[u8]) -> bool {
+    Table::of(key).is_none_or(is_portable) && key != keys::meta(Meta::Generation)
+}
+
+/// What an archive holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contents {
+    pub rows: u64,
+    /// Each has a secret.
+    pub devices: u64,
+    /// Of the database.
+    pub format: u32,
+    /// Tells which sealing key opens its sealed values; `None`: nothing is sealed.
+    pub seal_check: Option<[u8; CHECK_LEN]>,
+}
 
 /// Whether a table goes into archives.
 pub const fn is_portable(table: Table) -> bool {
@@ -116,28 +139,30 @@ pub const fn is_portable(table: Table) -> bool {
     }
 }
 
-/// Writes every portable row; `step` is called with the number of rows so far. Returns it.
+/// Writes every portable row; `step` is called with the number of rows so far.
 pub fn export<E: Kv>(
     engine: &E,
     out: &mut dyn Write,
     step: &mut dyn FnMut(u64),
-) -> Result<u64, ArchiveError> {
-    let format = engine.get(&keys::meta(Meta::Format))?.unwrap_or_default();
-    let format = <[u8; 4]>::try_from(format.as_slice()).map_err(|_| StoreError::Corrupt {
+) -> Result<Contents, ArchiveError> {
+    let format = migrate::format(engine)?.ok_or_else(|| StoreError::Corrupt {
         path: engine.place(),
         reason: "it has no format number".to_owned(),
     })?;
+    let seal_check = migrate::seal_check(engine)?;
     let mut out = Hashing::new(out);
     out.write_all(&MAGIC)?;
     out.write_all(&VERSION.to_be_bytes())?;
-    out.write_all(&format)?;
-    let mut count = 0_u64;
+    out.write_all(&format.to_be_bytes())?;
+    let (mut count, mut devices) = (0_u64, 0_u64);
     let mut failed = None;
     each_chunk(engine, &mut |rows| {
         for (key, row) in rows {
-            if failed.is_some() || !Table::of(&key).is_none_or(is_portable) {
+            if failed.is_some() || !is_portable_row(&key) {
                 continue;
             }
+            let is_device = Table::of(&key) == Some(Table::Devices);
+            devices = devices.saturating_add(u64::from(is_device));
             match write_entry(&mut out, Entry(key, row)) {
                 Ok(()) => count = count.saturating_add(1),
                 Err(e) => failed = Some(e),
@@ -154,7 +179,12 @@ pub fn export<E: Kv>(
     let (out, sum) = out.finish();
     out.write_all(&sum)?;
     out.flush()?;
-    Ok(count)
+    Ok(Contents {
+        rows: count,
+        devices,
+        format,
+        seal_check,
+    })
 }
 
 fn write_entry(out: &mut dyn Write, entry: Entry) -> Result<(), ArchiveError> {
@@ -168,13 +198,42 @@ fn write_entry(out: &mut dyn Write, entry: Entry) -> Result<(), ArchiveError> {
     Ok(())
 }
 
-/// Reads a whole archive without keeping anything. Returns its number of rows.
-pub fn verify(from: &mut dyn Read, step: &mut dyn FnMut(u64)) -> Result<u64, ArchiveError> {
-    read(from, step, &mut |_| Ok(()))
+/// Reads a whole archive without keeping anything.
+pub fn verify(from: &mut dyn Read, step: &mut dyn FnMut(u64)) -> Result<Contents, ArchiveError> {
+    let mut devices = 0_u64;
+    let mut seal_check = None;
+    let (format, rows) = read(from, step, &mut |row, Entry(key, value)| {
+        let is_device = Table::of(&key) == Some(Table::Devices);
+        devices = devices.saturating_add(u64::from(is_device));
+        if key == keys::meta(Meta::Seal) {
+            let check = <[u8; CHECK_LEN]>::try_from(value.as_slice());
+            seal_check = Some(check.map_err(|_| ArchiveError::Row {
+                row,
+                reason: format!(
+                    "a check value has {CHECK_LEN} bytes, this one {}",
+                    value.len()
+                ),
+            })?);
+        }
+        Ok(())
+    })?;
+    if format > 1 && seal_check.is_none() {
+        return Err(ArchiveError::Row {
+            row: rows,
+            reason: "no row before it holds the check value of the sealing key".to_owned(),
+        });
+    }
+    Ok(Contents {
+        rows,
+        devices,
+        format,
+        seal_check,
+    })
 }
 
 /// Writes the rows of an archive, which [`verify`] accepted, into an empty engine. The format
-/// number comes last: an import that stopped half-way is refused when it is opened.
+/// number comes last: an import that stopped half-way is refused when it is opened. Sessions are not
+/// taken, wherever the archive comes from. Returns its number of rows.
 pub fn import<E: Kv>(
     engine: &E,
     from: &mut dyn Read,
@@ -187,7 +246,10 @@ pub fn import<E: Kv>(
     }
     let mut writes = Writes::new();
     let mut last = Writes::new();
-    let count = read(from, step, &mut |Entry(key, row)| {
+    let (_, count) = read(from, step, &mut |_, Entry(key, row)| {
+        if !is_portable_row(&key) {
+            return Ok(());
+        }
         if key == keys::meta(Meta::Format) {
             last.insert(key, Some(row));
             return Ok(());
@@ -210,8 +272,8 @@ pub fn import<E: Kv>(
 fn read(
     from: &mut dyn Read,
     step: &mut dyn FnMut(u64),
-    take: &mut dyn FnMut(Entry) -> Result<(), ArchiveError>,
-) -> Result<u64, ArchiveError> {
+    take: &mut dyn FnMut(u64, Entry) -> Result<(), ArchiveError>,
+) -> Result<(u32, u64), ArchiveError> {
     let mut from = Hashing::new(from);
     if from.take_array::<8>()? != MAGIC {
         return Err(ArchiveError::Magic);
@@ -220,9 +282,9 @@ fn read(
     if found != VERSION {
         return Err(ArchiveError::Version { found });
     }
-    let found = u32::from_be_bytes(from.take_array()?);
-    if !(1..=migrate::NEWEST).contains(&found) {
-        return Err(ArchiveError::Format { found });
+    let format = u32::from_be_bytes(from.take_array()?);
+    if !(1..=migrate::NEWEST).contains(&format) {
+        return Err(ArchiveError::Format { found: format });
     }
     let mut count = 0_u64;
     loop {
@@ -239,7 +301,7 @@ fn read(
             row: count,
             reason: e.to_string(),
         })?;
-        take(entry)?;
+        take(count, entry)?;
         count = count.saturating_add(1);
         if count.is_multiple_of(1024) {
             step(count);
@@ -259,7 +321,7 @@ fn read(
         return Err(ArchiveError::Trailing);
     }
     step(count);
-    Ok(count)
+    Ok((format, count))
 }
 
 /// A reader or writer with the hash of what went through.

@@ -1,6 +1,6 @@
 //! Walks every row of a database: decodes it, compares it with its key, follows indexes both
-//! ways, and finds parts that are missing or that nobody needs. Reads only. Each [`Mistake`]
-//! names the row; the walk goes on behind it.
+//! ways, and finds parts that are missing or that nobody needs. With the sealing key, it also opens
+//! what is sealed. Reads only. Each [`Mistake`] names the row; the walk goes on behind it.
 
 use std::ops::ControlFlow;
 
@@ -9,13 +9,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::keys::{self, Meta, Table};
-use super::kv::{Kv, Order, show_key};
+use super::kv::{Kv, Order};
 use super::records::{
     CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord, SessionRecord,
     SettingsRecord, StateRecord,
 };
-use super::rows::{self, Split};
-use super::{StoreError, migrate};
+use super::rows::{self, ROW_FORMAT, RowError, Split};
+use super::seal::{CHECK_LEN, Sealer};
+use super::sealed::SessionHead;
+use super::{StoreError, migrate, sealed};
+use crate::base::peer::DeviceSeq;
 
 /// Rows read in one go.
 const CHUNK: usize = 1024;
@@ -37,14 +40,19 @@ pub struct Totals {
 }
 
 /// Walks the database, telling every mistake as it is found. `step` is called after each chunk
-/// with the totals so far.
+/// with the totals so far. Without a sealer, or with another key's, what is sealed stays closed.
 pub fn check<E: Kv>(
     engine: &E,
+    sealer: Option<&Sealer>,
     step: &mut dyn FnMut(Totals),
     tell: &mut dyn FnMut(Mistake),
 ) -> Result<Totals, StoreError> {
+    let seal_check = engine.get(&keys::meta(Meta::Seal))?;
+    let format = engine.get(&keys::meta(Meta::Format))?;
     let mut walk = Walk {
         engine,
+        sealer: sealer.filter(|sealer| seal_check.as_deref() == Some(&sealer.check_value())),
+        in_the_open: format.as_deref() == Some(&1_u32.to_be_bytes()),
         tell,
         totals: Totals::default(),
         splits: HashMap::new(),
@@ -94,6 +102,9 @@ pub(super) fn each_chunk<E: Kv>(
 
 struct Walk<'a, E> {
     engine: &'a E,
+    sealer: Option<&'a Sealer>,
+    /// The database has format 1, which sealed nothing.
+    in_the_open: bool,
     tell: &'a mut dyn FnMut(Mistake),
     totals: Totals,
     /// Split values seen so far; parts come last.
@@ -105,7 +116,7 @@ impl<E: Kv> Walk<'_, E> {
     fn mistake(&mut self, key: &[u8], what: impl Into<String>) {
         self.totals.mistakes = self.totals.mistakes.saturating_add(1);
         (self.tell)(Mistake {
-            row: show_key(key),
+            row: keys::show(key),
             what: what.into(),
         });
     }
@@ -151,9 +162,7 @@ impl<E: Kv> Walk<'_, E> {
                 self.position(key);
             }
             Table::Parts => self.part(key, row),
-            Table::Sessions => {
-                self.record::<SessionRecord>(key, row)?;
-            }
+            Table::Sessions => self.session(key, row)?,
         }
         Ok(())
     }
@@ -161,8 +170,17 @@ impl<E: Kv> Walk<'_, E> {
     fn meta(&mut self, key: &[u8], row: &[u8]) {
         let numbers = [Meta::Seq, Meta::Serial, Meta::Batch];
         if key == keys::meta(Meta::Format) {
-            if row != migrate::NEWEST.to_be_bytes() {
-                self.mistake(key, format!("is not {}", migrate::NEWEST));
+            let known = (1..=migrate::NEWEST).any(|format| row == format.to_be_bytes());
+            if !known {
+                self.mistake(key, format!("is no number from 1 to {}", migrate::NEWEST));
+            }
+        } else if key == keys::meta(Meta::Seal) {
+            if row.len() != CHECK_LEN {
+                self.mistake(key, format!("is no check value of {CHECK_LEN} bytes"));
+            }
+        } else if key == keys::meta(Meta::Generation) {
+            if let Err(e) = rows::decode::<serde::de::IgnoredAny>(row) {
+                self.mistake(key, e.to_string());
             }
         } else if !numbers.iter().any(|name| keys::meta(*name) == key) {
             self.mistake(key, "nothing has this name");
@@ -172,7 +190,13 @@ impl<E: Kv> Walk<'_, E> {
     }
 
     fn device(&mut self, key: &[u8], row: &[u8]) -> Result<(), StoreError> {
-        let Some(device) = self.record::<DeviceRecord>(key, row)? else {
+        let (sealer, in_the_open) = (self.sealer, self.in_the_open);
+        let read = |whole: &[u8]| match sealer {
+            _ if in_the_open && whole.first() == Some(&ROW_FORMAT) => rows::decode(whole),
+            Some(sealer) => sealed::decode_device(key, whole, sealer),
+            None => rows::split_sealed(whole).and_then(|_| rows::decode_beside(whole)),
+        };
+        let Some(device) = self.record_with::<DeviceRecord>(key, row, &read)? else {
             return Ok(());
         };
         if keys::device(&device.device_id) != key {
@@ -188,7 +212,7 @@ impl<E: Kv> Walk<'_, E> {
             if self.engine.get(&index)?.as_deref() != Some(device.device_id.as_str().as_bytes()) {
                 self.mistake(
                     key,
-                    format!("no index row {} points here", show_key(&index)),
+                    format!("no index row {} points here", keys::show(&index)),
                 );
             }
         }
@@ -205,6 +229,44 @@ impl<E: Kv> Walk<'_, E> {
         Ok(())
     }
 
+    /// A session belongs to a device that is there.
+    fn session(&mut self, key: &[u8], row: &[u8]) -> Result<(), StoreError> {
+        let Some(seq) = keys::leading_number(key).filter(|_| key.len() == 9) else {
+            self.mistake(key, "the key is no device seq of 8 bytes");
+            return Ok(());
+        };
+        let owner = self.engine.get(&keys::order(seq))?;
+        if owner.is_none() {
+            self.mistake(key, format!("there is no device with seq {seq}"));
+        }
+        let Some(sealer) = self.sealer else {
+            self.record_with::<SessionHead>(key, row, &|whole| {
+                rows::split_sealed(whole).and_then(|_| rows::decode_beside(whole))
+            })?;
+            return Ok(());
+        };
+        let read = |whole: &[u8]| {
+            let head: SessionHead = rows::decode_beside(whole)?;
+            Ok((head, sealed::decode_session(key, whole, sealer)?))
+        };
+        let Some((head, session)) =
+            self.record_with::<(SessionHead, SessionRecord)>(key, row, &read)?
+        else {
+            return Ok(());
+        };
+        if session.device_seq != DeviceSeq(seq) || session.number != head.number {
+            let what = format!(
+                "holds session {} of the device with seq {}",
+                session.number, session.device_seq.0
+            );
+            self.mistake(key, what);
+        }
+        if owner.is_some_and(|owner| owner != session.device_id.as_str().as_bytes()) {
+            self.mistake(key, format!("belongs to device {}", session.device_id));
+        }
+        Ok(())
+    }
+
     /// An index row points to a device that has the indexed value.
     fn index(&mut self, key: &[u8], row: &[u8]) -> Result<(), StoreError> {
         let mut device_key = vec![Table::Devices.prefix()];
@@ -212,11 +274,11 @@ impl<E: Kv> Walk<'_, E> {
         let Some(device_row) = self.engine.get(&device_key)? else {
             self.mistake(
                 key,
-                format!("points to {}, which is missing", show_key(&device_key)),
+                format!("points to {}, which is missing", keys::show(&device_key)),
             );
             return Ok(());
         };
-        let Some(device) = self.join(&device_row)?.and_then(|row| decode_device(&row)) else {
+        let Some(device) = self.join(&device_row)?.and_then(|row| head_of(&row)) else {
             return Ok(()); // told with the device
         };
         let own = [
@@ -227,7 +289,7 @@ impl<E: Kv> Walk<'_, E> {
         if !own.iter().any(|index| index == key) {
             self.mistake(
                 key,
-                format!("points to {}, which differs", show_key(&device_key)),
+                format!("points to {}, which differs", keys::show(&device_key)),
             );
         }
         Ok(())
@@ -237,7 +299,7 @@ impl<E: Kv> Walk<'_, E> {
         let mut owner = vec![owners.prefix()];
         owner.extend_from_slice(key.get(1..).unwrap_or_default());
         if self.engine.get(&owner)?.is_none() {
-            self.mistake(key, format!("there is no row {}", show_key(&owner)));
+            self.mistake(key, format!("there is no row {}", keys::show(&owner)));
         }
         Ok(())
     }
@@ -293,6 +355,15 @@ impl<E: Kv> Walk<'_, E> {
         key: &[u8],
         row: &[u8],
     ) -> Result<Option<T>, StoreError> {
+        self.record_with(key, row, &|whole| rows::decode(whole))
+    }
+
+    fn record_with<T>(
+        &mut self,
+        key: &[u8],
+        row: &[u8],
+        decode: &dyn Fn(&[u8]) -> Result<T, RowError>,
+    ) -> Result<Option<T>, StoreError> {
         match Split::decode(row) {
             Ok(Some(split)) => {
                 if let Some(other) = self.splits.insert(split.id, split) {
@@ -309,7 +380,7 @@ impl<E: Kv> Walk<'_, E> {
             self.mistake(key, "a part of it is missing");
             return Ok(None);
         };
-        match rows::decode(&whole) {
+        match decode(&whole) {
             Ok(record) => Ok(Some(record)),
             Err(e) => {
                 self.mistake(key, e.to_string());
@@ -319,7 +390,7 @@ impl<E: Kv> Walk<'_, E> {
     }
 
     fn join(&self, row: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        super::kv::join(row.to_vec(), |part| self.engine.get(part))
+        rows::join(row.to_vec(), |part| self.engine.get(part))
     }
 
     fn number(&self, name: Meta) -> Result<u64, StoreError> {
@@ -329,14 +400,17 @@ impl<E: Kv> Walk<'_, E> {
 
     /// The rows that must be there, whatever else is.
     fn numbers(&mut self) -> Result<(), StoreError> {
-        let key = keys::meta(Meta::Format);
-        if self.engine.get(&key)?.is_none() {
-            self.mistake(&key, "is missing");
+        for name in [Meta::Format, Meta::Seal] {
+            let key = keys::meta(name);
+            let needed = name == Meta::Format || !self.in_the_open;
+            if needed && self.engine.get(&key)?.is_none() {
+                self.mistake(&key, "is missing");
+            }
         }
         Ok(())
     }
 }
 
-fn decode_device(row: &[u8]) -> Option<DeviceRecord> {
-    rows::decode(row).ok()
+fn head_of(row: &[u8]) -> Option<rows::DeviceHead> {
+    rows::decode_beside(row).ok()
 }

@@ -57,6 +57,10 @@ pub trait Kv: Send + Sync + 'static {
     /// Gives everything back; reads fail from now on. Called after the last batch.
     fn close(&self);
 
+    /// Tells this database from a copy of it, however exact; the same as long as it is used where
+    /// it is.
+    fn origin(&self) -> Result<Vec<u8>, StoreError>;
+
     /// The place for messages: a directory.
     fn place(&self) -> String;
 }

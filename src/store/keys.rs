@@ -3,8 +3,8 @@
 //!
 //! | prefix | table | key after the prefix | value |
 //! |---|---|---|---|
-//! | 00 | meta | name | `u32` (format) or `u64` |
-//! | 01 | devices | device id | row: `DeviceRecord` |
+//! | 00 | meta | name | as [`Meta`] says |
+//! | 01 | devices | device id | row with a sealed part: `DeviceRecord` |
 //! | 02 | states | device id | row: `StateRecord` |
 //! | 03 | nodes | node id | device id |
 //! | 04 | order | seq `u64` | device id |
@@ -16,7 +16,7 @@
 //! | 0a | raw | device seq `u64`, received ms `u64`, serial `u32` | row: `RawRecord` |
 //! | 0b | events | position `u64` | row: `EventRecord` |
 //! | 0c | parts | split id `u64`, index `u16` | bytes of a split row |
-//! | 0d | sessions | device seq `u64` | row: `SessionRecord` |
+//! | 0d | sessions | device seq `u64` | row with a sealed part: `SessionRecord` |
 //!
 //! 03, 04 and 05 are indexes of 01: text as it is, without a row header (`rows.rs`). Ids hold
 //! no 00 byte, so 05 is unambiguous. Prefixes are never used anew.
@@ -124,6 +124,10 @@ pub enum Meta {
     Serial,
     /// `u64`: number of the newest batch.
     Batch,
+    /// 32 bytes: tells which sealing key is the right one (`seal.rs`).
+    Seal,
+    /// Which copy of the database may go on with its sessions (`generation.rs`).
+    Generation,
 }
 
 pub fn meta(row: Meta) -> Vec<u8> {
@@ -132,6 +136,8 @@ pub fn meta(row: Meta) -> Vec<u8> {
         Meta::Seq => b"seq",
         Meta::Serial => b"serial",
         Meta::Batch => b"batch",
+        Meta::Seal => b"seal",
+        Meta::Generation => b"generation",
     };
     Table::Meta.key(&[name])
 }
@@ -229,6 +235,18 @@ pub fn leading_number(key: &[u8]) -> Option<u64> {
 /// The text behind the prefix, in tables keyed by an id.
 pub fn text(key: &[u8]) -> Option<&str> {
     std::str::from_utf8(key.get(1..)?).ok()
+}
+
+/// A key for messages: table, then text or hex.
+pub fn show(key: &[u8]) -> String {
+    let table = Table::of(key).map_or("unknown", Table::name);
+    match text(key) {
+        Some(text) if text.chars().all(|c| c.is_ascii_graphic()) => format!("{table} {text}"),
+        _ => {
+            let hex = key.iter().skip(1).map(|byte| format!("{byte:02x}"));
+            format!("{table} {}", hex.collect::<String>())
+        }
+    }
 }
 
 #[cfg(test)]

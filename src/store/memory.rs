@@ -6,22 +6,27 @@ use std::ops::Bound;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::kv::{Kv, KvStore, Order, Visit, Writes};
+use super::seal::{self, Sealer};
 use super::{StoreError, StoreSettings};
+
+/// Nothing in memory reaches a disk, so its key protects nothing.
+pub const MEMORY_KEY: [u8; seal::KEY_LEN] = [0x5a; seal::KEY_LEN];
 
 /// A store in memory.
 pub type MemoryStore = KvStore<Memory>;
 
 impl MemoryStore {
-    /// An empty store.
+    /// An empty store, sealed with a key that everyone knows, as [`MemoryStore::over`] is.
     pub fn new() -> Self {
         Self::over(Memory::default())
     }
 
     /// A store over an engine that may hold rows already: clones of an engine share them.
     pub fn over(engine: Memory) -> Self {
-        match Self::start(engine, &StoreSettings::default()) {
+        let sealer = Sealer::new(MEMORY_KEY);
+        match Self::start(engine, &StoreSettings::default(), sealer.clone()) {
             Ok(store) => store,
-            Err(e) => Self::closed(Memory::default(), &e),
+            Err(e) => Self::closed(Memory::default(), sealer, &e),
         }
     }
 
@@ -55,9 +60,20 @@ struct Plan {
     applies: usize,
     syncs: usize,
     recoveries: usize,
+    full: bool,
 }
 
 impl Faults {
+    /// There is no room for anything until [`Faults::make_room`]; reads go on.
+    pub fn fill(&self) {
+        self.plan().full = true;
+    }
+
+    /// Ends what [`Faults::fill`] began.
+    pub fn make_room(&self) {
+        self.plan().full = false;
+    }
+
     /// The next `count` commits fail with this error and change nothing.
     pub fn fail_next(&self, count: usize, error: &StoreError) {
         let errors = std::iter::repeat_n(error.clone(), count);
@@ -161,10 +177,15 @@ impl Kv for Memory {
             .1
             .wait_while(plan, |plan| plan.held)
             .unwrap_or_else(PoisonError::into_inner);
-        plan.commits.pop_front().map_or(Ok(()), Err)
+        let error = plan.commits.pop_front();
+        drop(plan);
+        error.map_or_else(|| self.ready(), Err)
     }
 
     fn ready(&self) -> Result<(), StoreError> {
+        if self.faults.plan().full {
+            return Err(StoreError::Full { free: 0, need: 1 });
+        }
         Ok(())
     }
 
@@ -186,6 +207,11 @@ impl Kv for Memory {
     }
 
     fn close(&self) {}
+
+    fn origin(&self) -> Result<Vec<u8>, StoreError> {
+        let address = Arc::as_ptr(&self.rows).addr();
+        Ok(address.to_be_bytes().to_vec())
+    }
 
     fn place(&self) -> String {
         "memory".to_owned()

@@ -8,6 +8,8 @@
 pub mod archive;
 pub mod check;
 pub mod engine;
+pub mod generation;
+pub mod key_file;
 pub mod keys;
 pub mod kv;
 pub mod lock;
@@ -15,15 +17,19 @@ pub mod memory;
 pub mod migrate;
 pub mod records;
 pub mod rows;
+pub mod seal;
+pub mod sealed;
 pub mod sled;
 
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::ids::{DeviceId, NodeId, ProductId};
 use crate::base::peer::DeviceSeq;
 use crate::base::time::Timestamp;
+use key_file::KeyError;
 use records::{
     CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord, SessionRecord,
     SettingsRecord, StateRecord,
@@ -120,7 +126,7 @@ pub enum Guard {
 pub enum Change {
     /// Writes the record and its indexes (node id, product, order).
     PutDevice(Box<DeviceRecord>),
-    /// Removes record, indexes and state. History and raw uplinks are keyed by `seq`: they can't
+    /// Removes record, indexes, state and session. History and raw uplinks are keyed by `seq`: they can't
     /// be reached any more and go by age.
     DeleteDevice(DeviceId),
     PutState(DeviceId, Box<StateRecord>),
@@ -217,6 +223,9 @@ pub enum StoreError {
         found: u32,
         newest: u32,
     },
+    /// There is no usable sealing key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
 }
 
 impl StoreError {
@@ -230,6 +239,7 @@ impl StoreError {
             Self::InUse { .. } => "in_use",
             Self::Corrupt { .. } => "corrupt",
             Self::Format { .. } => "format",
+            Self::Key(e) => e.kind(),
         }
     }
 }
@@ -260,6 +270,11 @@ pub struct StoreSettings {
     pub raw_days: u32,
     /// Events older than this go, pushed or not.
     pub events_days: u32,
+    /// The file with the sealing key; empty: `sealing.key` in the data directory.
+    pub sealing_key: PathBuf,
+    /// The file that tells a restored database from the newest; empty: `generation` beside the
+    /// sealing key.
+    pub generation: PathBuf,
 }
 
 /// 48 MB of cache hold the hot pages of 75,000 devices; a reserve of 64 MB is a hundred segments
@@ -273,11 +288,29 @@ impl Default for StoreSettings {
             history_days: 30,
             raw_days: 7,
             events_days: 3,
+            sealing_key: PathBuf::new(),
+            generation: PathBuf::new(),
         }
     }
 }
 
 impl StoreSettings {
+    /// Where the sealing key of a server with this data directory lies.
+    pub fn key_path(&self, data: &Path) -> PathBuf {
+        if self.sealing_key.as_os_str().is_empty() {
+            return data.join("sealing.key");
+        }
+        self.sealing_key.clone()
+    }
+
+    /// Where the generation file of a server with this data directory lies.
+    pub fn generation_path(&self, data: &Path) -> PathBuf {
+        if self.generation.as_os_str().is_empty() {
+            return self.key_path(data).with_file_name("generation");
+        }
+        self.generation.clone()
+    }
+
     /// What is expired at `now`.
     pub fn expiry(&self, now: Timestamp) -> Expiry {
         let before = |days: u32| {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! 01  CBOR                                      a whole row, at most ROW_WHOLE_MAX bytes
+//! 02  length u32  sealed bytes  CBOR            the same with a sealed part (sealed.rs)
 //! ff  split id u64  parts u16  length u32       a longer one: its bytes lie in the parts table
 //! ```
 //!
@@ -12,11 +13,17 @@
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
+use super::seal::SealError;
+use super::{StoreError, keys};
 use crate::base::cbor;
+use crate::base::ids::{NodeId, ProductId};
 use crate::base::limits::ROW_MAX;
 
-/// Row format that this version writes and reads.
+/// Format of a row without a sealed part.
 pub const ROW_FORMAT: u8 = 1;
+
+/// Format of a row with a sealed part.
+pub const SEALED_FORMAT: u8 = 2;
 
 const SPLIT: u8 = 0xff;
 
@@ -30,8 +37,12 @@ pub const ROW_WHOLE_MAX: usize = ROW_MAX / 2;
 pub enum RowError {
     #[error("the row is empty")]
     Empty,
-    #[error("row format is {found}, this version reads {ROW_FORMAT}")]
-    Format { found: u8 },
+    #[error("row format is {found}, this version reads {want} there")]
+    Format { found: u8, want: u8 },
+    #[error("its sealed part has no {len} bytes")]
+    SealedLength { len: u32 },
+    #[error(transparent)]
+    Sealed(#[from] SealError),
     #[error("{len} bytes are no split header")]
     Split { len: usize },
     #[error("the row has {got} bytes in parts, its header says {want}")]
@@ -48,6 +59,8 @@ impl RowError {
         match self {
             Self::Empty => "empty",
             Self::Format { .. } => "format",
+            Self::SealedLength { .. } => "sealed_length",
+            Self::Sealed(_) => "sealed",
             Self::Split { .. } => "split",
             Self::Length { .. } => "length",
             Self::TooLong { .. } => "too_long",
@@ -117,17 +130,80 @@ pub fn decode<T: DeserializeOwned>(row: &[u8]) -> Result<T, RowError> {
     match row.split_first() {
         None => Err(RowError::Empty),
         Some((&ROW_FORMAT, body)) => Ok(cbor::decode(body)?),
-        Some((&found, _)) => Err(RowError::Format { found }),
+        Some((&found, _)) => Err(RowError::Format {
+            found,
+            want: ROW_FORMAT,
+        }),
     }
 }
 
-/// The first fields of a device row: what guards ask for.
+/// A row that lies with a sealed part beside what everyone may read of it.
+pub fn encode_beside<T: Serialize>(sealed: &[u8], value: &T) -> Result<Vec<u8>, RowError> {
+    let len = u32::try_from(sealed.len()).map_err(|_| RowError::TooLong { len: sealed.len() })?;
+    let mut row = Vec::with_capacity(sealed.len().saturating_add(512));
+    row.push(SEALED_FORMAT);
+    row.extend_from_slice(&len.to_be_bytes());
+    row.extend_from_slice(sealed);
+    cbor::encode_into(value, &mut row)?;
+    Split::plan(0, &row)?;
+    Ok(row)
+}
+
+/// The sealed part of a whole row, and the CBOR beside it.
+pub fn split_sealed(row: &[u8]) -> Result<(&[u8], &[u8]), RowError> {
+    let rest = match row.split_first() {
+        None => return Err(RowError::Empty),
+        Some((&SEALED_FORMAT, rest)) => rest,
+        Some((&found, _)) => {
+            let want = SEALED_FORMAT;
+            return Err(RowError::Format { found, want });
+        }
+    };
+    let (len, rest) = rest.split_first_chunk::<4>().ok_or(RowError::Empty)?;
+    let len = u32::from_be_bytes(*len);
+    usize::try_from(len)
+        .ok()
+        .and_then(|len| rest.split_at_checked(len))
+        .ok_or(RowError::SealedLength { len })
+}
+
+/// The value that is not sealed, in a whole row of either format. Needs no key.
+pub fn decode_beside<T: DeserializeOwned>(row: &[u8]) -> Result<T, RowError> {
+    if row.first() == Some(&SEALED_FORMAT) {
+        let (_, body) = split_sealed(row)?;
+        return Ok(cbor::decode(body)?);
+    }
+    decode(row)
+}
+
+/// The whole row: itself, or its parts joined. `None` when a part is not there.
+pub fn join(
+    row: Vec<u8>,
+    read: impl Fn(&[u8]) -> Result<Option<Vec<u8>>, StoreError>,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let Ok(Some(split)) = Split::decode(&row) else {
+        return Ok(Some(row));
+    };
+    let mut whole = Vec::new();
+    for index in 0..split.parts {
+        match read(&keys::part(split.id, index))? {
+            Some(part) => whole.extend_from_slice(&part),
+            None => return Ok(None),
+        }
+    }
+    let complete = usize::try_from(split.len) == Ok(whole.len());
+    Ok(complete.then_some(whole))
+}
+
+/// The first fields of a device row: what guards and indexes ask for.
 #[derive(Debug, serde::Deserialize)]
 pub struct DeviceHead {
     #[expect(dead_code, reason = "holds the place of the first field")]
     device_id: IgnoredAny,
     pub seq: u64,
     pub version: u64,
+    pub node_id: NodeId,
+    pub product_id: ProductId,
 }
 
 /// The first field of a state row.
@@ -208,13 +284,13 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let mut row = vec![ROW_FORMAT];
-            row.extend_from_slice(&bytes);
-            for bytes in [&bytes, &row] {
+            let row = [&[ROW_FORMAT], &bytes[..]].concat();
+            let sealed = [&[SEALED_FORMAT, 0, 0, 0], &bytes[..]].concat();
+            for bytes in [&bytes, &row, &sealed] {
                 drop(Split::decode(bytes));
                 drop(decode::<StateRecord>(bytes));
                 drop(decode::<EventRecord>(bytes));
-                drop(decode::<DeviceHead>(bytes));
+                drop(decode_beside::<DeviceHead>(bytes));
             }
         }
 
@@ -267,9 +343,10 @@ mod tests {
 
     #[test]
     fn wrong_rows_are_named() {
-        let table: [(&[u8], &str); 5] = [
+        let table: [(&[u8], &str); 6] = [
             (&[], "empty"),
             (&[2, 0xa0], "format"),
+            (&[9, 0xa0], "format"),
             (&[1], "cbor"),
             (&[1, 0xa0], "cbor"),
             (&[1, 0xff, 0xff], "cbor"),
@@ -280,6 +357,20 @@ mod tests {
                 kind,
                 "{row:x?}"
             );
+        }
+        let sealed: [(&[u8], &str); 6] = [
+            (&[], "empty"),
+            (&[1, 0xa0], "format"),
+            (&[2, 0, 0, 0], "empty"),
+            (&[2, 0, 0, 0, 1], "sealed_length"),
+            (&[2, 0xff, 0xff, 0xff, 0xff, 0], "sealed_length"),
+            (&[2, 0, 0, 0, 1, 7], "fine"),
+        ];
+        for (row, kind) in sealed {
+            let got = split_sealed(row)
+                .as_ref()
+                .map_or_else(RowError::kind, |_| "fine");
+            assert_eq!(got, kind, "{row:x?}");
         }
         assert_eq!(Split::decode(&[0xff, 1, 2]).unwrap_err().kind(), "split");
         assert_eq!(Split::decode(&[1, 2, 3]).unwrap(), None);

@@ -11,6 +11,7 @@
 
 use std::fs::{self, File};
 use std::ops::Bound;
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,15 +22,28 @@ use rustix::fs::FlockOperation;
 use sled::{Db, IVec, Mode};
 
 use super::kv::{Kv, KvStore, Order, Visit, Writes};
-use super::{StoreError, StoreSettings};
+use super::seal::Sealer;
+use super::{StoreError, StoreSettings, migrate};
 
 /// A store in a directory.
 pub type SledStore = KvStore<Sled>;
 
 impl SledStore {
     /// Opens or creates the store in this directory.
-    pub fn open(path: &Path, settings: &StoreSettings) -> Result<Self, StoreError> {
-        Self::start(Sled::open(path, settings)?, settings)
+    pub fn open(path: &Path, settings: &StoreSettings, sealer: Sealer) -> Result<Self, StoreError> {
+        Self::start(Sled::open(path, settings)?, settings, sealer)
+    }
+
+    /// The same with the sealing key in a file, which is made when nothing is sealed yet.
+    pub fn open_with_key(
+        path: &Path,
+        settings: &StoreSettings,
+        key: &Path,
+    ) -> Result<Self, StoreError> {
+        let engine = Sled::open(path, settings)?;
+        let check = migrate::seal_check(&engine)?;
+        let sealer = Sealer::open_or_create(key, &engine.place(), check)?;
+        Self::start(engine, settings, sealer)
     }
 }
 
@@ -234,6 +248,18 @@ impl Kv for Sled {
 
     fn close(&self) {
         drop_quietly(self.swap(None));
+    }
+
+    /// What a copy of the files can't take along: the number of the log's file, number and time of
+    /// change of the file `conf`, which sled writes once, when it makes the database.
+    fn origin(&self) -> Result<Vec<u8>, StoreError> {
+        let meta = |name| {
+            let path = self.path.join(name);
+            fs::metadata(&path).map_err(|e| StoreError::Io(format!("{}: {e}", path.display())))
+        };
+        let (log, conf) = (meta("db")?, meta("conf")?);
+        let (at, ns) = (conf.ctime(), conf.ctime_nsec());
+        Ok(format!("{} {} {at} {ns}", log.ino(), conf.ino()).into_bytes())
     }
 
     fn place(&self) -> String {

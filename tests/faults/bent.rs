@@ -49,6 +49,9 @@ impl Kv for Bent {
     fn close(&self) {
         self.sled.close();
     }
+    fn origin(&self) -> Result<Vec<u8>, StoreError> {
+        self.sled.origin()
+    }
     fn place(&self) -> String {
         self.sled.place()
     }

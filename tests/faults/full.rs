@@ -10,7 +10,7 @@ use strait::store::sled::{Sled, SledStore};
 use strait::store::{CommitError, Health, Store, StoreError, StoreSettings};
 
 use crate::bent::Bent;
-use crate::power::{device_id, settings, uplink};
+use crate::power::{device_id, sealer, settings, uplink};
 
 pub(crate) fn fill(dir: &Path) {
     refused_before_it_is_too_late(dir);
@@ -19,7 +19,7 @@ pub(crate) fn fill(dir: &Path) {
 
 /// With a reserve: commits are refused as full, reads go on, and room is enough to go on.
 fn refused_before_it_is_too_late(dir: &Path) {
-    let store = SledStore::open(&dir.join("a"), &settings()).unwrap();
+    let store = SledStore::open(&dir.join("a"), &settings(), sealer()).unwrap();
     let mut version = commit_some(&store, 0, 200).unwrap();
     let ballast = dir.join("ballast");
     take_all_but(dir, &ballast, 4);
@@ -49,7 +49,7 @@ fn survives_a_disk_without_any_room(dir: &Path) {
         with_sync: true,
         with_room: false,
     };
-    let store = KvStore::start(engine, &settings).unwrap();
+    let store = KvStore::start(engine, &settings, sealer()).unwrap();
     let mut version = 0;
     for round in 1..=3 {
         version = commit_some(&store, version, 100).unwrap();
@@ -82,7 +82,7 @@ fn survives_a_disk_without_any_room(dir: &Path) {
         println!("round {round}: serves again after {tries} tries");
     }
     drop(store);
-    let store = SledStore::open(&dir.join("b"), &settings).unwrap();
+    let store = SledStore::open(&dir.join("b"), &settings, sealer()).unwrap();
     assert_eq!(newest(&store), version, "after opening again");
     assert_eq!(store.last_event(), version);
 }

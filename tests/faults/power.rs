@@ -10,6 +10,7 @@ use strait::base::time::Timestamp;
 use strait::store::check::check;
 use strait::store::kv::KvStore;
 use strait::store::records::{EnvelopeRecord, EventRecord, HistoryRecord, StateRecord};
+use strait::store::seal::Sealer;
 use strait::store::sled::{Sled, SledStore};
 use strait::store::{Change, Commit, Completion, Guard, HistoryQuery, Store, StoreSettings};
 
@@ -17,6 +18,10 @@ use crate::bent::Bent;
 
 const DEVICES: u64 = 40;
 const IN_FLIGHT: usize = 100;
+
+pub(crate) fn sealer() -> Sealer {
+    Sealer::new([1; 32])
+}
 
 pub(crate) fn settings() -> StoreSettings {
     StoreSettings {
@@ -74,14 +79,14 @@ pub(crate) fn uplink(device: u64, version: u64) -> Commit {
 
 pub(crate) fn write(dir: &Path, with_sync: bool) {
     if with_sync {
-        write_on(&SledStore::open(dir, &settings()).unwrap());
+        write_on(&SledStore::open(dir, &settings(), sealer()).unwrap());
     } else {
         let engine = Bent {
             sled: Sled::open(dir, &settings()).unwrap(),
             with_sync: false,
             with_room: true,
         };
-        write_on(&KvStore::start(engine, &settings()).unwrap());
+        write_on(&KvStore::start(engine, &settings(), sealer()).unwrap());
     }
 }
 
@@ -111,7 +116,7 @@ fn write_on(store: &impl Store) {
 pub(crate) fn look(dir: &Path, acks: &Path) {
     let acknowledged = read_acks(acks);
     let total: u64 = acknowledged.values().sum();
-    let store = match SledStore::open(dir, &settings()) {
+    let store = match SledStore::open(dir, &settings(), sealer()) {
         Ok(store) => store,
         Err(e) => {
             println!("LOST: {e}");
@@ -121,12 +126,17 @@ pub(crate) fn look(dir: &Path, acks: &Path) {
     let mut lost = Vec::new();
     let stored = look_at_devices(&store, &acknowledged, &mut lost);
     look_at_events(&store, stored, &mut lost);
-    check(store.engine(), &mut |_| (), &mut |mistake| {
-        // States of devices without a device record are what this program writes.
-        if !mistake.what.starts_with("there is no row devices") {
-            lost.push(format!("{}: {}", mistake.row, mistake.what));
-        }
-    })
+    check(
+        store.engine(),
+        Some(&sealer()),
+        &mut |_| (),
+        &mut |mistake| {
+            // States of devices without a device record are what this program writes.
+            if !mistake.what.starts_with("there is no row devices") {
+                lost.push(format!("{}: {}", mistake.row, mistake.what));
+            }
+        },
+    )
     .unwrap();
     if lost.is_empty() {
         println!("{total} acknowledged, {stored} stored, all there");

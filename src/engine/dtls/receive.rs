@@ -281,7 +281,9 @@ impl Dtls {
     }
 
     fn take_number(&mut self) -> Option<u64> {
-        self.numbers.pop_front().filter(|number| *number <= NUMBER_MAX)
+        self.numbers
+            .pop_front()
+            .filter(|number| *number <= NUMBER_MAX)
     }
 
     fn take_cid(&mut self) -> Option<Cid> {

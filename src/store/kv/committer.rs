@@ -6,6 +6,7 @@
 //! the batch is there. If the engine can't be recovered, the batch fails and the committer tries
 //! again with growing pauses, refusing commits meanwhile.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -14,7 +15,7 @@ use std::time::Duration;
 use super::draft::{Counters, Draft, StepError};
 use super::heads::Heads;
 use super::plan::Plan;
-use super::reader::{Reader, corrupt};
+use super::reader::corrupt;
 use super::{Kv, Order, Shared, Writes, resolve};
 use crate::base::limits::BATCH_MAX;
 use crate::base::time::Clock;
@@ -50,20 +51,28 @@ pub(super) enum Job {
         keys: Vec<Vec<u8>>,
         done: Told,
     },
+    /// Writes a row of the meta table.
+    Note {
+        key: Vec<u8>,
+        row: Vec<u8>,
+        done: Told,
+    },
 }
 
 impl Job {
     fn bytes(&self) -> u64 {
         match self {
             Self::Commit { plan, .. } => plan.bytes,
-            Self::Reserve { .. } | Self::Delete { .. } => 0,
+            Self::Reserve { .. } | Self::Delete { .. } | Self::Note { .. } => 0,
         }
     }
 
     fn refuse(self, e: StoreError) {
         match self {
             Self::Commit { done, .. } => resolve(done, Err(e.into())),
-            Self::Reserve { done } | Self::Delete { done, .. } => tell(&done, Err(e)),
+            Self::Reserve { done } | Self::Delete { done, .. } | Self::Note { done, .. } => {
+                tell(&done, Err(e));
+            }
         }
     }
 }
@@ -151,7 +160,9 @@ impl<E: Kv> Committer<E> {
             }
             let room = match &job {
                 Job::Commit { plan, .. } => shared.engine.admit(plan.bytes),
-                Job::Reserve { .. } | Job::Delete { .. } => shared.engine.ready(),
+                Job::Reserve { .. } | Job::Delete { .. } | Job::Note { .. } => {
+                    shared.engine.ready()
+                }
             };
             if let Err(e) = room {
                 job.refuse(e);
@@ -322,6 +333,10 @@ fn take<E: Kv>(draft: &mut Draft<'_, E>, job: Job) -> Result<Waiting, StoreError
             Ok(Waiting::Commit(done, result))
         }
         Job::Reserve { done } => Ok(Waiting::Other(done)),
+        Job::Note { key, row, done } => {
+            draft.writes.insert(key, Some(row));
+            Ok(Waiting::Other(done))
+        }
         Job::Delete { keys, done } => {
             match keys.into_iter().try_for_each(|key| draft.remove(key)) {
                 Ok(()) => Ok(Waiting::Other(done)),
@@ -368,9 +383,13 @@ fn number<E: Kv>(engine: &E, row: Meta) -> Result<u64, StoreError> {
 /// The number behind the prefix of the table's last key, 0 when the table is empty.
 fn last_number<E: Kv>(engine: &E, table: Table) -> Result<u64, StoreError> {
     let (from, to) = table.span();
-    let rows = Reader::new(engine).rows(&from, &to, Order::Descending, 1)?;
-    let Some((key, _)) = rows.first() else {
+    let mut last = None;
+    engine.range(&from, &to, Order::Descending, &mut |key, _| {
+        last = Some(key.to_vec());
+        ControlFlow::Break(())
+    })?;
+    let Some(key) = last else {
         return Ok(0);
     };
-    keys::leading_number(key).ok_or_else(|| corrupt(engine, key, "the key has another shape"))
+    keys::leading_number(&key).ok_or_else(|| corrupt(engine, &key, "the key has another shape"))
 }

@@ -9,9 +9,11 @@ use super::plan::{Plan, Step};
 use super::reader;
 use super::{Kv, Order, Writes};
 use crate::base::ids::{DeviceId, ProductId};
+use crate::base::peer::DeviceSeq;
 use crate::store::keys;
-use crate::store::records::{CodecRecord, DeviceRecord, ProductRecord, SessionRecord};
+use crate::store::records::{CodecRecord, ProductRecord};
 use crate::store::rows::{self, ROW_WHOLE_MAX, RowError, Split};
+use crate::store::sealed::SessionHead;
 use crate::store::{Guard, HistoryKey, StoreError};
 
 /// Numbers that the committer gives out. Those of a failed batch are given again, but for
@@ -89,7 +91,7 @@ impl<'a, E: Kv> Draft<'a, E> {
                 self.state_mark(id)?.map_or(0, |mark| mark.version) == *version
             }
             Guard::SessionNumber(device, number) => {
-                let session = self.record::<SessionRecord>(&keys::session(*device))?;
+                let session = self.record::<SessionHead>(&keys::session(*device))?;
                 session.map(|session| session.number) == *number
             }
             Guard::ProductAbsent(id) => self.read(&keys::product(id))?.is_none(),
@@ -115,7 +117,10 @@ impl<'a, E: Kv> Draft<'a, E> {
                 product,
                 row,
             } => {
-                self.drop_indexes(&id)?;
+                let old = self.drop_indexes(&id)?;
+                if let Some(old) = old.filter(|old| *old != seq) {
+                    self.remove(keys::session(DeviceSeq(old)))?;
+                }
                 self.write(keys::node(&node), id.as_str().as_bytes().to_vec());
                 self.write(keys::order(seq), id.as_str().as_bytes().to_vec());
                 self.write(keys::member(&product, seq), id.as_str().as_bytes().to_vec());
@@ -125,7 +130,9 @@ impl<'a, E: Kv> Draft<'a, E> {
                     .remember(&id, Some(DeviceMark { seq, version }));
             }
             Step::DeleteDevice(id) => {
-                self.drop_indexes(&id)?;
+                if let Some(old) = self.drop_indexes(&id)? {
+                    self.remove(keys::session(DeviceSeq(old)))?;
+                }
                 self.remove(keys::device(&id))?;
                 self.remove(keys::state(&id))?;
                 self.heads.devices.remember(&id, None);
@@ -167,10 +174,10 @@ impl<'a, E: Kv> Draft<'a, E> {
         Ok(())
     }
 
-    /// Removes the indexes of the device as it is now, where they point to it.
-    fn drop_indexes(&mut self, id: &DeviceId) -> Result<(), StoreError> {
-        let Some(old) = self.record::<DeviceRecord>(&keys::device(id))? else {
-            return Ok(());
+    /// Removes the indexes of the device as it is now, where they point to it. Returns its seq.
+    fn drop_indexes(&mut self, id: &DeviceId) -> Result<Option<u64>, StoreError> {
+        let Some(old) = self.record::<rows::DeviceHead>(&keys::device(id))? else {
+            return Ok(None);
         };
         let indexes = [
             keys::node(&old.node_id),
@@ -182,7 +189,7 @@ impl<'a, E: Kv> Draft<'a, E> {
                 self.writes.insert(key, None);
             }
         }
-        Ok(())
+        Ok(Some(old.seq))
     }
 
     /// Serials repeat after four thousand million rows, long after the millisecond they part.
@@ -261,14 +268,14 @@ impl<'a, E: Kv> Draft<'a, E> {
         }
     }
 
-    /// A record as the batch leaves it; split rows are joined.
+    /// A record, but for what is sealed in it, as the batch leaves it; split rows are joined.
     fn record<T: serde::de::DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
         let Some(row) = self.read(key)? else {
             return Ok(None);
         };
-        let whole = reader::join(row, |part| self.read(part))
+        let whole = rows::join(row, |part| self.read(part))
             .and_then(|whole| whole.ok_or_else(|| self.missing_part(key)))?;
-        rows::decode(&whole)
+        rows::decode_beside(&whole)
             .map(Some)
             .map_err(|e| self.corrupt(key, &e))
     }
@@ -292,7 +299,7 @@ impl<'a, E: Kv> Draft<'a, E> {
             return Ok(None);
         }
         let split = Split::plan(self.counters.split, &row)
-            .map_err(|e| StoreError::Io(format!("{}: {e}", reader::show_key(&key))))?;
+            .map_err(|e| StoreError::Io(format!("{}: {e}", keys::show(&key))))?;
         self.counters.split = self.counters.split.saturating_add(1);
         for (index, part) in (0..split.parts).zip(row.chunks(ROW_WHOLE_MAX)) {
             self.write(keys::part(split.id, index), part.to_vec());

@@ -27,10 +27,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 pub use super::engine::{Kv, Order, Visit, Writes};
+use super::keys::{self, Meta};
 use super::records::{
     CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
     SettingsRecord, StateRecord,
 };
+use super::seal::Sealer;
 use super::{
     Commit, CommitError, Completion, Expiry, Health, HistoryQuery, HistoryRow, Page, Store,
     StoreError, StoreSettings,
@@ -41,7 +43,6 @@ use crate::base::time::Clock;
 use committer::{Committer, Job};
 use plan::Plan;
 use reader::Reader;
-pub(super) use reader::{join, show_key};
 
 /// A store over an engine. Dropping it commits what waits, then closes the engine.
 #[derive(Debug)]
@@ -56,6 +57,9 @@ pub struct KvStore<E: Kv> {
 #[derive(Debug)]
 struct Shared<E> {
     engine: E,
+    sealer: Sealer,
+    /// Commits that changed a session.
+    session_commits: AtomicU64,
     /// Newest durable event.
     last_event: AtomicU64,
     /// The next sequence number to give, and the durable bound it must stay below.
@@ -67,13 +71,18 @@ struct Shared<E> {
     batch_since_ms: AtomicU64,
 }
 
+/// Sessions ended in one step.
+const END_STEP: usize = 4096;
+
 /// A batch takes milliseconds, on a bad disk a second; then the disk does not answer.
 const BATCH_STUCK_MS: u64 = 10_000;
 
 impl<E> Shared<E> {
-    const fn new(engine: E) -> Self {
+    const fn new(engine: E, sealer: Sealer) -> Self {
         Self {
             engine,
+            sealer,
+            session_commits: AtomicU64::new(0),
             last_event: AtomicU64::new(0),
             seq_next: AtomicU64::new(1),
             seq_end: AtomicU64::new(1),
@@ -102,10 +111,11 @@ impl<E> Shared<E> {
 }
 
 impl<E: Kv> KvStore<E> {
-    /// Opens the store in an engine: migrates older formats, then starts the committer.
-    pub fn start(engine: E, settings: &StoreSettings) -> Result<Self, StoreError> {
-        super::migrate::migrate(&engine)?;
-        let shared = Arc::new(Shared::new(engine));
+    /// Opens the store in an engine: migrates older formats, then starts the committer. Errors:
+    /// `StoreError::Key` when the database was sealed with another key.
+    pub fn start(engine: E, settings: &StoreSettings, sealer: Sealer) -> Result<Self, StoreError> {
+        super::migrate::migrate(&engine, &sealer)?;
+        let shared = Arc::new(Shared::new(engine, sealer));
         let (queue, jobs) = sync_channel(settings.queue_len.max(1));
         let committer = Committer::load(Arc::clone(&shared), jobs)?;
         let thread = std::thread::Builder::new()
@@ -121,8 +131,8 @@ impl<E: Kv> KvStore<E> {
     }
 
     /// A store that was never opened: everything fails with `Closed`.
-    pub(super) fn closed(engine: E, reason: &StoreError) -> Self {
-        let shared = Shared::new(engine);
+    pub(super) fn closed(engine: E, sealer: Sealer, reason: &StoreError) -> Self {
+        let shared = Shared::new(engine, sealer);
         shared.set_trouble(Some(reason.to_string()));
         Self {
             shared: Arc::new(shared),
@@ -171,7 +181,44 @@ impl<E: Kv> KvStore<E> {
     }
 
     fn reader(&self) -> Reader<'_, E> {
-        Reader::new(&self.shared.engine)
+        Reader::new(&self.shared.engine, &self.shared.sealer)
+    }
+
+    /// Counts the commits that changed a session since the store was opened.
+    pub fn session_commits(&self) -> u64 {
+        self.shared.session_commits.load(Ordering::SeqCst)
+    }
+
+    /// Ends every session; returns how many there were. Blocks until they are gone for good.
+    pub(super) fn end_sessions(&self) -> Result<u64, StoreError> {
+        let (from, to) = keys::Table::Sessions.span();
+        let mut ended = 0_u64;
+        loop {
+            let rows = self.reader().rows(&from, &to, Order::Ascending, END_STEP)?;
+            if rows.is_empty() {
+                return Ok(ended);
+            }
+            ended = ended.saturating_add(u64::try_from(rows.len()).unwrap_or(u64::MAX));
+            let keys = rows.into_iter().map(|(key, _)| key).collect();
+            self.run(|done| Job::Delete { keys, done })?;
+        }
+    }
+
+    /// Writes a row of the meta table. Blocks until it is durable.
+    pub(super) fn note(&self, row: Meta, value: Vec<u8>) -> Result<(), StoreError> {
+        let key = keys::meta(row);
+        let row = value;
+        self.run(|done| Job::Note { key, row, done })
+    }
+
+    /// Has the committer do something, and waits for it.
+    fn run(
+        &self,
+        job: impl FnOnce(SyncSender<Result<(), StoreError>>) -> Job,
+    ) -> Result<(), StoreError> {
+        let (done, result) = sync_channel(1);
+        self.enqueue(job(done))?;
+        result.recv().map_err(|_| StoreError::Closed)?
     }
 }
 
@@ -184,19 +231,27 @@ impl<E: Kv> Drop for KvStore<E> {
 impl<E: Kv> Store for KvStore<E> {
     fn commit(&self, commit: Commit) -> Completion {
         let (done, completion) = Completion::new();
-        let plan = match Plan::encode(commit) {
+        let plan = match Plan::encode(commit, &self.shared.sealer) {
             Ok(plan) => plan,
             Err(e) => {
                 resolve(done, Err(e.into()));
                 return completion;
             }
         };
+        let sessions = plan.sessions;
         let job = Job::Commit {
             plan: Box::new(plan),
             done,
         };
         match self.enqueue(job) {
-            Ok(()) => completion,
+            Ok(()) => {
+                // After it took its place in the queue: who saw the count is behind it there.
+                let count = u64::from(sessions);
+                self.shared
+                    .session_commits
+                    .fetch_add(count, Ordering::SeqCst);
+                completion
+            }
             Err(e) => {
                 // A refused job is gone with its sender, so the answer takes a new pair.
                 let (done, completion) = Completion::new();
@@ -211,9 +266,7 @@ impl<E: Kv> Store for KvStore<E> {
             if let Some(seq) = self.shared.take_seq() {
                 return Ok(seq);
             }
-            let (done, reserved) = sync_channel(1);
-            self.enqueue(Job::Reserve { done })?;
-            reserved.recv().map_err(|_| StoreError::Closed)??;
+            self.run(|done| Job::Reserve { done })?;
         }
     }
 
@@ -295,12 +348,10 @@ impl<E: Kv> Store for KvStore<E> {
             return Ok(0);
         }
         let rows = keys.rows;
-        let (done, deleted) = sync_channel(1);
-        self.enqueue(Job::Delete {
+        self.run(|done| Job::Delete {
             keys: keys.keys,
             done,
         })?;
-        deleted.recv().map_err(|_| StoreError::Closed)??;
         Ok(rows)
     }
 

@@ -1,12 +1,13 @@
 //! A commit as the committer takes it: records are rows already, encoded on the caller's thread,
-//! with the few fields beside them that the committer needs. Errors: `StoreError::Io` for a value
-//! that can't be written, which names the record.
+//! with the few fields beside them that the committer needs; secrets are sealed by then. Errors:
+//! `StoreError::Io` for a value that can't be written, which names the record.
 
 use crate::base::ids::{DeviceId, NodeId, ProductId};
 use crate::base::time::Timestamp;
 use crate::store::keys::Table;
 use crate::store::rows::{self, RowError};
-use crate::store::{Change, Commit, Guard, StoreError};
+use crate::store::seal::Sealer;
+use crate::store::{Change, Commit, Guard, StoreError, sealed};
 
 /// One commit, encoded.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     /// Bytes of all rows.
     pub(super) bytes: u64,
+    /// It changes a session.
+    pub(super) sessions: bool,
 }
 
 /// One change, encoded.
@@ -68,11 +71,13 @@ impl Step {
 }
 
 impl Plan {
-    pub(super) fn encode(commit: Commit) -> Result<Self, StoreError> {
+    pub(super) fn encode(commit: Commit, sealer: &Sealer) -> Result<Self, StoreError> {
         let mut steps = Vec::with_capacity(commit.changes.len());
+        let mut sessions = false;
         for change in commit.changes {
+            sessions |= matches!(change, Change::PutSession(_) | Change::DeleteSession(_));
             let name = change_name(&change);
-            let step = encode_change(change)
+            let step = encode_change(change, sealer)
                 .map_err(|e| StoreError::Io(format!("{name} can't be written: {e}")))?;
             steps.push(step);
         }
@@ -81,15 +86,16 @@ impl Plan {
             guards: commit.guards,
             steps,
             bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+            sessions,
         })
     }
 }
 
-fn encode_change(change: Change) -> Result<Step, RowError> {
+fn encode_change(change: Change, sealer: &Sealer) -> Result<Step, RowError> {
     use crate::store::keys;
     Ok(match change {
-        Change::PutDevice(record) => Step::Device {
-            row: rows::encode(&*record)?,
+        Change::PutDevice(mut record) => Step::Device {
+            row: sealed::encode_device(&mut record, sealer)?,
             id: record.device_id,
             seq: record.seq,
             version: record.version,
@@ -104,7 +110,7 @@ fn encode_change(change: Change) -> Result<Step, RowError> {
         },
         Change::PutSession(record) => Step::Put {
             key: keys::session(record.device_seq),
-            row: rows::encode(&*record)?,
+            row: sealed::encode_session(&record, sealer)?,
         },
         Change::DeleteSession(device) => Step::Remove(vec![keys::session(device)]),
         Change::PutProduct(record) => Step::Put {

@@ -1,5 +1,6 @@
 //! Reads, straight from the engine. Two gets may straddle a commit: indexes that point nowhere
-//! any more are skipped, and a split row whose parts were replaced in between is read again.
+//! any more are skipped, and a split row whose parts were replaced in between is read again. What
+//! is sealed is opened on the way.
 //! Errors: `StoreError::Corrupt` names the row.
 
 use std::ops::ControlFlow;
@@ -14,8 +15,9 @@ use crate::store::records::{
     CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord, SessionRecord,
     SettingsRecord, StateRecord,
 };
-use crate::store::rows::{self, Split};
-use crate::store::{HistoryKey, HistoryQuery, HistoryRow, Page, StoreError};
+use crate::store::rows::{self, RowError, Split};
+use crate::store::seal::Sealer;
+use crate::store::{HistoryKey, HistoryQuery, HistoryRow, Page, StoreError, sealed};
 
 /// How often a split row is read again before its parts count as lost. Each new try means that a
 /// commit came in between.
@@ -29,15 +31,20 @@ pub(super) type RawRow = (Vec<u8>, Vec<u8>);
 
 pub(super) struct Reader<'a, E> {
     engine: &'a E,
+    sealer: &'a Sealer,
 }
 
 impl<'a, E: Kv> Reader<'a, E> {
-    pub(super) const fn new(engine: &'a E) -> Self {
-        Self { engine }
+    pub(super) const fn new(engine: &'a E, sealer: &'a Sealer) -> Self {
+        Self { engine, sealer }
     }
 
     pub(super) fn device(&self, id: &DeviceId) -> Result<Option<DeviceRecord>, StoreError> {
-        self.record(&keys::device(id))
+        let key = keys::device(id);
+        match self.engine.get(&key)? {
+            None => Ok(None),
+            Some(row) => self.open_device(&key, row),
+        }
     }
 
     pub(super) fn device_by_node(&self, node: &NodeId) -> Result<Option<DeviceId>, StoreError> {
@@ -98,7 +105,7 @@ impl<'a, E: Kv> Reader<'a, E> {
             from = above(last);
             let full = devices.len() == CHUNK;
             for (key, row) in devices {
-                let Some(device) = self.decode::<DeviceRecord>(&key, row)? else {
+                let Some(device) = self.open_device(&key, row)? else {
                     continue;
                 };
                 while states
@@ -139,7 +146,11 @@ impl<'a, E: Kv> Reader<'a, E> {
     }
 
     pub(super) fn session(&self, device: DeviceSeq) -> Result<Option<SessionRecord>, StoreError> {
-        self.record(&keys::session(device))
+        let key = keys::session(device);
+        match self.engine.get(&key)? {
+            None => Ok(None),
+            Some(row) => self.open_session(&key, row),
+        }
     }
 
     /// Reads sessions in chunks.
@@ -155,7 +166,7 @@ impl<'a, E: Kv> Reader<'a, E> {
             };
             from = above(last);
             for (key, row) in rows {
-                let session = self.decode::<SessionRecord>(&key, row)?;
+                let session = self.open_session(&key, row)?;
                 if session.is_some_and(|session| visit(session).is_break()) {
                     return Ok(());
                 }
@@ -278,18 +289,39 @@ impl<'a, E: Kv> Reader<'a, E> {
         }
     }
 
+    fn open_device(&self, key: &[u8], row: Vec<u8>) -> Result<Option<DeviceRecord>, StoreError> {
+        self.decode_with(key, row, &|row| {
+            sealed::decode_device(key, row, self.sealer)
+        })
+    }
+
+    fn open_session(&self, key: &[u8], row: Vec<u8>) -> Result<Option<SessionRecord>, StoreError> {
+        self.decode_with(key, row, &|row| {
+            sealed::decode_session(key, row, self.sealer)
+        })
+    }
+
     /// The record of a row that was just read; `None` when it was removed meanwhile.
     pub(super) fn decode<T: DeserializeOwned>(
         &self,
         key: &[u8],
         row: Vec<u8>,
     ) -> Result<Option<T>, StoreError> {
+        self.decode_with(key, row, &|row| rows::decode(row))
+    }
+
+    fn decode_with<T>(
+        &self,
+        key: &[u8],
+        row: Vec<u8>,
+        decode: &dyn Fn(&[u8]) -> Result<T, RowError>,
+    ) -> Result<Option<T>, StoreError> {
         let mut row = row;
         for _ in 0..TRIES {
             let before =
                 Split::decode(&row).map_err(|e| corrupt(self.engine, key, &e.to_string()))?;
-            if let Some(whole) = join(row, |part| self.engine.get(part))? {
-                return rows::decode(&whole)
+            if let Some(whole) = rows::join(row, |part| self.engine.get(part))? {
+                return decode(&whole)
                     .map(Some)
                     .map_err(|e| corrupt(self.engine, key, &e.to_string()));
             }
@@ -328,41 +360,10 @@ pub(super) fn after_device(table: Table, device_seq: u64) -> Vec<u8> {
     }
 }
 
-/// The whole row: itself, or its parts joined. `None` when a part is not there.
-pub(in crate::store) fn join(
-    row: Vec<u8>,
-    read: impl Fn(&[u8]) -> Result<Option<Vec<u8>>, StoreError>,
-) -> Result<Option<Vec<u8>>, StoreError> {
-    let Ok(Some(split)) = Split::decode(&row) else {
-        return Ok(Some(row));
-    };
-    let mut whole = Vec::new();
-    for index in 0..split.parts {
-        match read(&keys::part(split.id, index))? {
-            Some(part) => whole.extend_from_slice(&part),
-            None => return Ok(None),
-        }
-    }
-    let complete = usize::try_from(split.len) == Ok(whole.len());
-    Ok(complete.then_some(whole))
-}
-
 /// A damaged row, by table and key.
 pub(super) fn corrupt<E: Kv>(engine: &E, key: &[u8], reason: &str) -> StoreError {
     StoreError::Corrupt {
         path: engine.place(),
-        reason: format!("{}: {reason}", show_key(key)),
-    }
-}
-
-/// A key for messages: table, then text or hex.
-pub(in crate::store) fn show_key(key: &[u8]) -> String {
-    let table = Table::of(key).map_or("unknown", Table::name);
-    match keys::text(key) {
-        Some(text) if text.chars().all(|c| c.is_ascii_graphic()) => format!("{table} {text}"),
-        _ => {
-            let hex = key.iter().skip(1).map(|byte| format!("{byte:02x}"));
-            format!("{table} {}", hex.collect::<String>())
-        }
+        reason: format!("{}: {reason}", keys::show(key)),
     }
 }

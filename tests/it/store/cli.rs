@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use strait::base::peer::DeviceSeq;
 use strait::store::kv::{Kv, Writes};
 use strait::store::lock::DataLock;
 use strait::store::sled::{Sled, SledStore};
@@ -27,7 +28,8 @@ fn strait(words: &[&str], data: &Path, file: Option<&Path>) -> (i32, String, Str
 
 fn filled(data: &Path) {
     let settings = StoreSettings::default();
-    let store = SledStore::open(&data.join("store"), &settings).unwrap();
+    let key = settings.key_path(data);
+    let store = SledStore::open_with_key(&data.join("store"), &settings, &key).unwrap();
     let seq = store.allocate_seq().unwrap();
     write(
         &store,
@@ -37,6 +39,7 @@ fn filled(data: &Path) {
             put_state("one", long_state(1, 9000, 'a')),
             append(seq, 1000, "[]"),
             emit(1000, "{}"),
+            put_session(session("one", seq, 1)),
         ],
     );
 }
@@ -53,27 +56,85 @@ fn export_import_and_check_agree() {
     let (code, out, err) = strait(&["check"], &old, None);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     assert!(
-        out.starts_with("15 rows, ") && out.ends_with(" 0 mistakes\n"),
+        out.starts_with("17 rows, ") && out.ends_with(" 0 mistakes\n"),
         "{out}"
     );
 
     let (code, out, err) = strait(&["export", "--json"], &old, Some(&file));
-    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(code, 0, "{err}");
+    let key = old.join("sealing.key");
+    let advice = format!("keep a copy of {}, apart from the archive", key.display());
+    assert!(err.starts_with(&advice), "{err}");
+    assert!(err.contains("the secrets of 1 devices"), "{err}");
     let told: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(told["rows"], 15);
+    assert_eq!(told["rows"], 16);
     assert_eq!(told["bytes"], fs::metadata(&file).unwrap().len());
     let mode = fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "secrets of devices are inside");
 
-    let (code, out, err) = strait(&["import"], &new, Some(&file));
-    assert_eq!((code, err.as_str()), (0, ""));
-    assert!(out.starts_with("15 rows into "), "{out}");
-    let (code, _, _) = strait(&["check"], &new, None);
+    let named = ["import", "--sealing-key", key.to_str().unwrap()];
+    let (code, out, err) = strait(&named, &new, Some(&file));
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("store.sealing_key = "), "{err}");
+    assert!(out.starts_with("16 rows into "), "{out}");
+    let (code, _, err) = strait(&["check"], &new, None);
     assert_eq!(code, 0);
+    assert!(
+        err.contains("sealed values stay closed: there is no "),
+        "{err}"
+    );
+    let named = ["check", "--json", "--sealing-key", key.to_str().unwrap()];
+    let (code, out, err) = strait(&named, &new, None);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains(r#""opened":true"#), "{out}");
     let settings = StoreSettings::default();
-    let store = SledStore::open(&new.join("store"), &settings).unwrap();
+    let store = SledStore::open_with_key(&new.join("store"), &settings, &key).unwrap();
+    let one = store.device(&device_id("one")).unwrap().unwrap();
+    assert_eq!(one, device("one", one.seq, "meter"));
+    assert_eq!(store.session(DeviceSeq(one.seq)).unwrap(), None);
     let state = store.state(&device_id("one")).unwrap();
     assert_eq!(state, Some(long_state(1, 9000, 'a')));
+}
+
+#[test]
+fn an_archive_needs_its_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new, other, file) = (
+        dir.path().join("old"),
+        dir.path().join("new"),
+        dir.path().join("other.key"),
+        dir.path().join("backup.strait"),
+    );
+    filled(&old);
+    assert_eq!(strait(&["export"], &old, Some(&file)).0, 0);
+    let (code, out, err) = strait(&["import"], &new, Some(&file));
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("new/sealing.key is missing"), "{err}");
+    fs::write(&other, "07".repeat(32)).unwrap();
+    let named = ["import", "--sealing-key", other.to_str().unwrap()];
+    let (code, out, err) = strait(&named, &new, Some(&file));
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("does not fit"), "{err}");
+    assert!(err.contains("backup.strait"), "{err}");
+    assert!(!new.exists(), "a refused import left something behind");
+
+    // The key put where the server looks for it.
+    fs::create_dir(&new).unwrap();
+    fs::copy(old.join("sealing.key"), new.join("sealing.key")).unwrap();
+    let (code, _, err) = strait(&["import"], &new, Some(&file));
+    assert_eq!((code, err.as_str()), (0, ""));
+
+    // An archive of before needs none: a key is made.
+    let fixture = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/fixtures/store/format-1/archive.strait"
+    );
+    let ancient = dir.path().join("ancient");
+    let (code, _, err) = strait(&["import"], &ancient, Some(Path::new(fixture)));
+    assert_eq!((code, err.as_str()), (0, ""));
+    let (code, out, err) = strait(&["check", "--json"], &ancient, None);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.contains(r#""opened":true"#), "{out}");
 }
 
 #[test]

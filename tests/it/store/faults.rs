@@ -42,7 +42,7 @@ fn full_queue_refuses_at_once_and_loses_nothing() {
         queue_len: 3,
         ..StoreSettings::default()
     };
-    let store = KvStore::start(Memory::default(), &settings).unwrap();
+    let store = KvStore::start(Memory::default(), &settings, sealer()).unwrap();
     write(&store, vec![emit(1, "{}")]);
     store.faults().hold();
     // The committer holds what it took, the queue three more, whichever they are; the rest is
@@ -125,7 +125,7 @@ fn small() -> StoreSettings {
 }
 
 fn filled(dir: &std::path::Path) {
-    let store = SledStore::open(dir, &small()).unwrap();
+    let store = SledStore::open(dir, &small(), sealer()).unwrap();
     for n in 0..2000 {
         let id = format!("d{n}");
         write(&store, vec![put_state(&id, state(n)), emit(n, "{}")]);
@@ -135,14 +135,14 @@ fn filled(dir: &std::path::Path) {
 #[test]
 fn second_process_is_told_who_has_the_directory() {
     let dir = tempfile::tempdir().unwrap();
-    let first = SledStore::open(dir.path(), &small()).unwrap();
-    let second = SledStore::open(dir.path(), &small());
+    let first = SledStore::open(dir.path(), &small(), sealer()).unwrap();
+    let second = SledStore::open(dir.path(), &small(), sealer());
     assert!(
         matches!(second, Err(StoreError::InUse { .. })),
         "{second:?}"
     );
     drop(first);
-    SledStore::open(dir.path(), &small()).unwrap();
+    SledStore::open(dir.path(), &small(), sealer()).unwrap();
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn unfinished_snapshot_of_a_crash_does_not_block() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path());
     fs::write(dir.path().join("snap.00000000000FFFFF.generating"), b"half").unwrap();
-    let store = SledStore::open(dir.path(), &small()).unwrap();
+    let store = SledStore::open(dir.path(), &small(), sealer()).unwrap();
     assert_eq!(store.last_event(), 2000);
 }
 
@@ -159,7 +159,7 @@ fn unfinished_snapshot_of_a_crash_does_not_block() {
 fn damaged_files_are_refused_with_advice() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path());
-    drop(SledStore::open(dir.path(), &small()).unwrap());
+    drop(SledStore::open(dir.path(), &small(), sealer()).unwrap());
     let mut refused = 0;
     for entry in fs::read_dir(dir.path()).unwrap() {
         let path = entry.unwrap().path();
@@ -177,7 +177,7 @@ fn damaged_files_are_refused_with_advice() {
             let copy = tempfile::tempdir().unwrap();
             copy_files(dir.path(), copy.path());
             fs::write(copy.path().join(path.file_name().unwrap()), damaged).unwrap();
-            match SledStore::open(copy.path(), &small()) {
+            match SledStore::open(copy.path(), &small(), sealer()) {
                 Ok(store) => assert_eq!(store.last_event(), 2000, "{path:?} {how}: lost data"),
                 Err(e) => {
                     refused += 1;
@@ -210,11 +210,11 @@ fn newer_format_is_refused() {
     let newer = 99_u32.to_be_bytes().to_vec();
     writes.insert(keys::meta(keys::Meta::Format), Some(newer));
     engine.apply(&writes).unwrap();
-    let opened = KvStore::start(engine, &StoreSettings::default());
+    let opened = KvStore::start(engine, &StoreSettings::default(), sealer());
     let Err(StoreError::Format { found, newest, .. }) = opened else {
         panic!("opened a newer format");
     };
-    assert_eq!((found, newest), (99, 1));
+    assert_eq!((found, newest), (99, 2));
 }
 
 /// Rows without a format number are an import that never finished.
@@ -224,7 +224,7 @@ fn unfinished_import_is_refused() {
     let mut writes = Writes::new();
     writes.insert(keys::event(1), Some(vec![1]));
     engine.apply(&writes).unwrap();
-    let opened = KvStore::start(engine, &StoreSettings::default());
+    let opened = KvStore::start(engine, &StoreSettings::default(), sealer());
     assert!(matches!(opened, Err(StoreError::Corrupt { .. })));
 }
 

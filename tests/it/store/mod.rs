@@ -3,6 +3,8 @@
 mod cases;
 mod cli;
 mod faults;
+mod generation;
+mod migration;
 mod records;
 mod tools;
 
@@ -14,6 +16,11 @@ use strait::store::memory::{Memory, MemoryStore};
 use strait::store::sled::SledStore;
 use strait::store::{Store, StoreSettings};
 
+use records::sealer;
+
+/// Key and row.
+type Row = (Vec<u8>, Vec<u8>);
+
 /// An engine as the cases see it: opened again and again on the same data.
 trait Engine: Default {
     type Store: Store;
@@ -22,8 +29,14 @@ trait Engine: Default {
 
     fn close(&self, store: &Self::Store);
 
+    /// Every row as it lies in the engine.
+    fn rows(&self, store: &Self::Store) -> Vec<Row>;
+
     /// Part rows of split values.
-    fn parts(&self, store: &Self::Store) -> usize;
+    fn parts(&self, store: &Self::Store) -> usize {
+        let parts = |(key, _): &Row| Table::of(key) == Some(Table::Parts);
+        self.rows(store).into_iter().filter(parts).count()
+    }
 
     /// After the store was dropped: what must hold on disk.
     fn inspect(&self) {}
@@ -43,8 +56,8 @@ impl Engine for InMemory {
         store.close();
     }
 
-    fn parts(&self, store: &MemoryStore) -> usize {
-        count_parts(store.engine())
+    fn rows(&self, store: &MemoryStore) -> Vec<Row> {
+        rows_of(store.engine())
     }
 }
 
@@ -65,15 +78,15 @@ impl Engine for OnSled {
             reserve_mb: 1,
             ..StoreSettings::default()
         };
-        SledStore::open(self.0.path(), &settings).unwrap()
+        SledStore::open(self.0.path(), &settings, sealer()).unwrap()
     }
 
     fn close(&self, store: &SledStore) {
         store.close();
     }
 
-    fn parts(&self, store: &SledStore) -> usize {
-        count_parts(store.engine())
+    fn rows(&self, store: &SledStore) -> Vec<Row> {
+        rows_of(store.engine())
     }
 
     /// sled never syncs what it puts into `blobs/`.
@@ -83,16 +96,15 @@ impl Engine for OnSled {
     }
 }
 
-fn count_parts(engine: &impl Kv) -> usize {
-    let (from, to) = Table::Parts.span();
-    let mut count = 0;
+fn rows_of(engine: &impl Kv) -> Vec<Row> {
+    let mut rows = Vec::new();
     engine
-        .range(&from, &to, Order::Ascending, &mut |_, _| {
-            count += 1;
+        .range(&[], &[0xff], Order::Ascending, &mut |key, row| {
+            rows.push((key.to_vec(), row.to_vec()));
             ControlFlow::Continue(())
         })
         .unwrap();
-    count
+    rows
 }
 
 macro_rules! contract {
@@ -131,5 +143,9 @@ contract!(
     expiry_takes_the_old_and_nothing_else,
     sequence_numbers_never_repeat,
     everything_survives_reopening,
+    sessions_come_and_go,
+    sessions_are_guarded_by_number,
+    sessions_end_with_their_device,
+    secrets_lie_sealed,
     closed_store_refuses,
 );

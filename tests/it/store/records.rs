@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use serde_json::json;
 use strait::base::ids::{AppId, DeviceId, NodeId, ProductId};
+use strait::base::peer::DeviceSeq;
 use strait::base::secret::Secret;
 use strait::base::time::Timestamp;
 use strait::product::profile::{Profile, Service, ServiceOption};
 use strait::product::settings::Settings;
+use strait::store::memory::MEMORY_KEY;
 use strait::store::records::{
     AuthRecord, AuthType, CodecKind, CodecRecord, DeviceRecord, EnvelopeRecord, EventRecord,
-    HistoryRecord, ProductRecord, RawRecord, SettingsRecord, ShadowRecord, StateRecord,
+    HistoryRecord, ProductRecord, RawRecord, SessionRecord, SettingsRecord, ShadowRecord,
+    StateRecord,
 };
+use strait::store::seal::Sealer;
 use strait::store::{Change, Commit, CommitError, Guard, HistoryQuery, Store};
 
 pub(crate) fn device_id(text: &str) -> DeviceId {
@@ -82,6 +86,36 @@ pub(crate) fn long_state(version: u64, len: usize, letter: char) -> StateRecord 
         .reported
         .insert("text".to_owned(), text.into());
     record
+}
+
+/// The sealer of every store in these tests.
+pub(crate) fn sealer() -> Sealer {
+    Sealer::new(MEMORY_KEY)
+}
+
+/// The session `number` of the device `id` with this seq.
+pub(crate) fn session(id: &str, device_seq: u64, number: u64) -> SessionRecord {
+    SessionRecord {
+        device_seq: DeviceSeq(device_seq),
+        device_id: device_id(id),
+        number,
+        own_cid: Some(number.to_be_bytes()),
+        peer_cid: vec![1, 2, 3],
+        address: "192.0.2.7:5684".parse().unwrap(),
+        suite: 0xc0a8,
+        encrypt_then_mac: false,
+        return_routability: true,
+        key_block: Secret::new(b"forty bytes of a key block, never seen!!".to_vec()),
+        verify_data: b"twelve bytes".to_vec(),
+        finished_seq: 3,
+        send_reserved: 1000,
+        received: Some(17),
+        established_at: at(1000),
+    }
+}
+
+pub(crate) fn put_session(record: SessionRecord) -> Change {
+    Change::PutSession(Box::new(record))
 }
 
 pub(crate) fn product(id: &str, seq: u64) -> ProductRecord {

@@ -3,11 +3,13 @@
 use std::io::Cursor;
 
 use proptest::prelude::*;
+use strait::base::peer::DeviceSeq;
 use strait::store::archive::{self, ArchiveError};
 use strait::store::check::{Mistake, Totals, check};
 use strait::store::kv::{Kv, Writes};
 use strait::store::memory::{Memory, MemoryStore};
-use strait::store::{Change, Store, keys};
+use strait::store::seal::Sealer;
+use strait::store::{Change, Store, keys, sealed};
 
 use super::records::*;
 
@@ -34,6 +36,7 @@ fn filled() -> Memory {
         keep_raw(3, 2000, &[0xff, 0x00]),
         emit(1000, r#"{"resource":"device.property"}"#),
         emit(2000, "{}"),
+        put_session(session("two", 3, 9)),
     ];
     write(&store, changes);
     engine
@@ -41,7 +44,10 @@ fn filled() -> Memory {
 
 fn checked(engine: &Memory) -> (Totals, Vec<Mistake>) {
     let mut mistakes = Vec::new();
-    let totals = check(engine, &mut |_| (), &mut |mistake| mistakes.push(mistake)).unwrap();
+    let totals = check(engine, Some(&sealer()), &mut |_| (), &mut |m| {
+        mistakes.push(m)
+    })
+    .unwrap();
     assert_eq!(totals.mistakes, u64::try_from(mistakes.len()).unwrap());
     (totals, mistakes)
 }
@@ -63,7 +69,7 @@ fn import(file: &[u8]) -> Result<Memory, ArchiveError> {
 fn check_finds_nothing_wrong_in_a_sound_database() {
     let (totals, mistakes) = checked(&filled());
     assert_eq!(mistakes, []);
-    assert_eq!(totals.rows, 28);
+    assert_eq!(totals.rows, 30);
 }
 
 #[test]
@@ -150,7 +156,7 @@ fn damages_of_rows() -> Vec<(Damage, Vec<String>)> {
         ),
         (
             put(keys::event(1), &[9]),
-            vec!["events 0000000000000001: row format is 9, this version reads 1".to_owned()],
+            vec!["events 0000000000000001: row format is 9, this version reads 1 there".to_owned()],
         ),
         (
             put(keys::part(99, 0), b"left over"),
@@ -172,6 +178,18 @@ fn damages_of_rows() -> Vec<(Damage, Vec<String>)> {
             ],
         ),
         (
+            gone(keys::meta(keys::Meta::Seal)),
+            vec!["meta seal: is missing".to_owned()],
+        ),
+        (
+            put(keys::meta(keys::Meta::Seal), b"short"),
+            vec!["meta seal: is no check value of 32 bytes".to_owned()],
+        ),
+        (
+            put(keys::meta(keys::Meta::Generation), &[1, 0xff]),
+            vec!["meta generation: CBOR: unexpected code at offset 1".to_owned()],
+        ),
+        (
             gone(keys::part(2, 1)),
             vec!["states one: a part of it is missing".to_owned()],
         ),
@@ -180,15 +198,79 @@ fn damages_of_rows() -> Vec<(Damage, Vec<String>)> {
             vec![
                 "parts 00000000000000020000: 4096 bytes that no row needs".to_owned(),
                 "parts 00000000000000020001: 4096 bytes that no row needs".to_owned(),
-                "parts 00000000000000020002: 869 bytes that no row needs".to_owned(),
+                "parts 00000000000000020002: 871 bytes that no row needs".to_owned(),
             ],
         ),
     ]
 }
 
+/// Damages of what is sealed, and what `check` says of each.
+fn damages_of_seals() -> Vec<(Damage, Vec<String>)> {
+    let seqs = [2, 3, 7].map(DeviceSeq);
+    let [first, second, third] =
+        seqs.map(|seq| sealed::encode_session(&session("two", seq.0, 9), &sealer()).unwrap());
+    let other = sealed::encode_session(&session("one", 3, 9), &sealer()).unwrap();
+    let mut device = device("one", 2, "meter");
+    let mine = sealed::encode_device(&mut device.clone(), &sealer()).unwrap();
+    let foreign = Sealer::new([1; 32]);
+    let theirs = sealed::encode_device(&mut device, &foreign).unwrap();
+    let mut number = second.clone();
+    *number.last_mut().unwrap() = 10;
+    let closed = "its sealed part can't be opened: \
+                  the sealing key does not fit, or the row is damaged";
+    let (one, three) = (keys::device(&device_id("one")), keys::session(seqs[1]));
+    vec![
+        (put(one.clone(), &mine), vec![]),
+        (put(one, &theirs), vec![format!("devices one: {closed}")]),
+        (
+            put(three.clone(), &first),
+            vec![format!("sessions 0000000000000003: {closed}")],
+        ),
+        (
+            put(three.clone(), &number),
+            vec!["sessions 0000000000000003: holds session 9 of the device with seq 3".to_owned()],
+        ),
+        (
+            put(three, &other),
+            vec!["sessions 0000000000000003: belongs to device one".to_owned()],
+        ),
+        (
+            put(keys::session(seqs[2]), &third),
+            vec!["sessions 0000000000000007: there is no device with seq 7".to_owned()],
+        ),
+    ]
+}
+
+/// Without the key, or with another, everything but the sealed parts is checked.
+#[test]
+fn check_without_the_key_leaves_seals_closed() {
+    let engine = filled();
+    let told = |sealer: Option<&Sealer>| {
+        let mut told = Vec::new();
+        check(&engine, sealer, &mut |_| (), &mut |m| told.push(m.row)).unwrap();
+        told
+    };
+    for sealer in [None, Some(&Sealer::new([1; 32])), Some(&sealer())] {
+        assert_eq!(told(sealer), [""; 0]);
+    }
+    let mut row = engine.get(&keys::session(DeviceSeq(3))).unwrap().unwrap();
+    let (mid, end) = (row.len() / 2, row.len() - 1);
+    row[mid] ^= 1;
+    let damage = |row: &[u8]| {
+        let key = keys::session(DeviceSeq(3));
+        let writes = std::iter::once((key, Some(row.to_vec()))).collect();
+        engine.apply(&writes).unwrap();
+    };
+    damage(&row);
+    assert_eq!(told(None), [""; 0]);
+    assert_eq!(told(Some(&sealer())).len(), 1);
+    damage(&row[..end]);
+    assert_eq!(told(None), ["sessions 0000000000000003"]);
+}
+
 #[test]
 fn check_names_every_damage() {
-    let table = [damages_of_indexes(), damages_of_rows()].concat();
+    let table = [damages_of_indexes(), damages_of_rows(), damages_of_seals()].concat();
     for ((key, value), want) in table {
         let engine = filled();
         let mut writes = Writes::new();
@@ -210,6 +292,8 @@ fn archive_brings_everything_back() {
     let copy = import(&file).unwrap();
     assert_eq!(checked(&copy).1, []);
     assert_eq!(exported(&copy), file);
+    // But for the sessions, which must not go on in two places.
+    assert_eq!(copy.get(&keys::session(DeviceSeq(3))).unwrap(), None);
     // The copy goes on where the original stopped.
     let store = MemoryStore::over(copy);
     assert_eq!(store.last_event(), 2);
@@ -243,7 +327,7 @@ fn damaged_archives_are_refused_by_kind() {
         (changed(0, b'X'), "magic"),
         (changed(11, 2), "version"),
         (changed(15, 0), "format"),
-        (changed(15, 2), "format"),
+        (changed(15, 3), "format"),
         (changed(16, 0xff), "entry"),
         (changed(20, 0xff), "row"),
         (changed(file.len() - 33, 1), "count"),
@@ -283,13 +367,23 @@ proptest! {
     }
 }
 
-/// A database as format 1 wrote it, read by today's code.
+/// Databases as older versions and this one wrote them, read by today's code.
 #[test]
-fn format_1_is_read() {
-    let file = include_bytes!("../../../fixtures/store/format-1/archive.strait");
+fn every_format_is_read() {
+    format_is_read(include_bytes!(
+        "../../../fixtures/store/format-1/archive.strait"
+    ));
+    format_is_read(include_bytes!(
+        "../../../fixtures/store/format-2/archive.strait"
+    ));
+}
+
+fn format_is_read(file: &[u8]) {
     let engine = import(file).unwrap();
+    assert_eq!(checked(&engine).1, []);
     let store = MemoryStore::over(engine.clone());
     assert_eq!(checked(&engine).1, []);
+    assert_eq!(store.session(DeviceSeq(3)).unwrap(), None);
     let meter = product_id("meter");
     assert_eq!(store.product(&meter).unwrap(), Some(product("meter", 1)));
     assert_eq!(store.codec(&meter).unwrap(), Some(codec("tag", 10_000)));
@@ -310,7 +404,7 @@ fn format_1_is_read() {
 fn write_format_fixture() {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/fixtures/store/format-1/archive.strait"
+        "/fixtures/store/format-2/archive.strait"
     );
     std::fs::write(path, exported(&filled())).unwrap();
 }

@@ -4,6 +4,7 @@ mod devices;
 mod guards;
 mod life;
 mod rows;
+mod sessions;
 
 pub(crate) use devices::{
     deleted_device_is_gone, devices_and_their_indexes, each_device_comes_once_with_its_state,
@@ -19,4 +20,8 @@ pub(crate) use life::{
 pub(crate) use rows::{
     events_in_order_without_gaps, history_ranges_and_markers, long_values_are_split_and_cleaned_up,
     many_rows_of_the_largest_size, raw_uplinks_newest_first, replaced_values_are_never_read_torn,
+};
+pub(crate) use sessions::{
+    secrets_lie_sealed, sessions_are_guarded_by_number, sessions_come_and_go,
+    sessions_end_with_their_device,
 };
