@@ -3,7 +3,7 @@
 //! | format | since | rows |
 //! |---|---|---|
 //! | 1 | 0.1.0 | as in `keys.rs` and `rows.rs`, secrets of devices in the open |
-//! | 2 | 0.2.0 | secrets of devices sealed (`sealed.rs`), check value of the sealing key |
+//! | 2 | unreleased | secrets of devices sealed (`sealed.rs`), check value of the sealing key |
 //!
 //! A step reads format N and writes N + 1, in batches that may be repeated after a crash; the
 //! number is written last. Errors: `StoreError::Format` for a newer database, `StoreError::Key`
