@@ -5,22 +5,32 @@
 """
 
 import contextlib
-import os
+import itertools
 import pathlib
 import secrets
-import select
+import signal
 import socket
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import server as strait  # noqa: E402
+from dtls_peers import (  # noqa: E402
+    ALERT,
+    ANSWER_S,
+    HANDSHAKE,
+    HELLO_VERIFY_REQUEST,
+    CidClient,
+    OpenSsl,
+    Relay,
+    check,
+    coap_client,
+    expect_code,
+    fail,
+)
 
-CID_CLIENT = strait.ROOT / "target" / "interop" / "dtls_cid"
 LIBCOAP = ["coap-client-openssl", "coap-client-gnutls"]
 # How OpenSSL calls the suites, how the server's settings do, and their numbers.
 SUITES = [
@@ -33,24 +43,10 @@ SUITES = [
 KEY = "strait-psk-16byt"
 WRONG_KEY = "strait-psk-wrong"
 LINKS = "</1/0>,</3/0>,</19/0>,</19/1>"
-ANSWER_S = 20
 # How long a client that must not get in may try.
 REFUSED_S = 4
-
-HELLO_VERIFY_REQUEST, SERVER_HELLO = 3, 2
-CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE = 20, 21, 22
 FATAL_HANDSHAKE_FAILURE = bytes([2, 40])
-# The head of a change of cipher inside a datagram.
-CCS = b"\x14\xfe\xfd\x00\x00"
-
-
-def fail(what):
-    raise SystemExit(f"dtls: {what}")
-
-
-def check(what, got, want):
-    if got != want:
-        fail(f"{what}: got {got!r}, expected {want!r}")
+ETM = 'TLS server extension "encrypt-then-mac"'
 
 
 class Bench:
@@ -60,8 +56,8 @@ class Bench:
         self.work, self.config = pathlib.Path(work), config
         self.log = self.work / "log"
         self.server = self._start()
-        self.product = self.server.create_custom(strait.COUNTER_MODEL, strait.COUNTER_CODEC)
         self.nodes = 0
+        self.product = None
 
     def _start(self, **ports):
         options = {"coaps": "127.0.0.1:0", "config": self.config, "log": self.log} | ports
@@ -77,6 +73,8 @@ class Bench:
     def device(self):
         """(node id, device id) of a new device, secured by KEY."""
         self.nodes += 1
+        if not self.product:
+            self.product = self.server.create_custom(strait.COUNTER_MODEL, strait.COUNTER_CODEC)
         node = f"{867725038400000 + self.nodes}"
         return node, self.server.create_device(self.product, node, KEY.encode().hex())
 
@@ -103,99 +101,6 @@ def bench(config=None):
             tail = running.log.read_text(errors="replace").splitlines()[-20:]
             print("the server's last words:", *tail, sep="\n  ", file=sys.stderr)
             raise
-
-
-class Relay:
-    """Passes datagrams of one client on and keeps them: what clients do not tell, the wire does."""
-
-    def __init__(self, server):
-        self.front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.front.bind(("127.0.0.1", 0))
-        self.back = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.back.connect(server)
-        self.address = self.front.getsockname()
-        self.up, self.down = [], []
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self):
-        client = None
-        while not self.ended.is_set():
-            for ready in select.select([self.front, self.back], [], [], 0.1)[0]:
-                with contextlib.suppress(ConnectionRefusedError):
-                    if ready is self.front:
-                        data, client = self.front.recvfrom(65536)
-                        self.up.append(data)
-                        self.back.send(data)
-                    else:
-                        data = self.back.recv(65536)
-                        self.down.append(data)
-                        self.front.sendto(data, client)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.ended.set()
-        self.thread.join()
-        self.front.close()
-        self.back.close()
-
-    def records_down(self):
-        """(content type, epoch, fragment) of every record that the server sent."""
-        for data in self.down:
-            while len(data) >= 13:
-                length = int.from_bytes(data[11:13], "big")
-                yield data[0], int.from_bytes(data[3:5], "big"), data[13 : 13 + length]
-                data = data[13 + length :]
-
-    def messages_down(self):
-        """Types of the server's plaintext handshake messages."""
-        return [f[0] for kind, epoch, f in self.records_down() if (kind, epoch) == (HANDSHAKE, 0)]
-
-    def client_finished(self):
-        """Whether the client changed its cipher, which it does just before its Finished."""
-        return any(CCS in data for data in self.up)
-
-    def suite(self):
-        for kind, epoch, fragment in self.records_down():
-            if (kind, epoch) == (HANDSHAKE, 0) and fragment[0] == SERVER_HELLO:
-                # Message header 12, version 2, random 32, then the session id and the suite.
-                at = 12 + 2 + 32
-                at += 1 + fragment[at]
-                return int.from_bytes(fragment[at : at + 2], "big")
-        return None
-
-    def check_silent_refusal(self, what):
-        """A cookie and a hello, but no Finished and no alert: nothing says what was wrong."""
-        seen = self.messages_down()
-        if HELLO_VERIFY_REQUEST not in seen or SERVER_HELLO not in seen:
-            fail(f"{what}: the handshake did not come to the keys: messages {seen}")
-        loud = [kind for kind, *_ in self.records_down() if kind in (ALERT, CHANGE_CIPHER_SPEC)]
-        check(f"{what}: alerts and changes of cipher from the server", loud, [])
-
-
-# ---- libcoap ----
-
-
-def coap_client(program, address, identity, key, path, *arguments, seconds=ANSWER_S):
-    """One request over a session of its own. Gives what the client printed; it is verbose."""
-    uri = f"coaps://{address[0]}:{address[1]}/{path}"
-    command = [program, "-v", "7", "-B", str(seconds), "-u", identity, "-k", key]
-    ran = subprocess.run(
-        [*command, "-m", "post", *arguments, uri],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=2 * seconds + 5,
-    )
-    return ran.stdout.decode(errors="replace")
-
-
-def expect_code(what, output, code):
-    if f"c:{code}" not in output and f" {code} " not in output:
-        fail(f"{what}: no {code} in what the client said:\n{output}")
 
 
 def libcoap(program):
@@ -249,113 +154,6 @@ def libcoap(program):
         output = coap_client(program, server.coaps, node, KEY, f"t/r?ep={node}&lt=600")
         expect_code("the right key after the wrong one", output, "2.01")
     return f"{program}: registered, reported, refused; {names[suite]}"
-
-
-# ---- openssl s_client ----
-
-
-def option(delta, value):
-    if delta < 13 and len(value) < 13:
-        return bytes([delta << 4 | len(value)]) + value
-    return bytes([delta << 4 | 13, len(value) - 13]) + value
-
-
-def post(path, query=b"", payload=b""):
-    """(message id and token, datagram) of a confirmable POST."""
-    own = secrets.token_bytes(6)
-    options = option(11, path[0]) + b"".join(option(0, segment) for segment in path[1:])
-    options += option(1, b"\x2a") if payload else b""
-    options += option(3 if payload else 4, query) if query else b""
-    return own, b"\x44\x02" + own + options + (b"\xff" + payload if payload else b"")
-
-
-class OpenSsl:
-    """A running `openssl s_client`. What it prints and what the server sends come on one pipe."""
-
-    def __init__(self, address, identity, key, suite, *extra, environment=None):
-        command = ["openssl", "s_client", "-dtls1_2", "-connect", f"{address[0]}:{address[1]}"]
-        command += ["-psk_identity", identity, "-psk", key.encode().hex(), "-nocommands"]
-        # Level 0, because OpenSSL counts an 8-byte tag as weak.
-        command += ["-cipher", f"{suite}:@SECLEVEL=0", "-tlsextdebug", *extra]
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=os.environ | (environment or {}),
-        )
-        self.output = b""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-
-    def await_output(self, found, seconds=ANSWER_S):
-        """Reads until `found(output)` is true; False at the end of time or of the client."""
-        deadline = time.monotonic() + seconds
-        while not found(self.output):
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            if select.select([self.process.stdout], [], [], left)[0]:
-                more = os.read(self.process.stdout.fileno(), 65536)
-                if not more:
-                    return bool(found(self.output))
-                self.output += more
-        return True
-
-    def text(self):
-        return self.output.decode(errors="replace")
-
-    def send(self, datagram):
-        self.process.stdin.write(datagram)
-        self.process.stdin.flush()
-
-    def ask(self, what, request, code):
-        """Sends a request; its piggybacked or separate answer must have the code."""
-        own, datagram = request
-        self.send(datagram)
-        if not self.await_output(lambda output: own[2:] in output):
-            fail(f"{what}: no answer; the client said:\n{self.text()}")
-        at = self.output.index(own[2:])
-        check(what, self.output[at - 3 : at - 2].hex(), f"{code:02x}")
-
-    def register_and_report(self, what, node, value):
-        register = post((b"t", b"r"), b"ep=" + node.encode())
-        self.ask(f"{what}: register", register, 0x41)
-        report = post((b"t", b"d"), payload=strait.counter_bytes(value))
-        self.ask(f"{what}: report", report, 0x44)
-
-    def ping(self, what):
-        own = secrets.token_bytes(2)
-        self.send(b"\x40\x00" + own)
-        if not self.await_output(lambda output: b"\x70\x00" + own in output):
-            fail(f"{what}: the ping was not answered; the client said:\n{self.text()}")
-
-    def expect(self, what, *lines, absent=()):
-        text = self.text()
-        for line in lines:
-            if line not in text:
-                fail(f"{what}: no {line!r} in what the client said:\n{text}")
-        for line in absent:
-            if line in text:
-                fail(f"{what}: {line!r} in what the client said:\n{text}")
-
-    def close(self, what):
-        """Ends as a client does, with close_notify."""
-        self.process.stdin.close()
-        self.await_output(lambda _: False)  # to the end of what it says
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(ANSWER_S)
-        check(f"{what}: exit code", self.process.poll(), 0)
-
-
-ETM = 'TLS server extension "encrypt-then-mac"'
 
 
 def openssl_suites():
@@ -445,6 +243,74 @@ def openssl_narrowed():
     return "openssl s_client: a server narrowed to each suite serves it and alerts others"
 
 
+def rarely(direction, nth, copies):
+    """The fate of datagrams of which only one meets with an accident."""
+    return lambda way, n: copies if (way, n) == (direction, nth) else 1
+
+
+def lossy():
+    """One datagram of the handshake is lost or doubled, whichever it is: they still agree."""
+    accidents = [("lost", 0), ("doubled", 2)]
+    starts = {
+        "OpenSSL": lambda *arguments: OpenSsl(*arguments, "PSK-AES128-CCM8"),
+        "pion": lambda *arguments: CidClient(*arguments, "ping"),
+    }
+    with bench() as b, contextlib.ExitStack() as stack:
+        running = []
+        for (fate, copies), way, nth in itertools.product(accidents, ("up", "down"), range(1, 5)):
+            for name, start in starts.items():
+                node, _ = b.device()
+                relay = stack.enter_context(Relay(b.server.coaps, rarely(way, nth, copies)))
+                client = stack.enter_context(start(relay.address, node, KEY))
+                running.append((f"{name}, datagram {nth} {way} {fate}", client))
+        for what, client in running:
+            if isinstance(client, OpenSsl):
+                client.ping(what)
+            else:
+                client.expect_end(what, 0)
+    return f"OpenSSL and pion: {len(running)} handshakes with a datagram lost or doubled"
+
+
+def spoofed():
+    """Datagrams from a client's own address that it did not send do not end its session."""
+    plain = lambda kind, body: (  # noqa: E731
+        bytes([kind]) + b"\xfe\xfd" + bytes(8) + len(body).to_bytes(2, "big") + body
+    )
+    sealed = lambda kind: (  # noqa: E731
+        bytes([kind]) + b"\xfe\xfd\x00\x01" + secrets.token_bytes(6) + b"\x00\x20" + bytes(32)
+    )
+    spoofs = {
+        "a plaintext fatal alert": plain(ALERT, FATAL_HANDSHAKE_FAILURE),
+        "a plaintext close_notify": plain(ALERT, bytes([1, 0])),
+        "a forged alert": sealed(ALERT),
+        "forged data": sealed(23),
+        "a forged Finished": sealed(HANDSHAKE),
+        "a forged record with a connection id": sealed(25),
+        "plaintext data": plain(23, b"\x40\x00\x00\x01"),
+        "noise": secrets.token_bytes(200),
+        "a change of cipher": plain(20, b"\x01"),
+    }
+    with bench() as b:
+        for suite, *_ in SUITES:
+            node, device = b.device()
+            with (
+                Relay(b.server.coaps) as relay,
+                OpenSsl(relay.address, node, KEY, suite) as client,
+            ):
+                client.register_and_report(suite, node, 1)
+                first_flight = relay.up[:2]
+                for what, datagram in spoofs.items():
+                    relay.inject(datagram)
+                    client.ping(f"{suite}, after {what}")
+                for hello in first_flight:
+                    relay.inject(hello)
+                client.ping(f"{suite}, after its own hellos")
+                alerts = [record for record in relay.records_down() if record[0] == ALERT]
+                check(f"{suite}: alerts from the server", alerts, [])
+            check(f"{suite}: history", b.values(device), [1])
+    return f"openssl s_client: sessions of all suites outlive {len(spoofs)} kinds of spoofs"
+
+
 def openssl_reboot():
     """A device that lost its session without a word comes back on the same address."""
     with bench() as b:
@@ -461,66 +327,9 @@ def openssl_reboot():
     return "openssl s_client: killed and back on the same port with a new handshake"
 
 
-# ---- pion, with connection ids ----
-
-
-class CidClient:
-    """A running dtls_cid. Its lines go into `lines` as they come."""
-
-    def __init__(self, address, identity, key, *arguments):
-        command = [str(CID_CLIENT), "-server", f"{address[0]}:{address[1]}"]
-        command += ["-identity", identity, "-psk", key.encode().hex(), *arguments]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        self.lines = []
-        self.news = threading.Condition()
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            with self.news:
-                self.lines.append(line.decode(errors="replace").rstrip())
-                self.news.notify_all()
-        with self.news:
-            self.lines.append("(end)")
-            self.news.notify_all()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.reader.join()
-        self.process.stdin.close()
-        self.process.stdout.close()
-
-    def story(self):
-        return "\n".join(self.lines)
-
-    def await_line(self, what, line):
-        with self.news:
-            seen = self.news.wait_for(
-                lambda: line in self.lines or "(end)" in self.lines, 3 * ANSWER_S
-            )
-            if not seen or line not in self.lines:
-                fail(f"{what}: no {line!r}; the client said:\n{self.story()}")
-
-    def go_on(self):
-        self.process.stdin.write(b"go on\n")
-        self.process.stdin.flush()
-
-    def expect_end(self, what, code):
-        self.await_line(what, "(end)")
-        if self.process.wait(ANSWER_S) != code:
-            got = self.process.returncode
-            fail(f"{what}: exit code {got}, expected {code}; the client said:\n{self.story()}")
-
-
-RAW = "register-raw report=1 {move} report=2 wait replay report=3 {move} report=4 ping close"
-LWM2M = "register notify=1 {move} notify=2 wait replay notify=3 {move} notify=4 update close"
+# They wait through the crash, and those that can come back from another port than they left from.
+RAW = "register-raw report=1 replay {move} report=2 wait replay {move} report=3 ping report=4"
+LWM2M = "register notify=1 replay {move} notify=2 wait replay {move} notify=3 update notify=4"
 
 
 def pion():
@@ -531,7 +340,7 @@ def pion():
             for kind, steps in (("raw", RAW), ("LwM2M", LWM2M)):
                 node, device = b.device()
                 # Without a connection id a session is as good as its address.
-                steps = steps.format(move="" if cid == "none" else "move").split()
+                steps = steps.format(move="" if cid == "none" else "move").split() + ["close"]
                 arguments = ["-cid", cid, "-ems", ems, *steps]
                 client = CidClient(b.server.coaps, node, KEY, *arguments)
                 stack.enter_context(client)
@@ -574,12 +383,16 @@ SCENES = {
     "openssl-suites": openssl_suites,
     "openssl-narrowed": openssl_narrowed,
     "openssl-reboot": openssl_reboot,
+    "lossy": lossy,
+    "spoofed": spoofed,
     "pion": pion,
     "pion-refused": pion_refused,
 }
 
 
 def main():
+    # So that a time limit ends the server too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("dtls: told to stop"))
     chosen = sys.argv[1:] or list(SCENES)
     for name in chosen:
         if name not in SCENES:
