@@ -1,6 +1,6 @@
 // Command dtls_cid is a device on pion's DTLS, with or without a connection id, for the interop script.
 //
-//	dtls_cid -server HOST:PORT -identity NODE -psk HEX [-cid none|empty|BYTES] STEP...
+//	dtls_cid -server HOST:PORT -identity NODE -psk HEX [-cid none|empty|BYTES] [-suite NAME] STEP...
 //
 // A handshake, then the steps in their order, all on the one session:
 //
@@ -39,6 +39,13 @@ const (
 	exitNoHandshake = 3
 )
 
+var suites = []dtls.CipherSuiteID{
+	dtls.TLS_PSK_WITH_AES_128_CCM_8,
+	dtls.TLS_PSK_WITH_AES_128_CCM,
+	dtls.TLS_PSK_WITH_AES_128_GCM_SHA256,
+	dtls.TLS_PSK_WITH_AES_128_CBC_SHA256,
+}
+
 func say(format string, values ...any) { fmt.Printf(format+"\n", values...) }
 
 func quit(code int, format string, values ...any) {
@@ -53,6 +60,7 @@ type settings struct {
 	key      []byte
 	cid      string
 	ems      string
+	suite    dtls.CipherSuiteID
 	timeout  time.Duration
 }
 
@@ -64,7 +72,16 @@ func parse() (s settings, steps []string) {
 	flag.StringVar(&s.cid, "cid", "none", "own connection id: none, empty, or its bytes")
 	flag.StringVar(&s.ems, "ems", "require", "extended master secret: require or off")
 	flag.DurationVar(&s.timeout, "timeout", 20*time.Second, "how long the handshake may take")
+	suite := flag.String("suite", dtls.TLS_PSK_WITH_AES_128_CCM_8.String(), "the one suite to offer")
 	flag.Parse()
+	for _, known := range suites {
+		if known.String() == *suite {
+			s.suite = known
+		}
+	}
+	if s.suite == 0 {
+		quit(exitUsage, "-suite is %q, must be one of %v", *suite, suites)
+	}
 	var err error
 	if s.server, err = net.ResolveUDPAddr("udp4", *server); err != nil || *server == "" {
 		quit(exitUsage, "-server is %q, must be HOST:PORT", *server)
@@ -89,7 +106,7 @@ func (s settings) options() (options []dtls.ClientOption) {
 	options = append(options,
 		dtls.WithPSK(func([]byte) ([]byte, error) { return s.key, nil }),
 		dtls.WithPSKIdentityHint([]byte(s.identity)),
-		dtls.WithCipherSuites(dtls.TLS_PSK_WITH_AES_128_CCM_8),
+		dtls.WithCipherSuites(s.suite),
 		dtls.WithExtendedMasterSecret(ems),
 	)
 	switch s.cid {
