@@ -33,6 +33,7 @@ type device struct {
 	ended      chan error
 
 	nextID   uint16
+	recorded []byte // the datagram of the last request
 	token    []byte // of the observation
 	sequence uint32
 	location []string
@@ -74,11 +75,15 @@ func (d *device) listen() {
 	}
 }
 
+// Whether a path is where data comes from, on an LwM2M device or a raw one.
+func isData(path string) bool { return path == "/19/0/0" || path == "/t/d" }
+
 func (d *device) answer(m message) message {
 	path := "/" + strings.Join(m.all(optionURIPath), "/")
 	reply := message{kind: ack, code: codeNotFound, id: m.id, token: m.token}
-	switch observe := m.all(optionObserve); {
-	case m.code == codeGet && len(observe) == 1 && observe[0] == "":
+	observe := m.all(optionObserve)
+	switch {
+	case m.code == codeGet && len(observe) == 1 && observe[0] == "" && isData(path):
 		say("observed: %s", path)
 		reply.code = codeContent
 		reply.options = []option{{optionObserve, []byte{1}}, {optionContentFormat, []byte{formatOpaque}}}
@@ -98,6 +103,7 @@ func (d *device) exchange(m message) (message, error) {
 		if _, err := d.session.Write(m.encode()); err != nil {
 			return message{}, err
 		}
+		d.recorded = d.socket.lastSent()
 		timer := time.After(repeatAfter)
 		for waiting := true; waiting; {
 			select {
@@ -208,15 +214,19 @@ func (d *device) ping() error {
 	return err
 }
 
-// Somebody who recorded our last datagram sends it again from elsewhere: nobody gets an answer.
+// Somebody who recorded our last request sends it again from elsewhere: nobody gets an answer. What
+// the server asks meanwhile is its own business.
 func (d *device) replay() error {
 	stranger, err := bind()
 	if err != nil {
 		return err
 	}
 	defer stranger.Close()
-	before := d.socket.receivedAll()
-	if _, err := stranger.WriteTo(d.socket.lastSent(), d.server); err != nil {
+	for len(d.answers) > 0 {
+		<-d.answers
+	}
+	alerts := d.socket.count(d.socket.received, recordAlert)
+	if _, err := stranger.WriteTo(d.recorded, d.server); err != nil {
 		return err
 	}
 	if err := stranger.SetReadDeadline(time.Now().Add(silence)); err != nil {
@@ -225,8 +235,15 @@ func (d *device) replay() error {
 	if n, _, err := stranger.ReadFrom(make([]byte, 4096)); err == nil {
 		return fmt.Errorf("a replayed datagram was answered with %d bytes at the stranger's port", n)
 	}
-	if after := d.socket.receivedAll(); after != before {
-		return fmt.Errorf("a replayed datagram brought us %d datagrams", after-before)
+	select {
+	case got := <-d.answers:
+		return fmt.Errorf("a replayed datagram was answered %s", dotted(got.code))
+	case err := <-d.ended:
+		return fmt.Errorf("a replayed datagram ended the session: %w", err)
+	default:
+	}
+	if after := d.socket.count(d.socket.received, recordAlert); after != alerts {
+		return fmt.Errorf("a replayed datagram brought %d alerts", after-alerts)
 	}
 	return nil
 }

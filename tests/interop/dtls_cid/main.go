@@ -10,7 +10,7 @@
 //	ping           an empty confirmable, answered by a reset
 //	move           goes on from another local port
 //	wait           prints "waiting" and reads one line from stdin
-//	replay         repeats our last datagram from a stranger's port, where nothing must come back
+//	replay         repeats our last request's datagram from a stranger's port, where nothing must come back
 //	close          sends close_notify
 //
 // Each step prints a line. It ends with 0 when all went well and no handshake message left after the

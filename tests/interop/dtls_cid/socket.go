@@ -8,6 +8,7 @@ import (
 
 // Content types of DTLS records, the first byte of each datagram (RFC 6347, RFC 9146).
 const (
+	recordAlert     = 21
 	recordHandshake = 22
 	recordData      = 23
 	recordWithCID   = 25
@@ -85,15 +86,6 @@ func (s *socket) count(counts map[byte]int, record byte) int {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	return counts[record]
-}
-
-func (s *socket) receivedAll() (all int) {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	for _, n := range s.received {
-		all += n
-	}
-	return all
 }
 
 func (s *socket) lastSent() []byte {
