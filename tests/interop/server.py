@@ -34,16 +34,19 @@ def host_port(text):
 
 
 class Server:
-    """A running server. `http` and `coap` are (host, port)."""
+    """A running server. `http`, `coap` and `coaps` are (host, port); `coaps` is None when off."""
 
-    def __init__(self, data, http="127.0.0.1:0", coap="127.0.0.1:0", log=None):
+    def __init__(
+        self, data, http="127.0.0.1:0", coap="127.0.0.1:0", log=None, coaps="off", config=None
+    ):
         self.log = open(log, "ab") if log else subprocess.DEVNULL
         command = [binary(), "serve", "--no-auth", "--data", str(data)]
-        command += ["--http", http, "--coap", coap, "--coaps", "off"]
+        command += ["--http", http, "--coap", coap, "--coaps", coaps]
+        command += ["--config", str(config)] if config else []
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log
         )
-        self.http, self.coap = self._await_ready(command)
+        self.http, self.coap, self.coaps = self._await_ready(command)
 
     def _await_ready(self, command):
         deadline = time.monotonic() + START_S
@@ -56,7 +59,8 @@ class Server:
                 break
             found = READY.match(line.decode().strip())
             if found:
-                return host_port(found[1]), host_port(found[2])
+                coaps = None if found[3] == "-" else host_port(found[3])
+                return host_port(found[1]), host_port(found[2]), coaps
         code = self.process.poll()
         self.kill()
         raise SystemExit(f"no ready line from {' '.join(command)} (exit code {code})")
@@ -121,8 +125,10 @@ class Server:
         self.rest("PUT", path, codec, "application/toml", [200, 201])
         return product
 
-    def create_device(self, product, node):
+    def create_device(self, product, node, secret=None):
+        """Gives its id. A secret, in hex, is its DTLS key and lets it in on `coaps` only."""
         body = {"node_id": node, "product_id": product}
+        body |= {"auth_info": {"secret": secret}} if secret else {}
         return self.rest("POST", "/v5/iot/p/devices", body, want=[201])[1]["device_id"]
 
     def device(self, device):
