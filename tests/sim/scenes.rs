@@ -235,5 +235,21 @@ fn secured_devices_go_on_wherever_they_are_and_whoever_dies() {
                 assert!(heard || node.kind == Kind::Raw, "{:#?}", node.events);
             }
         }
+        // Long after, what was recorded on the way counts for nothing, and a device that was moved
+        // by it is heard again.
+        world.crash(minutes(20)).await;
+        for index in 0..KINDS.len() {
+            world.replay(index).await;
+        }
+        world.run(minutes(1)).await;
+        for index in 0..KINDS.len() {
+            let history = world.nodes[index].history(world.server());
+            let volume = world.report(index, true);
+            world.run(minutes(4)).await;
+            let node = &world.nodes[index];
+            let now = node.history(world.server());
+            assert_eq!(now, [&history[..], &[volume]].concat());
+            assert!(node.acknowledged().contains(&volume), "{:#?}", node.events);
+        }
     });
 }
