@@ -7,7 +7,7 @@ use strait::base::peer::Peer;
 use strait::sim::device::{Event, Kind};
 
 use crate::each_seed;
-use crate::world::World;
+use crate::world::{BAD, GOOD, World};
 
 const KINDS: [Kind; 3] = [Kind::Lwm2m, Kind::Raw, Kind::RawObserved];
 
@@ -235,6 +235,13 @@ fn secured_devices_go_on_wherever_they_are_and_whoever_dies() {
                 assert!(heard || node.kind == Kind::Raw, "{:#?}", node.events);
             }
         }
+        // Acknowledgements get lost, so devices repeat what counts already.
+        for index in 0..KINDS.len() {
+            world.weather(index, BAD);
+            world.report(index, true);
+        }
+        world.run(minutes(4)).await;
+        (0..KINDS.len()).for_each(|index| world.weather(index, GOOD));
         // Long after, what was recorded on the way counts for nothing, and a device that was moved
         // by it is heard again.
         world.crash(minutes(20)).await;

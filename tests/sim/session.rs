@@ -20,7 +20,8 @@ pub(crate) struct Session {
     number: u64,
     /// Of the next record.
     seq: u64,
-    /// All of them, as somebody on the way may keep them.
+    /// All that the server took, as somebody on the way may keep them. (Who withholds one from the
+    /// server can always deliver it later: only the age of the request tells, RFC 9175 §2.3.)
     pub(crate) records: Vec<Vec<u8>>,
     /// Received records, and the newest of those that a former server took.
     received: BTreeSet<u64>,
@@ -74,9 +75,7 @@ impl Session {
     pub(crate) fn seal(&mut self, datagram: &[u8]) -> Vec<u8> {
         self.seq += 1;
         let head = [self.number.to_be_bytes(), self.seq.to_be_bytes()];
-        let record = [head.as_flattened(), datagram].concat();
-        self.records.push(record.clone());
-        record
+        [head.as_flattened(), datagram].concat()
     }
 
     /// What the server makes of a record; nothing, if it had it before.
@@ -98,6 +97,7 @@ impl Session {
             (false, true) => Route::Proven,
             (false, false) => Route::Unproven,
         };
+        self.records.push(record.to_vec());
         Some(Arrival {
             peer: Peer::Secured(self.device),
             bytes: bytes.to_vec().into(),
