@@ -14,6 +14,7 @@
 
 mod scenes;
 mod server;
+mod session;
 mod storm;
 mod world;
 

@@ -7,7 +7,7 @@ use strait::base::peer::Peer;
 use strait::sim::device::{Event, Kind};
 
 use crate::each_seed;
-use crate::world::World;
+use crate::world::{BAD, GOOD, World};
 
 const KINDS: [Kind; 3] = [Kind::Lwm2m, Kind::Raw, Kind::RawObserved];
 
@@ -234,6 +234,29 @@ fn secured_devices_go_on_wherever_they_are_and_whoever_dies() {
                 let heard = node.acknowledged().contains(volume);
                 assert!(heard || node.kind == Kind::Raw, "{:#?}", node.events);
             }
+        }
+        // Acknowledgements get lost, so devices repeat what counts already.
+        for index in 0..KINDS.len() {
+            world.weather(index, BAD);
+            world.report(index, true);
+        }
+        world.run(minutes(4)).await;
+        (0..KINDS.len()).for_each(|index| world.weather(index, GOOD));
+        // Long after, what was recorded on the way counts for nothing, and a device that was moved
+        // by it is heard again.
+        world.crash(minutes(20)).await;
+        for index in 0..KINDS.len() {
+            world.replay(index).await;
+        }
+        world.run(minutes(1)).await;
+        for index in 0..KINDS.len() {
+            let history = world.nodes[index].history(world.server());
+            let volume = world.report(index, true);
+            world.run(minutes(4)).await;
+            let node = &world.nodes[index];
+            let now = node.history(world.server());
+            assert_eq!(now, [&history[..], &[volume]].concat());
+            assert!(node.acknowledged().contains(&volume), "{:#?}", node.events);
         }
     });
 }

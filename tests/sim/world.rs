@@ -5,10 +5,6 @@
 //! Device <-- Link down -- (awake?) <--- Server        device's any more is lost, and so is one
 //!                                                     to a device that sleeps
 //! ```
-//! A secured device's datagrams travel in records, without the cipher: a session number, a sequence
-//! number, and what it sent. [`Session`] is the server's end: no record is taken twice, and none that
-//! the store says was taken before the server died.
-//!
 //! [`World::check`] is the ledger: what devices saw against what the server holds.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,14 +14,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use strait::base::ids::DeviceId;
-use strait::base::peer::{DeviceSeq, Mark, Peer};
+use strait::base::peer::DeviceSeq;
 use strait::base::time::Clock;
-use strait::net::{Arrival, Datagram, Downward, Route};
+use strait::net::{Datagram, Downward};
 use strait::sim::device::{Device, Event, Failure, Kind, ReportId, Settings, Timing};
 use strait::sim::link::{Link, Quality};
 use strait::store::memory::Memory;
 
 use crate::server::{Server, virtual_clock};
+use crate::session::Session;
 
 /// A sleeping device listens so long after it last sent or heard something.
 const AWAKE: Duration = Duration::from_secs(30);
@@ -67,63 +64,6 @@ pub(crate) struct Node {
     down: Link,
     volumes: BTreeMap<ReportId, u64>,
     pub(crate) session: Option<Session>,
-}
-
-/// Both ends of a device's DTLS session, of which nothing but the record numbers is simulated.
-pub(crate) struct Session {
-    device: DeviceSeq,
-    /// Of the session.
-    number: u64,
-    /// Of the next record.
-    seq: u64,
-    /// Received records, and the newest of those that a former server took.
-    received: BTreeSet<u64>,
-    floor: Option<u64>,
-    /// Where the server sends to, and whether the device has shown that it is there.
-    address: SocketAddr,
-    proven: bool,
-    /// Moves of which the server knows that they were real.
-    pub(crate) proofs: usize,
-}
-
-impl Session {
-    /// A record of the device.
-    fn seal(&mut self, datagram: &[u8]) -> Vec<u8> {
-        self.seq += 1;
-        let head = [self.number.to_be_bytes(), self.seq.to_be_bytes()];
-        [head.as_flattened(), datagram].concat()
-    }
-
-    /// What the server makes of a record; nothing, if it had it before.
-    fn open(&mut self, address: SocketAddr, record: &[u8]) -> Option<Arrival> {
-        let (head, bytes) = record.split_at(16);
-        let number = |at: usize| u64::from_be_bytes(head[at..at + 8].try_into().unwrap());
-        let (session, seq) = (number(0), number(8));
-        let is_old = self.floor.is_some_and(|floor| seq <= floor);
-        let newest = self.received.last().copied().max(self.floor);
-        if session != self.number || is_old || !self.received.insert(seq) {
-            return None;
-        }
-        let moves = address != self.address && newest.is_none_or(|newest| seq > newest);
-        if moves {
-            (self.address, self.proven) = (address, false);
-        }
-        let route = match (moves, self.proven) {
-            (true, _) => Route::Moved,
-            (false, true) => Route::Proven,
-            (false, false) => Route::Unproven,
-        };
-        Some(Arrival {
-            peer: Peer::Secured(self.device),
-            bytes: bytes.to_vec().into(),
-            mark: Some(Mark {
-                session,
-                seq,
-                address,
-            }),
-            route,
-        })
-    }
 }
 
 impl World {
@@ -208,20 +148,22 @@ impl World {
             None => self.server().seq(&self.nodes[index].device_id),
         };
         let node = &mut self.nodes[index];
-        let (number, proofs) = match &node.session {
-            Some(session) => (session.number + 1, session.proofs),
-            None => (1, 0),
-        };
-        node.session = Some(Session {
-            device,
-            number,
-            seq: 0,
-            received: BTreeSet::new(),
-            floor: None,
-            address: node.address,
-            proven: true,
-            proofs,
+        node.session = Some(match &node.session {
+            Some(former) => former.renew(node.address),
+            None => Session::new(device, node.address),
         });
+    }
+
+    /// Somebody sends every record of a session once more, from elsewhere.
+    pub(crate) async fn replay(&mut self, index: usize) {
+        let thief = SocketAddr::from(([10, 9, 9, 9], 9));
+        let (server, node) = (self.server.as_ref().unwrap(), &mut self.nodes[index]);
+        let session = node.session.as_mut().unwrap();
+        for record in session.records.clone() {
+            if let Some(arrival) = session.open(thief, &record) {
+                server.arrive(arrival).await;
+            }
+        }
     }
 
     /// From now on the radio of a device is this good. What is in the air is lost.
@@ -290,10 +232,7 @@ impl World {
         for index in 0..self.nodes.len() {
             let state = self.server().state(&self.nodes[index].device_id);
             if let Some(session) = &mut self.nodes[index].session {
-                let mark = state.received.filter(|m| m.session == session.number);
-                session.received.clear();
-                session.floor = mark.map(|m| m.seq);
-                session.proven = false;
+                session.restore(state.received);
             }
         }
     }
@@ -366,8 +305,7 @@ impl World {
             }
             Down::Secured(Downward::Proven(device, address)) => {
                 let session = self.secured(device).session.as_mut().unwrap();
-                session.proven |= session.address == address;
-                session.proofs += 1;
+                session.prove(address);
             }
             Down::Secured(Downward::End(device)) => {
                 let mut sessions = self.nodes.iter().filter_map(|n| n.session.as_ref());
