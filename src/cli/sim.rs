@@ -272,12 +272,14 @@ impl Args {
                 .product
                 .or_else(|| in_turn.copied())
                 .unwrap_or(Product::WaterMeter),
+            secret: None,
         }
     }
 
     fn plan(&self, clock: Clock) -> Plan {
         Plan {
             server: self.server,
+            secure: None,
             clock,
             quality: Quality {
                 loss: self.loss,

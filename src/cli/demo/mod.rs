@@ -162,6 +162,7 @@ fn members(args: &Args) -> Vec<Member> {
         .flat_map(|p| kinds().map(move |k| (p, k)));
     let member = |(number, (product, (kind, name))): (u64, (Product, (Kind, &str)))| Member {
         product,
+        secret: None,
         settings: Settings {
             version: Version::V1_1,
             binding: Binding::Queue,
@@ -184,6 +185,7 @@ fn members(args: &Args) -> Vec<Member> {
 fn plan(args: &Args, server: &Running, clock: Clock) -> Plan {
     Plan {
         server: server.coap,
+        secure: None,
         clock,
         quality: Quality {
             loss: 0.05,
