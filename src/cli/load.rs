@@ -17,7 +17,7 @@ use crate::sim::load::{
     self, Body, Hostile, Job, LoadError, Pace, Phase, Report, Workload, attack,
 };
 use crate::sim::payload::Product;
-use crate::sim::rest::{Rest, RestError};
+use crate::sim::rest::{NewDevice, Rest, RestError};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum WorkloadArg {
@@ -198,14 +198,19 @@ fn measure(
 
 fn provision(args: &Args, job: &Job, base: &str) -> Result<(), RunError> {
     let rest = Rest::new(base, args.token.clone())?;
-    let nodes: Vec<_> = (0..job.devices).map(|n| job.node(n)).collect();
+    let devices: Vec<_> = (0..job.devices)
+        .map(|n| NewDevice {
+            node_id: job.node(n),
+            secret: None,
+        })
+        .collect();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(provision_devices(
         &rest,
         args.product,
-        &nodes,
+        &devices,
         args.concurrency,
         args.json,
         &job.clock,

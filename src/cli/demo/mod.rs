@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::progress::{note, print};
-use super::sim::provision_devices;
+use super::sim::{new_device, provision_devices};
 use crate::base::time::Clock;
 use crate::sim::device::{Binding, Kind, Settings, Timing, Version};
 use crate::sim::fleet::{Fleet, FleetError, Member, Plan, Tally, Update};
@@ -122,8 +122,8 @@ async fn show(args: &Args, server: &Running) -> Result<bool, DemoError> {
     let members = members(args);
     for product in Product::ALL {
         let of_product = members.iter().filter(|m| m.product == product);
-        let nodes: Vec<_> = of_product.map(|m| m.settings.node_id.clone()).collect();
-        let product_id = provision_devices(&rest, product, &nodes, 8, true, &clock).await?;
+        let devices: Vec<_> = of_product.map(new_device).collect();
+        let product_id = provision_devices(&rest, product, &devices, 8, true, &clock).await?;
         // The default suits a radio that answers after 15 s; here nobody wants to wait for it.
         let settings = json!({"coap": {"ack_timeout_s": 1}});
         rest.put_settings(&product_id, &settings).await?;
