@@ -1,8 +1,10 @@
 //! Sessions against webrtc-dtls as a server, through memory and the simulated radio. The clock of
 //! the runtime is paused, so hours of repetition take no time and every run is the same.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
+use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -43,6 +45,68 @@ pub(crate) async fn answer_one(
     while let Ok(len) = conn.read(&mut buffer, None).await {
         for message in answer(&buffer[..len]) {
             conn.write(&message, None).await.unwrap();
+        }
+    }
+}
+
+/// True for the first ClientHello of a handshake: a record of type 22, epoch 0 and sequence 0 with a
+/// message of type 1.
+fn is_first_hello(datagram: &[u8]) -> bool {
+    datagram.len() > 13 && datagram[0] == 22 && datagram[3..11] == [0; 8] && datagram[13] == 1
+}
+
+/// Many clients at one socket, told apart by address; a first ClientHello begins a new session.
+pub(crate) struct Clients {
+    socket: Arc<UdpSocket>,
+    tasks: JoinSet<()>,
+    sessions: HashMap<SocketAddr, mpsc::Sender<Vec<u8>>>,
+}
+
+impl Clients {
+    pub(crate) fn new(socket: UdpSocket) -> Self {
+        Self {
+            socket: Arc::new(socket),
+            tasks: JoinSet::new(),
+            sessions: HashMap::new(),
+        }
+    }
+
+    /// Forgets all sessions without a word.
+    pub(crate) fn forget(&mut self) {
+        self.sessions.clear();
+        self.tasks.abort_all();
+    }
+
+    /// The next datagram, before it is served.
+    pub(crate) async fn receive(&self) -> (Vec<u8>, SocketAddr) {
+        let mut buffer = [0; 1500];
+        let (len, peer) = self.socket.recv_from(&mut buffer).await.unwrap();
+        (buffer[..len].to_vec(), peer)
+    }
+
+    /// Hands a datagram to its session; `answer` makes the answers of a new one.
+    pub(crate) fn serve<A>(
+        &mut self,
+        datagram: Vec<u8>,
+        peer: SocketAddr,
+        answer: impl FnOnce() -> A,
+    ) where
+        A: FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
+    {
+        if is_first_hello(&datagram) {
+            let (sender, datagrams) = mpsc::channel(QUEUE_MAX);
+            let (outputs, mut sent) = mpsc::channel(QUEUE_MAX);
+            self.sessions.insert(peer, sender);
+            self.tasks.spawn(answer_one(datagrams, outputs, answer()));
+            let socket = Arc::clone(&self.socket);
+            self.tasks.spawn(async move {
+                while let Some(Output::Datagram(datagram)) = sent.recv().await {
+                    socket.send_to(&datagram, peer).await.unwrap();
+                }
+            });
+        }
+        if let Some(session) = self.sessions.get(&peer) {
+            session.try_send(datagram).ok();
         }
     }
 }

@@ -1,10 +1,8 @@
 //! Secured devices against webrtc-dtls as a server, on loopback.
 
-use std::collections::HashMap;
-
 use super::*;
-use crate::sim::session::tests::{KEY, answer_one};
-use crate::sim::session::{Output, SessionPlan};
+use crate::sim::session::SessionPlan;
+use crate::sim::session::tests::{Clients, KEY};
 
 /// What a secured server does besides serving.
 #[derive(Debug, Default)]
@@ -18,49 +16,28 @@ struct Ways {
 
 type Shared<T> = Arc<std::sync::Mutex<T>>;
 
-/// Tells clients apart by address; a first ClientHello begins a new session.
 async fn serve_secured(socket: UdpSocket, got: Arc<Got>, ways: Shared<Ways>) {
-    let socket = Arc::new(socket);
-    let mut tasks = JoinSet::new();
-    let mut sessions: HashMap<SocketAddr, mpsc::Sender<Vec<u8>>> = HashMap::new();
-    let mut buffer = [0; 1500];
+    let mut clients = Clients::new(socket);
     let mut next = 1000u16;
     loop {
-        let (len, peer) = socket.recv_from(&mut buffer).await.unwrap();
-        let datagram = &buffer[..len];
-        let is_alert = datagram[0] == 21 && datagram[4] == 1;
+        let (datagram, peer) = clients.receive().await;
         {
             let mut ways = ways.lock().unwrap();
-            ways.goodbyes += usize::from(is_alert);
+            ways.goodbyes += usize::from(datagram[0] == 21 && datagram[4] == 1);
             if ways.forget_after.is_some_and(|n| ways.messages >= n) {
                 ways.forget_after = None;
-                sessions.clear();
-                tasks.abort_all();
+                clients.forget();
             }
         }
-        // Record of type 22, epoch 0, sequence 0, with a message of type 1.
-        if datagram[0] == 22 && datagram[3..11] == [0; 8] && datagram[13] == 1 {
-            let (sender, datagrams) = mpsc::channel(64);
-            let (outputs, mut sent) = mpsc::channel(64);
-            sessions.insert(peer, sender);
-            let (got, ways) = (Arc::clone(&got), Arc::clone(&ways));
-            next += 1000;
-            let mut msg_id = next;
-            tasks.spawn(answer_one(datagrams, outputs, move |message| {
-                msg_id += 1;
+        next = next.wrapping_add(1000);
+        let (mut msg_id, got, ways) = (next, Arc::clone(&got), Arc::clone(&ways));
+        clients.serve(datagram, peer, || {
+            move |message: &[u8]| {
+                msg_id = msg_id.wrapping_add(1);
                 ways.lock().unwrap().messages += 1;
                 answer(&message::read(message).unwrap(), msg_id, &got)
-            }));
-            let socket = Arc::clone(&socket);
-            tasks.spawn(async move {
-                while let Some(Output::Datagram(datagram)) = sent.recv().await {
-                    socket.send_to(&datagram, peer).await.unwrap();
-                }
-            });
-        }
-        if let Some(session) = sessions.get(&peer) {
-            session.try_send(datagram.to_vec()).ok();
-        }
+            }
+        });
     }
 }
 
@@ -152,6 +129,7 @@ async fn a_fleet_that_is_stopped_says_goodbye() {
 async fn loss_under_the_sessions_costs_no_report() {
     let outcome = run(false, KEY, Ways::default(), |plan| {
         plan.reports = None;
+        plan.interval = Duration::from_millis(100);
         plan.quality = Quality {
             loss: 0.1,
             duplicates: 0.1,
