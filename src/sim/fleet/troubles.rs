@@ -37,11 +37,12 @@ impl Troubles {
                 (kind, format!("handshake: {failure}"))
             }
             What::Broken { reason } => {
-                // What kept it out before is the kind; without one it is a socket.
-                let known = self.devices.get(&update.node_id);
-                let kind = known.cloned().unwrap_or_else(|| "gave up".to_owned());
+                // What kept it out before stays the reason; without one it is a socket.
+                let known = self.devices.get(&update.node_id).cloned();
+                let kind = known.unwrap_or_else(|| "socket".to_owned());
+                let first = self.told.insert(format!("gave up: {kind}"));
                 self.devices.insert(Arc::clone(&update.node_id), kind);
-                return Some(format!("{} gives up: {reason}", update.node_id));
+                return first.then(|| format!("{} gives up: {reason}", update.node_id));
             }
             _ => return None,
         };
@@ -126,18 +127,17 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_gives_up_is_named_each_time() {
+    fn devices_that_give_up_keep_their_reason_and_the_first_is_named() {
         let mut troubles = Troubles::default();
-        for node in ["a", "b"] {
-            let failure = HandshakeFailure::Timeout { waited_s: 9 };
+        let mut give_up = |node| {
+            let waited = std::time::Duration::from_secs(9);
+            let failure = HandshakeFailure::Timeout { waited };
             troubles.take(&update(node, What::HandshakeFailed(failure)));
             let reason = "no session".to_owned();
-            assert!(
-                troubles
-                    .take(&update(node, What::Broken { reason }))
-                    .is_some()
-            );
-        }
+            troubles.take(&update(node, What::Broken { reason }))
+        };
+        assert_eq!(give_up("a").unwrap(), "a gives up: no session");
+        assert_eq!(give_up("b"), None);
         let line = troubles.line().unwrap();
         assert!(line.ends_with("handshake: timeout (2)"), "{line}");
     }

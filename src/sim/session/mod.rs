@@ -60,8 +60,8 @@ pub struct SessionPlan {
 /// Why a handshake came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeFailure {
-    #[error("no session within {waited_s} s")]
-    Timeout { waited_s: u64 },
+    #[error("no session within {waited:?}")]
+    Timeout { waited: Duration },
     #[error("the server refused with alert {0} ({name})", name = alert_name(*.0))]
     Refused(u8),
     #[error("the server's answer did not verify, the secret may be wrong ({reason})")]
@@ -227,7 +227,7 @@ impl Driver {
                         reason: e.to_string(),
                     },
                     (_, None) => HandshakeFailure::Timeout {
-                        waited_s: self.timeout.as_secs(),
+                        waited: self.timeout,
                     },
                 };
                 self.outputs.send(Output::Failed(failure)).await.ok();

@@ -217,7 +217,8 @@ async fn a_silent_server_and_a_refusing_one_are_told_apart() {
         ..Quality::default()
     };
     let mut bench = Bench::new(KEY, deaf, 1);
-    let timeout = HandshakeFailure::Timeout { waited_s: 60 };
+    let waited = Duration::from_secs(60);
+    let timeout = HandshakeFailure::Timeout { waited };
     assert_eq!(bench.next().await, Output::Failed(timeout));
     assert_eq!(begun.elapsed().as_secs(), 60);
 
