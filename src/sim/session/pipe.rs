@@ -20,20 +20,31 @@ const HEADER_LEN: usize = 13;
 const ALERT: u8 = 21;
 const FATAL: u8 = 2;
 
-/// The last fatal alert that came unprotected.
+/// What the server showed of itself: anything at all, and the last fatal unprotected alert.
 #[derive(Debug, Clone, Default)]
-pub(super) struct HeardAlert(Arc<AtomicU16>);
+pub(super) struct Signs(Arc<AtomicU16>);
 
-impl HeardAlert {
-    pub(super) fn last(&self) -> Option<u8> {
-        // Stored with one added, so that zero is none.
-        let stored = self.0.load(Ordering::Relaxed);
-        u8::try_from(stored.checked_sub(1)?).ok()
+/// Something came.
+const ANY: u16 = 0x100;
+/// An alert came, whose description is the low byte.
+const REFUSED: u16 = 0x200;
+
+impl Signs {
+    pub(super) fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & ANY != 0
+    }
+
+    pub(super) fn alert(&self) -> Option<u8> {
+        let [kinds, alert] = self.0.load(Ordering::Relaxed).to_be_bytes();
+        let [refused, _] = REFUSED.to_be_bytes();
+        (kinds & refused != 0).then_some(alert)
     }
 
     fn hear(&self, datagram: &[u8]) {
-        if let Some(alert) = fatal_alert(datagram) {
-            self.0.store(u16::from(alert) + 1, Ordering::Relaxed);
+        let refusal = fatal_alert(datagram).map(|alert| REFUSED | u16::from(alert));
+        self.0.fetch_or(ANY, Ordering::Relaxed);
+        if let Some(refusal) = refusal {
+            self.0.store(ANY | refusal, Ordering::Relaxed);
         }
     }
 }
@@ -60,7 +71,7 @@ pub(super) struct Pipe {
     arrived: Mutex<mpsc::Receiver<Vec<u8>>>,
     outputs: mpsc::Sender<Output>,
     server: SocketAddr,
-    alert: HeardAlert,
+    signs: Signs,
 }
 
 impl Pipe {
@@ -68,13 +79,13 @@ impl Pipe {
         arrived: mpsc::Receiver<Vec<u8>>,
         outputs: mpsc::Sender<Output>,
         server: SocketAddr,
-        alert: HeardAlert,
+        signs: Signs,
     ) -> Self {
         Self {
             arrived: Mutex::new(arrived),
             outputs,
             server,
-            alert,
+            signs,
         }
     }
 }
@@ -92,7 +103,7 @@ impl Conn for Pipe {
             // it stops when its session is dropped.
             return std::future::pending().await;
         };
-        self.alert.hear(&datagram);
+        self.signs.hear(&datagram);
         match buffer.get_mut(..datagram.len()) {
             Some(target) => {
                 target.copy_from_slice(&datagram);
@@ -163,9 +174,11 @@ mod tests {
             (Vec::new(), None),
         ];
         for (datagram, want) in cases {
-            let heard = HeardAlert::default();
+            let heard = Signs::default();
+            assert!(!heard.any());
             heard.hear(&datagram);
-            assert_eq!(heard.last(), want, "{datagram:02x?}");
+            assert!(heard.any());
+            assert_eq!(heard.alert(), want, "{datagram:02x?}");
         }
     }
 
