@@ -341,3 +341,58 @@ impl Args {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn args(flags: &[&str]) -> Args {
+        Line::parse_from(["load"].iter().chain(flags)).args
+    }
+
+    #[test]
+    fn what_contradicts_itself_says_what_would_be_right() {
+        let base = ["--provision", "http://127.0.0.1:1"];
+        let cases: [(&[&str], Option<&str>); 7] = [
+            (&[], None),
+            (&["--psk", "00ff"], None),
+            (&["--workload", "handshake"], Some("needs --psk")),
+            (&["--psk"], Some("--provision")),
+            (&["--psk", base[0], base[1]], None),
+            (
+                &["--workload", "handshake", "--psk", "ff", "--baseline"],
+                Some("--baseline"),
+            ),
+            (
+                &["--workload", "hostile", "--psk", "ff"],
+                Some("takes no --psk"),
+            ),
+        ];
+        for (flags, want) in cases {
+            let got = args(flags).contradiction();
+            match want {
+                None => assert_eq!(got, None, "{flags:?}"),
+                Some(part) => assert!(got.unwrap().contains(part), "{flags:?}: {got:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_usual_port_follows_the_key() {
+        assert_eq!(args(&[]).address().port(), 5683);
+        assert_eq!(args(&["--psk", "ff"]).address().port(), 5684);
+        let named = args(&["--psk", "ff", "--server", "127.0.0.1:7", "--identity", "me"]);
+        assert_eq!(named.address().port(), 7);
+        let secure = named.job().unwrap().secure.unwrap();
+        assert_eq!(secure.identity.as_deref(), Some("me"));
+        assert_eq!(secure.key.expose(), &[255]);
+    }
+}

@@ -391,3 +391,62 @@ impl Args {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn members(flags: &[&str]) -> Vec<Member> {
+        let line = ["sim", "--count", "10"].iter().chain(flags);
+        let args = Line::parse_from(line).args;
+        (0..args.count).map(|n| args.member(n).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_share_of_the_devices_is_secured_with_keys_of_their_own_or_one() {
+        let secrets = |flags: &[&str]| -> Vec<_> {
+            let members = members(flags).into_iter();
+            members.filter_map(|m| m.secret).collect()
+        };
+        assert_eq!(secrets(&[]).len(), 0);
+        assert_eq!(secrets(&["--psk"]).len(), 10);
+        assert_eq!(secrets(&["--psk", "--psk-share", "30"]).len(), 3);
+        let shared = secrets(&["--psk", "00ff", "--psk-share", "50"]);
+        assert_eq!(shared, vec![Secret::new(vec![0, 255]); 5]);
+        let mut own = secrets(&["--psk"]);
+        own.dedup();
+        assert_eq!(own.len(), 10);
+        assert!(own.iter().all(|secret| secret.expose().len() == SECRET_LEN));
+    }
+
+    #[test]
+    fn the_server_learns_the_keys_in_hex() {
+        let plain = members(&[]);
+        assert!(new_device(&plain[0]).secret.is_none());
+        let secured = members(&["--psk", "00ff"]);
+        let device = new_device(&secured[3]);
+        assert_eq!(device.node_id, "sim3");
+        assert_eq!(device.secret.unwrap().expose(), "00ff");
+    }
+
+    #[test]
+    fn secured_devices_go_to_the_secured_port_of_the_same_host() {
+        let address = |flags: &[&str]| {
+            let line = ["sim", "--server", "127.0.0.9:7000"].iter().chain(flags);
+            let plan = Line::parse_from(line).args.plan(Clock::System);
+            plan.secure.map(|secure| secure.server.to_string())
+        };
+        assert_eq!(address(&[]), None);
+        assert_eq!(address(&["--psk"]).unwrap(), "127.0.0.9:5684");
+        let other = ["--psk", "--coaps", "127.0.0.8:1"];
+        assert_eq!(address(&other).unwrap(), "127.0.0.8:1");
+    }
+}
