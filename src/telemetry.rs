@@ -176,6 +176,7 @@ pub async fn watch_dtls(figures: dtls::Figures, socket: Arc<udp::Counters>, mut 
             ("malformed", c.records_malformed),
             ("sent", c.records_sent),
             ("unsent", c.unsent),
+            ("amplification_stopped", c.amplification_stopped),
             (
                 "dropped",
                 read.dropped + socket.dropped.load(Ordering::Relaxed),

@@ -234,6 +234,8 @@ pub struct Counters {
     pub records_plaintext: u64,
     pub records_malformed: u64,
     pub records_sent: u64,
+    /// Records not sent: the address had not proven itself and would have got too much.
+    pub amplification_stopped: u64,
     /// Messages for a device without a session, or beyond what may wait for a reservation.
     pub unsent: u64,
 }
