@@ -144,7 +144,7 @@ impl Dtls {
             }
             return;
         }
-        if let Some(id) = id {
+        if let Some(id) = id.filter(|_| self.continues_hello(address, fragment)) {
             self.more_hello(id, fragment, out);
             return;
         }
@@ -165,6 +165,18 @@ impl Dtls {
             address,
             serial: handshake.serial,
         })
+    }
+
+    /// Whether the fragment is of the hello that is coming. One that is whole, or says otherwise
+    /// than the first did, begins anew: what came before may be forged.
+    fn continues_hello(&self, address: SocketAddr, fragment: &Fragment<'_>) -> bool {
+        let Some(handshake) = self.handshakes.get(&address) else {
+            return false;
+        };
+        match &handshake.state {
+            State::Hello(assembly) => !fragment.is_whole() && assembly.is_of(fragment),
+            State::Open(_) | State::Storing(_) => false,
+        }
     }
 
     /// HelloVerifyRequest: never longer than the hello, which has 2 bytes of version, 32 of random
