@@ -167,6 +167,7 @@ pub async fn watch_dtls(figures: dtls::Figures, socket: Arc<udp::Counters>, mut 
     loop {
         let read = figures.read();
         let c = read.counters;
+        let unsent = socket.unsent.load(Ordering::Relaxed);
         let records = [
             ("ok", c.records_ok),
             ("replay", c.records_replayed),
@@ -175,7 +176,7 @@ pub async fn watch_dtls(figures: dtls::Figures, socket: Arc<udp::Counters>, mut 
             ("plaintext", c.records_plaintext),
             ("malformed", c.records_malformed),
             ("sent", c.records_sent),
-            ("unsent", c.unsent),
+            ("unsent", c.unsent + unsent),
             ("amplification_stopped", c.amplification_stopped),
             (
                 "dropped",
@@ -199,12 +200,17 @@ pub async fn watch_dtls(figures: dtls::Figures, socket: Arc<udp::Counters>, mut 
             ("put_away", c.put_away),
             ("brought_back", c.brought_back),
             ("moved", c.moved),
+            ("flight_repeated", c.flights_repeated),
             ("final_flight_repeated", c.final_flights_repeated),
         ];
         for (event, value) in sessions {
             counter!("strait_dtls_sessions_total", "event" => event).absolute(value);
         }
-        let unfinished = [("throttled", c.throttled), ("crowded_out", c.crowded_out)];
+        let unfinished = [
+            ("unavailable", c.lookups_failed),
+            ("throttled", c.throttled),
+            ("crowded_out", c.crowded_out),
+        ];
         let ended = read.ended.into_iter().chain(unfinished);
         for (result, value) in ended {
             counter!("strait_dtls_handshakes_total", "result" => result).absolute(value);

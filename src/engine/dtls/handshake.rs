@@ -376,6 +376,7 @@ impl Handshake {
             own_cid: self.own_cid,
             peer_cid: self.peer_cid.clone().unwrap_or_default(),
             address,
+            is_proven: true,
             suite: protection.suite,
             encrypt_then_mac: protection.encrypt_then_mac,
             return_routability: self.return_routability,

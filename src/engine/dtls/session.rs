@@ -188,7 +188,7 @@ impl Session {
         device: DeviceSeq,
         number: u64,
         own_cid: Option<Cid>,
-        address: SocketAddr,
+        (address, is_proven): (SocketAddr, bool),
     ) -> Stored {
         Stored {
             device,
@@ -196,6 +196,7 @@ impl Session {
             own_cid,
             peer_cid: self.peer_cid.clone(),
             address,
+            is_proven,
             suite: self.protection.suite,
             encrypt_then_mac: self.protection.encrypt_then_mac,
             return_routability: self.return_routability,

@@ -237,7 +237,7 @@ impl Sessions {
             number: stored.number,
             own_cid: stored.own_cid,
             address: stored.address,
-            allowance: None,
+            allowance: (!stored.is_proven).then_some(0),
             keys,
             newer: NONE,
             older: NONE,
@@ -364,7 +364,8 @@ impl Slot {
         let Keys::Here(session) = &self.keys else {
             return None;
         };
-        Some(session.stored(self.device, self.number, self.own_cid, self.address))
+        let place = (self.address, self.allowance.is_none());
+        Some(session.stored(self.device, self.number, self.own_cid, place))
     }
 
     /// What came before the keys left the memory is not taken again.

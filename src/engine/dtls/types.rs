@@ -97,6 +97,8 @@ pub struct Stored {
     /// What it wants in ours; empty for none.
     pub peer_cid: Box<[u8]>,
     pub address: SocketAddr,
+    /// The device has shown that it is there.
+    pub is_proven: bool,
     pub suite: Suite,
     pub encrypt_then_mac: bool,
     /// RFC 9853 was agreed on.
@@ -225,6 +227,8 @@ pub struct Counters {
     pub moved: u64,
     pub final_flights_repeated: u64,
     pub flights_repeated: u64,
+    /// Key exchanges left to their repetition, since the store could not tell whose they are.
+    pub lookups_failed: u64,
     pub records_ok: u64,
     pub records_replayed: u64,
     pub records_bad_mac: u64,
