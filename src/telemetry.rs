@@ -153,7 +153,7 @@ pub async fn watch_network(
 pub async fn watch_dtls(figures: dtls::Figures, socket: Arc<udp::Counters>, mut stop: Stop) {
     describe_counter!(
         "strait_dtls_handshakes_total",
-        "DTLS handshakes and sessions that ended, by result"
+        "DTLS handshakes that ended, by result"
     );
     describe_counter!(
         "strait_dtls_records_total",
@@ -213,7 +213,12 @@ pub async fn watch_dtls(figures: dtls::Figures, socket: Arc<udp::Counters>, mut 
         ];
         let ended = read.ended.into_iter().chain(unfinished);
         for (result, value) in ended {
-            counter!("strait_dtls_handshakes_total", "result" => result).absolute(value);
+            // The one that is no end of a handshake.
+            if result == "closed" {
+                counter!("strait_dtls_sessions_total", "event" => result).absolute(value);
+            } else {
+                counter!("strait_dtls_handshakes_total", "result" => result).absolute(value);
+            }
         }
         let gauges = [
             ("strait_dtls_handshakes_open", read.handshakes_open),
