@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"net"
 	"sync"
 	"time"
@@ -15,7 +16,8 @@ const (
 )
 
 // A socket whose local port can change under the session that uses it, as behind a NAT that forgets.
-// It counts datagrams by the type of their first record and keeps the last one sent.
+// It counts datagrams by the type of their first record, keeps the last one sent, and knows the
+// numbers of protected records that came: no network here repeats datagrams.
 type socket struct {
 	mutex    sync.Mutex
 	bound    *net.UDPConn
@@ -23,15 +25,41 @@ type socket struct {
 	sent     map[byte]int
 	received map[byte]int
 	last     []byte
+	cid      int // bytes of our connection id
+	numbers  map[uint64]bool
+	twice    int
 }
 
 func bind() (*net.UDPConn, error) {
 	return net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 }
 
-func newSocket() (*socket, error) {
+func newSocket(cid int) (*socket, error) {
 	bound, err := bind()
-	return &socket{bound: bound, sent: map[byte]int{}, received: map[byte]int{}}, err
+	s := &socket{bound: bound, cid: cid, numbers: map[uint64]bool{}}
+	s.sent, s.received = map[byte]int{}, map[byte]int{}
+	return s, err
+}
+
+// Notes epoch and number of each protected record in a datagram.
+func (s *socket) note(datagram []byte) {
+	for len(datagram) > 13 {
+		header := 13
+		if datagram[0] == recordWithCID {
+			header += s.cid
+		}
+		if len(datagram) < header {
+			return
+		}
+		if number := binary.BigEndian.Uint64(datagram[3:]); number>>48 > 0 {
+			if s.numbers[number] {
+				s.twice++
+			}
+			s.numbers[number] = true
+		}
+		length := int(binary.BigEndian.Uint16(datagram[header-2:]))
+		datagram = datagram[min(header+length, len(datagram)):]
+	}
 }
 
 func (s *socket) current() *net.UDPConn {
@@ -63,6 +91,7 @@ func (s *socket) ReadFrom(buffer []byte) (int, net.Addr, error) {
 		if err == nil && n > 0 {
 			s.mutex.Lock()
 			s.received[buffer[0]]++
+			s.note(buffer[:n])
 			s.mutex.Unlock()
 		}
 		if err != nil && s.current() != from {
