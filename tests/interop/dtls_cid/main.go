@@ -15,7 +15,7 @@
 //	close          sends close_notify
 //
 // Each step prints a line. It ends with 0 when all went well and no handshake message left after the
-// first handshake nor a record number of the server came twice, with 3 when there was no handshake, with 1 otherwise.
+// first handshake and the server gave each record a number of its own, with 3 when there was no handshake, with 1 otherwise.
 package main
 
 import (
@@ -232,7 +232,7 @@ func (d *device) checkRecords(cid string) error {
 		return fmt.Errorf("%d handshake datagrams were sent after the handshake", n)
 	}
 	if s.twice > 0 {
-		return fmt.Errorf("the server used %d record numbers twice", s.twice)
+		return fmt.Errorf("the server used %d numbers for more than one record", s.twice)
 	}
 	want := map[bool]string{true: "with", false: "without"}
 	for _, side := range []struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net"
 	"sync"
@@ -17,7 +18,7 @@ const (
 
 // A socket whose local port can change under the session that uses it, as behind a NAT that forgets.
 // It counts datagrams by the type of their first record, keeps the last one sent, and knows the
-// numbers of protected records that came: no network here repeats datagrams.
+// protected records that came: a number must not stand on two of them.
 type socket struct {
 	mutex    sync.Mutex
 	bound    *net.UDPConn
@@ -26,7 +27,7 @@ type socket struct {
 	received map[byte]int
 	last     []byte
 	cid      int // bytes of our connection id
-	numbers  map[uint64]bool
+	records  map[uint64][]byte // by epoch and number
 	twice    int
 }
 
@@ -36,12 +37,12 @@ func bind() (*net.UDPConn, error) {
 
 func newSocket(cid int) (*socket, error) {
 	bound, err := bind()
-	s := &socket{bound: bound, cid: cid, numbers: map[uint64]bool{}}
+	s := &socket{bound: bound, cid: cid, records: map[uint64][]byte{}}
 	s.sent, s.received = map[byte]int{}, map[byte]int{}
 	return s, err
 }
 
-// Notes epoch and number of each protected record in a datagram.
+// Notes each protected record in a datagram.
 func (s *socket) note(datagram []byte) {
 	for len(datagram) > 13 {
 		header := 13
@@ -51,14 +52,16 @@ func (s *socket) note(datagram []byte) {
 		if len(datagram) < header {
 			return
 		}
-		if number := binary.BigEndian.Uint64(datagram[3:]); number>>48 > 0 {
-			if s.numbers[number] {
+		end := min(header+int(binary.BigEndian.Uint16(datagram[header-2:])), len(datagram))
+		record, number := datagram[:end], binary.BigEndian.Uint64(datagram[3:])
+		if number>>48 > 0 {
+			before, known := s.records[number]
+			if known && !bytes.Equal(before, record) {
 				s.twice++
 			}
-			s.numbers[number] = true
+			s.records[number] = bytes.Clone(record)
 		}
-		length := int(binary.BigEndian.Uint16(datagram[header-2:]))
-		datagram = datagram[min(header+length, len(datagram)):]
+		datagram = datagram[end:]
 	}
 }
 
