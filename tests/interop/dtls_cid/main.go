@@ -14,8 +14,9 @@
 //	replay         repeats our last request's datagram from a stranger's port, where nothing must come back
 //	close          sends close_notify
 //
-// Each step prints a line. It ends with 0 when all went well and no handshake message left after the
-// first handshake and the server gave each record a number of its own, with 3 when there was no handshake, with 1 otherwise.
+// Each step prints a line. It ends with 0 when all went well, no handshake message left after the
+// first handshake, and the server gave each record a number of its own; with 3 when there was no
+// handshake; with 1 otherwise.
 package main
 
 import (

@@ -26,7 +26,7 @@ type socket struct {
 	sent     map[byte]int
 	received map[byte]int
 	last     []byte
-	cid      int // bytes of our connection id
+	cid      int               // bytes of our connection id
 	records  map[uint64][]byte // by epoch and number
 	twice    int
 }
