@@ -262,6 +262,10 @@ impl Dtls {
             return;
         };
         session.reserved(is_durable.then_some(stored.send_reserved));
+        if !is_durable {
+            // Asked for again with the next message: at once, it would go round and round.
+            return;
+        }
         let mut datagram = Vec::new();
         while session.send_held(self.random.as_mut(), &mut datagram) {
             self.counters.records_sent += 1;

@@ -166,7 +166,8 @@ impl World {
 
     fn see_to(&mut self, mut out: Outputs) -> Vec<(SocketAddr, Vec<u8>)> {
         let mut datagrams = Vec::new();
-        loop {
+        for round in 0_u32.. {
+            assert!(round < 100, "asks for the same again and again");
             datagrams.extend(
                 out.datagrams
                     .drain(..)
