@@ -185,10 +185,8 @@ impl Dtls {
             .get_mut(&id.address)
             .filter(|handshake| handshake.serial == id.serial)
         else {
-            // Given up meanwhile: nobody will use the session.
             if result.is_ok() {
-                let (device, number) = (stored.device, stored.number);
-                out.wants.push(Want::Forget { device, number });
+                self.give_up(stored, out);
             }
             return;
         };
@@ -220,6 +218,19 @@ impl Dtls {
         if let Some(session) = session {
             self.begin_session(stored, session, change_cipher_spec_seq, out);
         }
+    }
+
+    /// A session was stored whose handshake was given up meanwhile: nobody will use it. In the
+    /// store it took the place of the device's former one, which therefore ends, too.
+    fn give_up(&mut self, stored: &Stored, out: &mut Outputs) {
+        let (device, number) = (stored.device, stored.number);
+        let is_former = |slot: &Slot| slot.number < number;
+        if let Some(index) = self.sessions.by_device(device)
+            && self.sessions.slot(index).is_some_and(is_former)
+        {
+            self.sessions.remove(index);
+        }
+        out.wants.push(Want::Forget { device, number });
     }
 
     fn begin_session(
