@@ -18,7 +18,7 @@ use crate::base::peer::{DeviceSeq, Mark};
 use crate::base::secret::Secret;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::dtls::crypto::Suite;
-use crate::net::dtls::{Durable, Ended, Known, Report, Stored, Unknown, Unstored};
+use crate::net::dtls::{Durable, Ended, Known, Report, Stored, Unavailable, Unknown, Unstored};
 use crate::product::codec::text::unhex;
 use crate::product::settings::Psk;
 use crate::store::records::{DeviceRecord, SessionRecord, StateRecord};
@@ -93,7 +93,7 @@ impl Durable for Sessions {
         })
     }
 
-    fn session(&self, device: DeviceSeq) -> Option<Stored> {
+    fn session(&self, device: DeviceSeq) -> Result<Option<Stored>, Unavailable> {
         let read = || -> Result<Option<Stored>, StoreError> {
             let Some(record) = self.store.session(device)? else {
                 return Ok(None);
@@ -105,9 +105,9 @@ impl Durable for Sessions {
             }
             Ok(stored)
         };
-        read().unwrap_or_else(|error| {
+        read().map_err(|error| {
             tracing::warn!(device = device.0, %error, "a stored session can't be read");
-            None
+            Unavailable
         })
     }
 

@@ -48,7 +48,7 @@ use sessions::{Index, Keys, Sessions, Slot};
 use sources::Sources;
 pub use types::{
     CID_LEN, Cid, Counters, Ended, HandshakeId, Known, Lookup, Outputs, PEER_CID_MAX, Received,
-    Report, Settings, Stored, Unknown, Want,
+    Report, Settings, Stored, Unavailable, Unknown, Want,
 };
 
 /// Session numbers fit the 5 bytes that a connection id has for them.
@@ -351,12 +351,16 @@ impl Dtls {
 
     /// Brings the session's keys into memory and makes it the newest. False when that can't be.
     fn wake(&mut self, index: Index, lookup: &mut dyn Lookup, out: &mut Outputs) -> bool {
-        self.sessions.touch(index);
         let Some(slot) = self.sessions.slot(index).filter(|slot| !slot.is_here()) else {
+            self.sessions.touch(index);
             return true;
         };
         let (device, number) = (slot.device, slot.number);
-        let stored = lookup.session(device).filter(|s| s.number == number);
+        let Ok(stored) = lookup.session(device) else {
+            // It may still be there: whoever spoke tries again.
+            return false;
+        };
+        let stored = stored.filter(|stored| stored.number == number);
         let Some(mut session) = stored.as_ref().and_then(Session::restore) else {
             // Another session of the device took its place in the store, or none.
             self.sessions.remove(index);
@@ -364,6 +368,7 @@ impl Dtls {
             return false;
         };
         slot.close_window(&mut session);
+        self.sessions.touch(index);
         self.sessions.bring_back(index, Box::new(session));
         self.counters.brought_back += 1;
         self.make_room();

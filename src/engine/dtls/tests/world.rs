@@ -11,8 +11,8 @@ use crate::base::secret::Secret;
 use crate::base::time::Clock;
 use crate::engine::dtls::crypto::Suite;
 use crate::engine::dtls::{
-    Dtls, Ended, Known, Lookup, Outputs, Random, Received, Report, Settings, Stored, Unknown,
-    Unstored, Want,
+    Dtls, Ended, Known, Lookup, Outputs, Random, Received, Report, Settings, Stored, Unavailable,
+    Unknown, Unstored, Want,
 };
 
 pub(super) const PSK: &[u8] = b"0123456789abcdef";
@@ -33,6 +33,8 @@ pub(super) struct Disk {
     pub(super) sessions: HashMap<u64, Stored>,
     pub(super) next_number: u64,
     pub(super) looked_up: usize,
+    /// Sessions can't be read.
+    pub(super) is_mute: bool,
 }
 
 impl Lookup for Disk {
@@ -47,8 +49,11 @@ impl Lookup for Disk {
         })
     }
 
-    fn session(&mut self, device: DeviceSeq) -> Option<Stored> {
-        self.sessions.get(&device.0).cloned()
+    fn session(&mut self, device: DeviceSeq) -> Result<Option<Stored>, Unavailable> {
+        if self.is_mute {
+            return Err(Unavailable);
+        }
+        Ok(self.sessions.get(&device.0).cloned())
     }
 }
 
