@@ -124,6 +124,9 @@ impl Durable for Sessions {
         let guards = vec![
             Guard::DeviceSeq(device_id.clone(), session.device.0),
             Guard::DeviceVersion(device_id.clone(), version),
+            // A handshake that began before the present session's must not replace it: its
+            // Finished was held back on the way.
+            Guard::SessionUpTo(session.device, session.number),
         ];
         let record = record_of(session, device_id, self.clock.now());
         let changes = vec![Change::PutSession(Box::new(record))];

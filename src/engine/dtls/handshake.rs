@@ -25,6 +25,7 @@ use subtle::ConstantTimeEq;
 
 use super::assembly::Assembly;
 use super::crypto::{Keys, Protection, Side, Suite, prf};
+use super::sessions::number_of;
 use super::types::{CID_LEN, Cid, Known, Lookup, PEER_CID_MAX, Settings, Stored, Unknown};
 use super::{Random, session};
 use crate::base::secret::Secret;
@@ -54,6 +55,8 @@ pub(super) struct Handshake {
     protection: Option<Protection>,
     peer_cid: Option<Box<[u8]>>,
     own_cid: Option<Cid>,
+    /// Of the session that it leads to.
+    number: u64,
     return_routability: bool,
     /// ServerHello and ServerHelloDone, with their headers.
     flight: Vec<Box<[u8]>>,
@@ -134,6 +137,7 @@ impl Handshake {
             protection: None,
             peer_cid: None,
             own_cid: None,
+            number: 0,
             return_routability: false,
             flight: Vec::new(),
             state: State::Hello(Assembly::begin(fragment)?),
@@ -173,6 +177,7 @@ impl Handshake {
         self.client_random = hello.prefix.random;
         self.extended_master_secret = offered.extended_master_secret;
         self.own_cid = peer_cid.map(|_| cid);
+        self.number = number_of(&cid);
         self.peer_cid = peer_cid.map(Box::from);
         self.return_routability = peer_cid.is_some() && offered.return_routability;
         let mut server_random = [0; 32];
@@ -362,8 +367,8 @@ impl Handshake {
         Proof::Proved
     }
 
-    /// The session to store, once the client has proved its key. `number` when it has none yet.
-    pub(super) fn store(&mut self, address: SocketAddr, number: u64) -> Option<(Stored, u64)> {
+    /// The session to store, once the client has proved its key.
+    pub(super) fn store(&mut self, address: SocketAddr) -> Option<(Stored, u64)> {
         let protection = self.protection.as_ref()?;
         let State::Open(exchange) = &mut self.state else {
             return None;
@@ -372,7 +377,7 @@ impl Handshake {
         let known = derived.known.as_ref().ok()?;
         let stored = Stored {
             device: known.device,
-            number,
+            number: self.number,
             own_cid: self.own_cid,
             peer_cid: self.peer_cid.clone().unwrap_or_default(),
             address,
@@ -405,10 +410,6 @@ impl Handshake {
             State::Open(exchange) | State::Storing(exchange) => exchange.derived.as_ref(),
             State::Hello(_) => None,
         }
-    }
-
-    pub(super) const fn own_cid(&self) -> Option<Cid> {
-        self.own_cid
     }
 }
 

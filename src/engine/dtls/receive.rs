@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::handshake::{self, Handshake, NoMatch, Proof, State};
-use super::sessions::{Index, Keys, Slot, cid_of, number_of};
+use super::sessions::{Index, Keys, Slot, cid_of};
 use super::types::{CID_LEN, Cid, Ended, HandshakeId, Lookup, Outputs, Received, Report, Want};
 use super::{Dtls, NUMBER_MAX, close_notify};
 use crate::base::peer::Mark;
@@ -257,11 +257,8 @@ impl Dtls {
             self.handshakes.remove(&id.address);
             return;
         };
-        // Only a client that takes a connection id needs the number now.
-        let cid = match hello.extensions.connection_id {
-            Some(_) => self.take_cid(),
-            None => Some([0; CID_LEN]),
-        };
+        // Taken now, so that numbers ascend as handshakes begin: of two, the later one counts.
+        let cid = self.take_cid();
         let (Some(cid), Some(handshake)) = (cid, self.handshakes.get_mut(&id.address)) else {
             self.handshakes.remove(&id.address);
             return;
@@ -368,18 +365,11 @@ impl Dtls {
             }
             Proof::No | Proof::Other => return proof,
         }
-        let number = match handshake.own_cid() {
-            Some(cid) => Some(number_of(&cid)),
-            None => self.take_number(),
-        };
-        let Some(handshake) = self.handshakes.get_mut(&address) else {
-            return proof;
-        };
         let id = HandshakeId {
             address,
             serial: handshake.serial,
         };
-        if let Some((session, version)) = number.and_then(|n| handshake.store(address, n)) {
+        if let Some((session, version)) = handshake.store(address) {
             out.wants.push(Want::Establish {
                 handshake: id,
                 session: Box::new(session),

@@ -202,8 +202,11 @@ impl World {
             Want::Establish {
                 handshake, session, ..
             } => {
+                let newer = sessions.get(&session.device.0);
                 let result = if self.disk_is_full {
                     Err(Unstored::ForNow)
+                } else if newer.is_some_and(|newer| newer.number > session.number) {
+                    Err(Unstored::Refused)
                 } else {
                     sessions.insert(session.device.0, (*session).clone());
                     Ok(())
