@@ -151,7 +151,23 @@ impl Handshake {
             && self.client_random == *random
     }
 
-    /// Judges the whole hello and makes the answering flight. `cid`: for a client that takes one.
+    /// Whether this first fragment is of the hello whose fragments are still coming.
+    pub(super) fn is_more_of(&self, fragment: &Fragment<'_>, random: &[u8; 32]) -> bool {
+        match &self.state {
+            State::Hello(assembly) => assembly.is_of(fragment) && assembly.has(2, random),
+            State::Open(_) | State::Storing(_) => false,
+        }
+    }
+
+    /// Whether this may be, or be part of, the key exchange that comes next.
+    pub(super) fn awaits(&self, fragment: &Fragment<'_>) -> bool {
+        matches!(self.state, State::Open(_))
+            && fragment.msg_type == MsgType::CLIENT_KEY_EXCHANGE
+            && fragment.message_seq == self.hello_seq.wrapping_add(1)
+    }
+
+    /// Judges the whole hello and makes the answering flight. `cid` has the session's number, also
+    /// when the client takes none.
     pub(super) fn answer(
         &mut self,
         hello: &ClientHello<'_>,
@@ -248,8 +264,7 @@ impl Handshake {
         lookup: &mut dyn Lookup,
         random: &mut dyn Random,
     ) -> Option<Vec<Box<[u8]>>> {
-        let is_next = fragment.msg_type == MsgType::CLIENT_KEY_EXCHANGE
-            && fragment.message_seq == self.hello_seq.wrapping_add(1);
+        let is_next = self.awaits(fragment);
         let (State::Open(exchange), true) = (&mut self.state, is_next) else {
             return None;
         };

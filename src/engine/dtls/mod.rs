@@ -70,7 +70,9 @@ pub struct Dtls {
     settings: Settings,
     random: Box<dyn Random>,
     cookies: Cookies,
+    /// For hellos, and for key exchanges.
     sources: Sources,
+    exchanges: Sources,
     handshakes: HashMap<SocketAddr, Box<Handshake>>,
     /// Handshakes as they began; some have ended.
     begun: VecDeque<HandshakeId>,
@@ -90,6 +92,7 @@ impl Dtls {
         Self {
             cookies: Cookies::new(settings.cookie_lifetime, now, random.as_mut()),
             sources: Sources::new(settings.handshakes_per_source_s),
+            exchanges: Sources::new(settings.handshakes_per_source_s),
             handshakes: HashMap::new(),
             begun: VecDeque::new(),
             sessions: Sessions::new(settings.sessions_max, settings.sessions_in_memory),

@@ -3,6 +3,7 @@
 mod any;
 mod client;
 mod crash;
+mod crossing;
 mod handshakes;
 mod hazards;
 mod lossy;
