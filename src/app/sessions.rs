@@ -260,8 +260,11 @@ fn for_now(error: &StoreError) -> Unstored {
 
 /// What came since the session's row was written.
 fn note(stored: &mut Stored, mark: Option<Mark>) {
-    if let Some(mark) = mark.filter(|mark| mark.session == stored.number) {
-        stored.received = stored.received.max(Some(mark.seq));
+    let is_newer = |mark: &Mark| {
+        mark.session == stored.number && stored.received.is_none_or(|seq| mark.seq > seq)
+    };
+    if let Some(mark) = mark.filter(is_newer) {
+        stored.received = Some(mark.seq);
         stored.address = mark.address;
     }
 }
@@ -377,5 +380,50 @@ fn describe(report: &Report) -> TraceEntry {
             .then(|| serde_json::json!({"identity": identity, "result": report.what.kind()})),
         error,
         hint,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored() -> Stored {
+        Stored {
+            device: DeviceSeq(1),
+            number: 5,
+            own_cid: None,
+            peer_cid: Box::default(),
+            address: ([192, 0, 2, 1], 2).into(),
+            suite: Suite::Ccm8,
+            encrypt_then_mac: false,
+            return_routability: false,
+            key_block: Secret::new(vec![7; 40]),
+            verify_data: [0; 12],
+            finished_seq: 3,
+            send_reserved: 1024,
+            received: Some(200),
+        }
+    }
+
+    /// The row is written with each reservation, the mark with each effect: the newer counts.
+    #[test]
+    fn only_a_newer_mark_tells_where_the_device_is() {
+        for (session, seq, moves) in [
+            (5, 201, true),
+            (5, 200, false),
+            (5, 9, false),
+            (4, 300, false),
+        ] {
+            let mut stored = stored();
+            let address = ([192, 0, 2, 1], 1).into();
+            let mark = Mark {
+                session,
+                seq,
+                address,
+            };
+            note(&mut stored, Some(mark));
+            assert_eq!(stored.address == address, moves, "{session} {seq}");
+            assert_eq!(stored.received, Some(if moves { seq } else { 200 }));
+        }
     }
 }
