@@ -8,4 +8,5 @@ mod handshakes;
 mod hazards;
 mod lossy;
 mod moving;
+mod order;
 mod world;
