@@ -47,7 +47,7 @@ pub(super) struct Handshake {
     /// A failed Finished was reported.
     pub(super) is_reported: bool,
     pub(super) extended_master_secret: bool,
-    client_random: [u8; 32],
+    pub(super) client_random: [u8; 32],
     /// Number of the client's hello among its messages.
     hello_seq: u16,
     /// The next unprotected record of ours.

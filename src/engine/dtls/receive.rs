@@ -154,8 +154,10 @@ impl Dtls {
                 self.more_hello(HandshakeId { address, serial }, fragment, out);
                 return;
             }
-            if matches!(known.state, State::Storing(_)) {
-                // It has proved its key, which a hello does not; one that means it comes again.
+            // It has proved its key, which a hello does not; one that means it comes again. And a
+            // hello of a client that has gone on from it is late.
+            let is_late = known.derived().is_some() && known.client_random == hello.random;
+            if is_late || matches!(known.state, State::Storing(_)) {
                 return;
             }
         }

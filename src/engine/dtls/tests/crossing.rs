@@ -83,6 +83,23 @@ fn an_old_hello_does_not_end_a_handshake_that_has_proved_itself() {
     assert!(new.is_connected());
 }
 
+/// The same hello under another message number: late from a client that said it twice, or from
+/// somebody who heard it.
+#[test]
+fn a_late_hello_does_not_end_the_handshake_that_its_client_went_on_with() {
+    let mut world = World::new();
+    let mut own = client(1, ccm8(), 6);
+    let mut hello = hello_of(&mut world, &mut own, 1);
+    let answer = world.deliver(at(1), &hello[0]);
+    let proof = own.receive(&answer[0].1);
+    world.deliver(at(1), &proof[0]);
+    // The low byte of the message number, behind record header, type and length.
+    hello[0][13 + 5] = 9;
+    assert_eq!(world.deliver(at(1), &hello[0]), []);
+    world.run(&mut own, at(1), proof);
+    assert!(own.is_connected());
+}
+
 #[test]
 fn a_store_that_fails_to_read_ends_no_session() {
     let settings = Settings {
