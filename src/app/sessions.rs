@@ -202,6 +202,7 @@ impl Durable for Sessions {
         let told = describe(report);
         tracing::debug!(
             address = %report.address,
+            identity = ?String::from_utf8_lossy(&report.identity),
             device_id = device_id.as_ref().map_or("", DeviceId::as_str),
             result = report.what.kind(),
             "{}", told.summary
@@ -265,6 +266,8 @@ fn note(stored: &mut Stored, mark: Option<Mark>) {
     };
     if let Some(mark) = mark.filter(is_newer) {
         stored.received = Some(mark.seq);
+        // Moved since the row was written, it has not shown itself there as far as is known.
+        stored.is_proven &= stored.address == mark.address;
         stored.address = mark.address;
     }
 }
@@ -277,6 +280,7 @@ fn record_of(session: &Stored, device_id: DeviceId, established_at: Timestamp) -
         own_cid: session.own_cid,
         peer_cid: session.peer_cid.to_vec(),
         address: session.address,
+        address_proven: session.is_proven,
         suite: session.suite.code(),
         encrypt_then_mac: session.encrypt_then_mac,
         return_routability: session.return_routability,
@@ -297,6 +301,7 @@ fn stored_of(record: SessionRecord) -> Option<Stored> {
         own_cid: record.own_cid,
         peer_cid: record.peer_cid.into(),
         address: record.address,
+        is_proven: record.address_proven,
         suite: Suite::from_code(record.suite)?,
         encrypt_then_mac: record.encrypt_then_mac,
         return_routability: record.return_routability,
@@ -334,7 +339,7 @@ fn describe(report: &Report) -> TraceEntry {
             (summary, None, None)
         }
         Ended::WrongKey => failed(
-            "its Finished does not verify: the device has another key",
+            "its Finished does not verify: the device, or somebody in its name, has another key",
             "compare the key in the device with the device's secret, and the product setting \
              \"psk\": hex digits stand for bytes, or the text itself is the key",
         ),
@@ -396,6 +401,7 @@ mod tests {
             address: ([192, 0, 2, 1], 2).into(),
             suite: Suite::Ccm8,
             encrypt_then_mac: false,
+            is_proven: true,
             return_routability: false,
             key_block: Secret::new(vec![7; 40]),
             verify_data: [0; 12],

@@ -2,7 +2,7 @@
 //!
 //! Exit codes: 0 the run was measured, 1 nothing succeeded or it could not run, 2 usage.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,14 +10,15 @@ use clap::ValueEnum;
 
 use super::progress::{Progress, note, print};
 use super::samples;
-use super::sim::provision_devices;
-use super::values;
+use super::sim::{provision_devices, random_secret};
+use super::values::{self, Psk};
+use crate::base::secret::Secret;
 use crate::base::time::Clock;
 use crate::sim::load::{
-    self, Body, Hostile, Job, LoadError, Pace, Phase, Report, Workload, attack,
+    self, Body, Hostile, Job, LoadError, Pace, Phase, Report, Secure, Workload, attack,
 };
 use crate::sim::payload::Product;
-use crate::sim::rest::{Rest, RestError};
+use crate::sim::rest::{NewDevice, Rest, RestError};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum WorkloadArg {
@@ -29,6 +30,8 @@ enum WorkloadArg {
     Uplink,
     /// CoAP pings, or GET with --path
     Echo,
+    /// Full DTLS handshakes, each from a fresh address (needs --psk)
+    Handshake,
     /// Broken datagrams
     #[value(hide = true)]
     Hostile,
@@ -39,9 +42,15 @@ enum WorkloadArg {
 pub struct Args {
     #[arg(long, value_enum, default_value = "uplink")]
     workload: WorkloadArg,
-    /// CoAP address of the server
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5683", value_parser = values::address)]
-    server: SocketAddr,
+    /// Address of the server; without it, port 5683 of this machine, with --psk 5684
+    #[arg(long, value_name = "HOST:PORT", value_parser = values::address)]
+    server: Option<SocketAddr>,
+    /// Over DTLS, with this key for all; without a value, a random one (needs --provision)
+    #[arg(long, value_name = "HEX", num_args = 0..=1, default_missing_value = values::EACH, value_parser = values::psk)]
+    psk: Option<Psk>,
+    /// One PSK identity for all devices; without it, each uses its node id
+    #[arg(long, value_name = "TEXT", requires = "psk")]
+    identity: Option<String>,
     /// Devices, each with an address of its own
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
     devices: u32,
@@ -106,7 +115,7 @@ pub enum RunError {
     Load(#[from] LoadError),
     #[error("provisioning: {0}")]
     Rest(#[from] RestError),
-    #[error("no async runtime: {0}")]
+    #[error("the operating system: {0}")]
     Runtime(#[from] std::io::Error),
 }
 
@@ -127,6 +136,10 @@ pub fn run(args: Args) -> ExitCode {
         note("strait load: --rate takes a number above 0 and up to 1e9 per second");
         return ExitCode::from(2);
     }
+    if let Some(wrong) = args.contradiction() {
+        note(&format!("strait load: {wrong}"));
+        return ExitCode::from(2);
+    }
     let outcome = if args.workload == WorkloadArg::Hostile {
         run_hostile(&args)
     } else {
@@ -144,7 +157,7 @@ pub fn run(args: Args) -> ExitCode {
 
 /// True when anything succeeded.
 fn run_load(args: &Args) -> Result<bool, RunError> {
-    let job = args.job();
+    let job = args.job()?;
     if let Some(base) = &args.provision {
         provision(args, &job, base)?;
     }
@@ -184,8 +197,10 @@ fn measure(
     let report = run(job, &mut |p| {
         bar.show(p.done, || {
             let what = match p.phase {
+                Phase::Connecting => "sessions",
                 Phase::Registering => "devices registered",
                 Phase::Observing => "devices observed",
+                Phase::Measuring if job.workload == Workload::Handshake => "handshakes",
                 Phase::Measuring => "answers",
             };
             let rate = p.done as f64 / p.elapsed.as_secs_f64().max(1e-9);
@@ -198,14 +213,22 @@ fn measure(
 
 fn provision(args: &Args, job: &Job, base: &str) -> Result<(), RunError> {
     let rest = Rest::new(base, args.token.clone())?;
-    let nodes: Vec<_> = (0..job.devices).map(|n| job.node(n)).collect();
+    let devices: Vec<_> = (0..job.devices)
+        .map(|n| NewDevice {
+            node_id: job.node(n),
+            secret: job.secure.as_ref().map(|secure| {
+                let hex = values::to_hex(secure.key.expose());
+                Secret::new(hex)
+            }),
+        })
+        .collect();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(provision_devices(
         &rest,
         args.product,
-        &nodes,
+        &devices,
         args.concurrency,
         args.json,
         &job.clock,
@@ -216,7 +239,7 @@ fn provision(args: &Args, job: &Job, base: &str) -> Result<(), RunError> {
 fn run_hostile(args: &Args) -> Result<bool, RunError> {
     let clock = Clock::System;
     let hostile = Hostile {
-        server: args.server,
+        server: args.address(),
         clock: clock.clone(),
         datagrams: args.datagrams,
         seed: args.seed,
@@ -240,11 +263,53 @@ fn run_hostile(args: &Args) -> Result<bool, RunError> {
 }
 
 impl Args {
-    fn job(&self) -> Job {
+    /// What clap does not see.
+    fn contradiction(&self) -> Option<&'static str> {
+        let handshakes = self.workload == WorkloadArg::Handshake;
+        if handshakes && self.psk.is_none() {
+            return Some("--workload handshake needs --psk, with the key that the server has");
+        }
+        if handshakes && self.baseline {
+            return Some("--baseline echoes datagrams and says nothing about handshakes; leave it");
+        }
+        if self.psk == Some(Psk::Each) && self.provision.is_none() {
+            return Some(
+                "--psk without a key makes one, which the server learns through --provision; \
+                 add that, or give the key that the server has: --psk HEX",
+            );
+        }
+        if self.psk.is_some() && self.workload == WorkloadArg::Hostile {
+            return Some("--workload hostile sends plain datagrams and takes no --psk");
+        }
+        None
+    }
+
+    fn address(&self) -> SocketAddr {
+        let coap = SocketAddr::from((Ipv4Addr::LOCALHOST, 5683));
+        let usual = if self.psk.is_some() {
+            values::coaps_of(coap)
+        } else {
+            coap
+        };
+        self.server.unwrap_or(usual)
+    }
+
+    fn secure(&self) -> std::io::Result<Option<Secure>> {
+        let key = match &self.psk {
+            None => return Ok(None),
+            Some(Psk::Shared(key)) => key.clone(),
+            Some(Psk::Each) => random_secret()?,
+        };
+        let identity = self.identity.clone();
+        Ok(Some(Secure { key, identity }))
+    }
+
+    fn job(&self) -> std::io::Result<Job> {
         let workload = match self.workload {
             WorkloadArg::Register => Workload::Register,
             WorkloadArg::Update => Workload::Update,
             WorkloadArg::Uplink => Workload::Uplink { raw: self.raw },
+            WorkloadArg::Handshake => Workload::Handshake,
             WorkloadArg::Echo | WorkloadArg::Hostile => Workload::Echo {
                 path: self.path.clone(),
             },
@@ -259,8 +324,8 @@ impl Args {
             Some(bytes) => Body::Fixed(bytes.0.clone()),
             None => Body::Product(self.product),
         };
-        Job {
-            server: self.server,
+        Ok(Job {
+            server: self.address(),
             clock: Clock::System,
             workload,
             pace,
@@ -272,6 +337,62 @@ impl Args {
             max_retransmit: self.retransmits,
             body,
             seed: self.seed,
+            secure: self.secure()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn args(flags: &[&str]) -> Args {
+        Line::parse_from(["load"].iter().chain(flags)).args
+    }
+
+    #[test]
+    fn what_contradicts_itself_says_what_would_be_right() {
+        let base = ["--provision", "http://127.0.0.1:1"];
+        let cases: [(&[&str], Option<&str>); 7] = [
+            (&[], None),
+            (&["--psk", "00ff"], None),
+            (&["--workload", "handshake"], Some("needs --psk")),
+            (&["--psk"], Some("--provision")),
+            (&["--psk", base[0], base[1]], None),
+            (
+                &["--workload", "handshake", "--psk", "ff", "--baseline"],
+                Some("--baseline"),
+            ),
+            (
+                &["--workload", "hostile", "--psk", "ff"],
+                Some("takes no --psk"),
+            ),
+        ];
+        for (flags, want) in cases {
+            let got = args(flags).contradiction();
+            match want {
+                None => assert_eq!(got, None, "{flags:?}"),
+                Some(part) => assert!(got.unwrap().contains(part), "{flags:?}: {got:?}"),
+            }
         }
+    }
+
+    #[test]
+    fn the_usual_port_follows_the_key() {
+        assert_eq!(args(&[]).address().port(), 5683);
+        assert_eq!(args(&["--psk", "ff"]).address().port(), 5684);
+        let named = args(&["--psk", "ff", "--server", "127.0.0.1:7", "--identity", "me"]);
+        assert_eq!(named.address().port(), 7);
+        let secure = named.job().unwrap().secure.unwrap();
+        assert_eq!(secure.identity.as_deref(), Some("me"));
+        assert_eq!(secure.key.expose(), &[255]);
     }
 }

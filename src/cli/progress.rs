@@ -56,6 +56,14 @@ impl Progress {
         }
     }
 
+    /// Says something beside the progress, also when that is quiet.
+    pub fn note(&self, text: &str) {
+        match self {
+            Self::Bar(bar) => bar.suspend(|| note(text)),
+            Self::Lines { .. } | Self::Quiet => note(text),
+        }
+    }
+
     /// Takes the bar away.
     pub fn finish(&self) {
         if let Self::Bar(bar) = self {

@@ -1,6 +1,8 @@
 //! `strait sim`: simulated devices against any server, with a tally at the end.
 //!
-//! Exit codes: 0 every report arrived, 1 any failed or the server could not be provisioned, 2 usage.
+//! What keeps a device out (refused, no answer, no session) is told when it happens first, and counted
+//! at the end. Exit codes: 0 every report arrived, 1 any failed, a device was kept out or the server
+//! could not be provisioned, 2 usage.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -10,13 +12,20 @@ use clap::ValueEnum;
 
 use super::progress::{Progress, note, print};
 use super::samples::{self, Sample};
-use super::values;
+use super::values::{self, Psk};
+use crate::base::secret::Secret;
 use crate::base::time::Clock;
 use crate::sim::device::{Binding, Kind, Settings, Timing, Version};
-use crate::sim::fleet::{Fleet, FleetError, Member, Plan, Tally, What};
+use crate::sim::fleet::{Fleet, FleetError, Member, Plan, Tally, Troubles, Update};
 use crate::sim::link::Quality;
 use crate::sim::payload::Product;
-use crate::sim::rest::{Rest, RestError};
+use crate::sim::rest::{NewDevice, Rest, RestError};
+use crate::sim::session::SessionPlan;
+
+/// Bytes of a random key.
+const SECRET_LEN: usize = 16;
+/// How long the devices may take to close their sessions.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// How the devices speak.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -43,6 +52,21 @@ pub struct Args {
     /// CoAP address of the server
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5683", value_parser = values::address)]
     server: SocketAddr,
+    /// CoAPs address of the server, for --psk; without it, port 5684 of --server
+    #[arg(long, value_name = "HOST:PORT", value_parser = values::address)]
+    coaps: Option<SocketAddr>,
+    /// Secured devices: all with this key, or each with a random one of its own (needs --provision)
+    #[arg(long, value_name = "HEX", num_args = 0..=1, default_missing_value = values::EACH, value_parser = values::psk)]
+    psk: Option<Psk>,
+    /// Percent of the devices that are secured; the others stay plain
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, requires = "psk", value_parser = clap::value_parser!(u32).range(0..=100))]
+    psk_share: u32,
+    /// Between two repetitions of a handshake's messages
+    #[arg(long, default_value = "2s", value_parser = values::some_duration)]
+    handshake_interval: Duration,
+    /// A handshake that takes longer has failed, and another begins
+    #[arg(long, default_value = "30s", value_parser = values::some_duration)]
+    handshake_timeout: Duration,
     /// Number of devices
     #[arg(long, default_value_t = 5)]
     count: u32,
@@ -122,7 +146,7 @@ pub enum SimError {
     Fleet(#[from] FleetError),
     #[error("provisioning: {0}")]
     Rest(#[from] RestError),
-    #[error("no async runtime: {0}")]
+    #[error("the operating system: {0}")]
     Runtime(#[from] std::io::Error),
 }
 
@@ -139,10 +163,17 @@ impl SimError {
 
 /// Runs `strait sim`.
 pub fn run(args: Args) -> ExitCode {
+    if args.psk == Some(Psk::Each) && args.provision.is_none() {
+        note(
+            "strait sim: --psk without a key gives each device its own, which the server learns \
+             through --provision; add that, or give the key that the server has: --psk HEX",
+        );
+        return ExitCode::from(2);
+    }
     let outcome = runtime().and_then(|runtime| runtime.block_on(simulate(&args)));
     match outcome {
-        Ok(tally) if tally.failed == 0 => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             note(&format!("strait sim: {error}"));
             ExitCode::FAILURE
@@ -155,9 +186,11 @@ fn runtime() -> Result<tokio::runtime::Runtime, SimError> {
     Ok(builder.enable_all().build()?)
 }
 
-async fn simulate(args: &Args) -> Result<Tally, SimError> {
+/// True when every report arrived and no device was kept out.
+async fn simulate(args: &Args) -> Result<bool, SimError> {
     let clock = Clock::System;
-    let members: Vec<_> = (0..args.count).map(|n| args.member(n)).collect();
+    let members: Result<Vec<_>, _> = (0..args.count).map(|n| args.member(n)).collect();
+    let members = members?;
     if let Some(base) = &args.provision {
         let rest = Rest::new(base, args.token.clone())?;
         provision(&rest, &members, args.json, &clock).await?;
@@ -166,7 +199,7 @@ async fn simulate(args: &Args) -> Result<Tally, SimError> {
     let total = plan.reports.map(|n| n * u64::from(args.count));
     let mut progress = Progress::new(total, args.json, &clock);
     let mut fleet = Fleet::start(members, &plan).await?;
-    let mut tally = Tally::default();
+    let mut watch = Watch::default();
     let end = async {
         match args.duration {
             Some(duration) => tokio::time::sleep(duration).await,
@@ -178,24 +211,55 @@ async fn simulate(args: &Args) -> Result<Tally, SimError> {
         tokio::select! {
             update = fleet.next() => {
                 let Some(update) = update else { break };
-                tally.count(&update.what);
-                if let What::Broken { reason } = &update.what {
-                    note(&format!("{}: {reason}", update.node_id));
+                if let Some(text) = watch.take(&update) {
+                    progress.note(&text);
                 }
+                let tally = &watch.tally;
                 progress.show(tally.acknowledged + tally.unconfirmed, || tally.line());
             }
             () = &mut end => break,
             _ = tokio::signal::ctrl_c() => break,
         }
     }
-    progress.finish();
-    let text = if args.json {
-        serde_json::to_string(&tally).unwrap_or_default()
-    } else {
-        tally.line()
+    // Sessions are closed, for what is still under way nobody waits.
+    fleet.stop();
+    let farewell = async {
+        while let Some(update) = fleet.next().await {
+            watch.take(&update);
+        }
     };
-    print(&text);
-    Ok(tally)
+    tokio::time::timeout(FAREWELL, farewell).await.ok();
+    progress.finish();
+    Ok(watch.sum_up(args.json))
+}
+
+/// What is counted while the fleet runs.
+#[derive(Debug, Default)]
+struct Watch {
+    tally: Tally,
+    troubles: Troubles,
+}
+
+impl Watch {
+    /// Gives a line for people when something new goes wrong.
+    fn take(&mut self, update: &Update) -> Option<String> {
+        self.tally.count(&update.what);
+        self.troubles.take(update)
+    }
+
+    /// Prints the outcome; true when all went well.
+    fn sum_up(&self, json: bool) -> bool {
+        let text = if json {
+            serde_json::to_string(&self.tally).unwrap_or_default()
+        } else {
+            self.tally.line()
+        };
+        print(&text);
+        if let Some(troubles) = self.troubles.line() {
+            note(&troubles);
+        }
+        self.tally.failed == 0 && self.troubles.count() == 0
+    }
 }
 
 /// Creates what the members need.
@@ -207,38 +271,66 @@ async fn provision(
 ) -> Result<(), RestError> {
     for product in Product::ALL {
         let of_product = members.iter().filter(|m| m.product == product);
-        let nodes: Vec<_> = of_product.map(|m| m.settings.node_id.clone()).collect();
-        if nodes.is_empty() {
+        let devices: Vec<_> = of_product.map(new_device).collect();
+        if devices.is_empty() {
             continue;
         }
-        provision_devices(rest, product, &nodes, 32, quiet, clock).await?;
+        provision_devices(rest, product, &devices, 32, quiet, clock).await?;
     }
     Ok(())
+}
+
+/// What the server must know of a member.
+pub(super) fn new_device(member: &Member) -> NewDevice {
+    let hex = |secret: &Secret<Vec<u8>>| Secret::new(values::to_hex(secret.expose()));
+    NewDevice {
+        node_id: member.settings.node_id.clone(),
+        secret: member.secret.as_ref().map(hex),
+    }
+}
+
+/// A key of its own for a device.
+pub(super) fn random_secret() -> std::io::Result<Secret<Vec<u8>>> {
+    let mut key = vec![0; SECRET_LEN];
+    getrandom::fill(&mut key).map_err(std::io::Error::other)?;
+    Ok(Secret::new(key))
 }
 
 /// Creates a sample product with its codec and devices; gives the product's id.
 pub(super) async fn provision_devices(
     rest: &Rest,
     product: Product,
-    nodes: &[String],
+    devices: &[NewDevice],
     concurrency: usize,
     quiet: bool,
     clock: &Clock,
 ) -> Result<String, RestError> {
     let product_id = Sample::of(product).provision(rest).await?;
-    let mut progress = Progress::new(Some(nodes.len() as u64), quiet, clock);
+    let mut progress = Progress::new(Some(devices.len() as u64), quiet, clock);
     let created = |count: usize| {
         progress.show(count as u64, || format!("{count} devices created"));
     };
     let outcome = rest
-        .create_devices(nodes, &product_id, concurrency, created)
+        .create_devices(devices, &product_id, concurrency, created)
         .await;
     progress.finish();
     outcome.map(|_| product_id)
 }
 
 impl Args {
-    fn member(&self, number: u32) -> Member {
+    /// Every hundred devices have the same number of secured ones, spread over them.
+    fn secret(&self, number: u32) -> std::io::Result<Option<Secret<Vec<u8>>>> {
+        let share = u64::from(self.psk_share);
+        let before = u64::from(number) * share / 100;
+        let is_secured = before < (u64::from(number) + 1) * share / 100;
+        match self.psk.as_ref().filter(|_| is_secured) {
+            None => Ok(None),
+            Some(Psk::Shared(key)) => Ok(Some(key.clone())),
+            Some(Psk::Each) => random_secret().map(Some),
+        }
+    }
+
+    fn member(&self, number: u32) -> std::io::Result<Member> {
         let kind = match self.kind {
             KindArg::Lwm2m => Kind::Lwm2m,
             KindArg::Raw => Kind::Raw,
@@ -266,18 +358,24 @@ impl Args {
             },
             ..Settings::new(format!("{}{number}", self.prefix), kind, seed)
         };
-        Member {
+        Ok(Member {
             settings,
             product: self
                 .product
                 .or_else(|| in_turn.copied())
                 .unwrap_or(Product::WaterMeter),
-        }
+            secret: self.secret(number)?,
+        })
     }
 
     fn plan(&self, clock: Clock) -> Plan {
         Plan {
             server: self.server,
+            secure: self.psk.as_ref().map(|_| SessionPlan {
+                server: self.coaps.unwrap_or_else(|| values::coaps_of(self.server)),
+                flight_interval: self.handshake_interval,
+                timeout: self.handshake_timeout,
+            }),
             clock,
             quality: Quality {
                 loss: self.loss,
@@ -291,5 +389,64 @@ impl Args {
             rebind_every: self.rebind_every,
             deregister: self.deregister,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn members(flags: &[&str]) -> Vec<Member> {
+        let line = ["sim", "--count", "10"].iter().chain(flags);
+        let args = Line::parse_from(line).args;
+        (0..args.count).map(|n| args.member(n).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_share_of_the_devices_is_secured_with_keys_of_their_own_or_one() {
+        let secrets = |flags: &[&str]| -> Vec<_> {
+            let members = members(flags).into_iter();
+            members.filter_map(|m| m.secret).collect()
+        };
+        assert_eq!(secrets(&[]).len(), 0);
+        assert_eq!(secrets(&["--psk"]).len(), 10);
+        assert_eq!(secrets(&["--psk", "--psk-share", "30"]).len(), 3);
+        let shared = secrets(&["--psk", "00ff", "--psk-share", "50"]);
+        assert_eq!(shared, vec![Secret::new(vec![0, 255]); 5]);
+        let mut own = secrets(&["--psk"]);
+        own.dedup();
+        assert_eq!(own.len(), 10);
+        assert!(own.iter().all(|secret| secret.expose().len() == SECRET_LEN));
+    }
+
+    #[test]
+    fn the_server_learns_the_keys_in_hex() {
+        let plain = members(&[]);
+        assert!(new_device(&plain[0]).secret.is_none());
+        let secured = members(&["--psk", "00ff"]);
+        let device = new_device(&secured[3]);
+        assert_eq!(device.node_id, "sim3");
+        assert_eq!(device.secret.unwrap().expose(), "00ff");
+    }
+
+    #[test]
+    fn secured_devices_go_to_the_secured_port_of_the_same_host() {
+        let address = |flags: &[&str]| {
+            let line = ["sim", "--server", "127.0.0.9:7000"].iter().chain(flags);
+            let plan = Line::parse_from(line).args.plan(Clock::System);
+            plan.secure.map(|secure| secure.server.to_string())
+        };
+        assert_eq!(address(&[]), None);
+        assert_eq!(address(&["--psk"]).unwrap(), "127.0.0.9:5684");
+        let other = ["--psk", "--coaps", "127.0.0.8:1"];
+        assert_eq!(address(&other).unwrap(), "127.0.0.8:1");
     }
 }

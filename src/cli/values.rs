@@ -4,6 +4,8 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use crate::base::secret::Secret;
+
 /// Why a flag's value is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
@@ -15,6 +17,8 @@ pub enum ValueError {
     Hex(String),
     #[error("{0:?} is no address, takes HOST:PORT")]
     Address(String),
+    #[error("{got:?} is no pre-shared key, takes 1 to 64 bytes as hex")]
+    Psk { got: String },
 }
 
 impl ValueError {
@@ -25,6 +29,7 @@ impl ValueError {
             Self::Probability(_) => "probability",
             Self::Hex(_) => "hex",
             Self::Address(_) => "address",
+            Self::Psk { .. } => "psk",
         }
     }
 }
@@ -95,6 +100,40 @@ pub fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// Longest pre-shared key in bytes (RFC 4279 §5.3 asks for 64 at least).
+const PSK_MAX: usize = 64;
+/// Stands for a missing value of `--psk`.
+pub const EACH: &str = "each";
+
+/// Keys of secured devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Psk {
+    /// A random one for each.
+    Each,
+    /// This one for all.
+    Shared(Secret<Vec<u8>>),
+}
+
+/// A key as hex digits, or [`EACH`].
+pub fn psk(text: &str) -> Result<Psk, ValueError> {
+    if text == EACH {
+        return Ok(Psk::Each);
+    }
+    let key = hex_bytes(text).ok().map(|bytes| bytes.0);
+    let key = key.filter(|key| (1..=PSK_MAX).contains(&key.len()));
+    let key = key.ok_or_else(|| ValueError::Psk {
+        got: text.to_owned(),
+    })?;
+    Ok(Psk::Shared(Secret::new(key)))
+}
+
+/// Where a server that speaks CoAP at `coap` speaks it secured, when nothing else is said.
+pub const fn coaps_of(mut coap: SocketAddr) -> SocketAddr {
+    const COAPS: u16 = 5684;
+    coap.set_port(COAPS);
+    coap
+}
+
 /// The first address of a host name and port.
 pub fn address(text: &str) -> Result<SocketAddr, ValueError> {
     let mut found = text.to_socket_addrs().ok();
@@ -138,6 +177,13 @@ mod tests {
         assert_eq!(hex_bytes("0g").unwrap_err().kind(), "hex");
         assert_eq!(hex_bytes("123").unwrap_err().kind(), "hex");
         assert_eq!(to_hex(&[0, 255]), "00ff");
+        assert_eq!(psk("each"), Ok(Psk::Each));
+        assert_eq!(psk("00ff"), Ok(Psk::Shared(Secret::new(vec![0, 255]))));
+        for wrong in ["", "0", "key", &"00".repeat(65)] {
+            assert_eq!(psk(wrong).unwrap_err().kind(), "psk", "{wrong}");
+        }
+        let coap = address("127.0.0.1:5683").unwrap();
+        assert_eq!(coaps_of(coap).to_string(), "127.0.0.1:5684");
         assert_eq!(address("127.0.0.1:5683").unwrap().port(), 5683);
         assert_eq!(address("127.0.0.1").unwrap_err().kind(), "address");
     }

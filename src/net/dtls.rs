@@ -146,9 +146,18 @@ pub async fn run(
         mut downward,
     } = channels;
     let mut dtls = Dtls::new(settings, clock.instant(), random);
-    for session in &stored {
-        dtls.restore(session);
+    let homeless: Vec<&Stored> = stored.iter().filter(|s| !dtls.restore(s)).collect();
+    if !homeless.is_empty() {
+        let sessions = homeless.len();
+        tracing::warn!(
+            sessions,
+            "stored sessions end: dtls.sessions_max, or their address is taken"
+        );
     }
+    let ended: Vec<_> = homeless
+        .into_iter()
+        .map(|session| durable.forget(session.device, session.number))
+        .collect();
     drop(stored);
     let mut driver = Driver {
         dtls,
@@ -160,6 +169,12 @@ pub async fn run(
         figures,
         ended: HashMap::new(),
     };
+    for done in ended {
+        driver.commits.push(Box::pin(async move {
+            done.await;
+            Committed::Forgotten
+        }));
+    }
     let mut listens = true;
     loop {
         driver.ask_for_numbers();

@@ -1,9 +1,10 @@
 //! Simulated devices and a load generator: an independent CoAP and LwM2M client stack (coap-lite
-//! for messages) that shares no protocol code with the server, so that each checks the other.
+//! for messages, webrtc-dtls for sessions) that shares no protocol code with the server, so that each checks the other.
 //!
 //! - [`message`] CoAP messages as the device builds and reads them
 //! - [`device`] one device as a state machine without sockets or clock
 //! - [`link`] loss, duplicates and delay of its radio
+//! - [`session`] the DTLS session of a secured device (webrtc-dtls)
 //! - [`payload`] plausible bytes of the sample products
 //! - [`fleet`] many devices over real sockets
 //! - [`rest`] the little HTTP client that creates products and devices
@@ -16,3 +17,4 @@ pub mod load;
 pub mod message;
 pub mod payload;
 pub mod rest;
+pub mod session;

@@ -15,6 +15,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
+use crate::base::secret::Secret;
+
 /// Longest answer that is read.
 const BODY_MAX: usize = 4 * 1024 * 1024;
 /// Longest wait for one answer.
@@ -59,6 +61,14 @@ impl RestError {
             Self::Field { .. } => "field",
         }
     }
+}
+
+/// A device to be created.
+#[derive(Debug, Clone)]
+pub struct NewDevice {
+    pub node_id: String,
+    /// In hex; `None` for a plain device.
+    pub secret: Option<Secret<String>>,
 }
 
 /// What the server answered.
@@ -192,18 +202,47 @@ impl Rest {
         }
     }
 
-    /// Creates an unsecured device and gives its id; one that exists already is fine.
-    pub async fn create_device(&self, node: &str, product_id: &str) -> Result<String, RestError> {
+    /// Creates a device and gives its id; one that exists already is fine. One with a secret (hex) is
+    /// a secured one, and an existing one takes the secret as its new one.
+    pub async fn create_device(
+        &self,
+        node: &str,
+        product_id: &str,
+        secret: Option<&str>,
+    ) -> Result<String, RestError> {
         const PATH: &str = "/v5/iot/p/devices";
-        let body = json!({"node_id": node, "product_id": product_id}).to_string();
+        let mut body = json!({"node_id": node, "product_id": product_id});
+        if let (Some(secret), Some(fields)) = (secret, body.as_object_mut()) {
+            let auth = json!({"auth_type": "SECRET", "secret": secret, "secure_access": true});
+            fields.insert("auth_info".to_owned(), auth);
+        }
         let answer = self
-            .call(Method::POST, PATH, "application/json", body)
+            .call(Method::POST, PATH, "application/json", body.to_string())
             .await?;
         match answer.status {
             201 => text_field(PATH, &answer, "device_id"),
             // IOTDA.014031: the device exists already.
-            400 | 409 if contains(&answer.body, b"014031") => Ok(format!("{product_id}_{node}")),
+            400 | 409 if contains(&answer.body, b"014031") => {
+                let id = format!("{product_id}_{node}");
+                if let Some(secret) = secret {
+                    self.reset_secret(&id, secret).await?;
+                }
+                Ok(id)
+            }
             _ => Err(refused(Method::POST, PATH, &answer)),
+        }
+    }
+
+    /// Gives a device another secret and ends its session.
+    async fn reset_secret(&self, device_id: &str, secret: &str) -> Result<(), RestError> {
+        let path = format!("/v5/iot/p/devices/{device_id}/action?action_id=resetSecret");
+        let body = json!({"secret": secret, "force_disconnect": true}).to_string();
+        let answer = self
+            .call(Method::POST, &path, "application/json", body)
+            .await?;
+        match answer.status {
+            200 => Ok(()),
+            _ => Err(refused(Method::POST, &path, &answer)),
         }
     }
 
@@ -211,14 +250,15 @@ impl Rest {
     /// stand. Gives the device ids in the order of `nodes`.
     pub async fn create_devices(
         &self,
-        nodes: &[String],
+        nodes: &[NewDevice],
         product_id: &str,
         concurrency: usize,
         mut created: impl FnMut(usize),
     ) -> Result<Vec<String>, RestError> {
-        let requests = nodes
-            .iter()
-            .map(|node| self.create_device(node, product_id));
+        let requests = nodes.iter().map(|new| {
+            let secret = new.secret.as_ref().map(|s| s.expose().as_str());
+            self.create_device(&new.node_id, product_id, secret)
+        });
         let mut answers = stream::iter(requests).buffered(concurrency.max(1));
         let mut ids = Vec::with_capacity(nodes.len());
         while let Some(id) = answers.next().await {

@@ -1,5 +1,6 @@
 //! `strait demo`: a server in a temporary directory, the five sample products, and simulated devices
-//! that register, report, sleep, lose and repeat datagrams. Shows each report as bytes and as JSON,
+//! that register, report, sleep, lose and repeat datagrams; half of them secured when the server serves
+//! such. Shows each report as bytes and as JSON,
 //! the JSON taken from the server's event stream.
 //!
 //! Exit codes: with `--once` 0 when reports of all five products arrived as JSON and each device
@@ -14,13 +15,15 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::progress::{note, print};
-use super::sim::provision_devices;
+use super::sim::{new_device, provision_devices, random_secret};
+use crate::base::secret::Secret;
 use crate::base::time::Clock;
 use crate::sim::device::{Binding, Kind, Settings, Timing, Version};
 use crate::sim::fleet::{Fleet, FleetError, Member, Plan, Tally, Update};
 use crate::sim::link::Quality;
 use crate::sim::payload::Product;
 use crate::sim::rest::{Events, Rest, RestError};
+use crate::sim::session::SessionPlan;
 use narration::{Decoded, Narration};
 use server::{Running, StartError};
 
@@ -60,7 +63,7 @@ pub enum DemoError {
     Rest(#[from] RestError),
     #[error(transparent)]
     Fleet(#[from] FleetError),
-    #[error("no async runtime: {0}")]
+    #[error("the operating system: {0}")]
     Runtime(#[from] std::io::Error),
 }
 
@@ -101,10 +104,12 @@ fn perform(args: &Args) -> Result<bool, DemoError> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.enable_all().build()?;
     let mut server = Running::start()?;
+    let coaps = server.coaps.map(|address| format!(" coaps://{address}"));
     print(&format!(
-        "server: http://{} coap://{} data {}",
+        "server: http://{} coap://{}{} data {}",
         server.http,
         server.coap,
+        coaps.unwrap_or_default(),
         server.data().display()
     ));
     let fine = runtime.block_on(show(args, &server))?;
@@ -119,16 +124,20 @@ fn perform(args: &Args) -> Result<bool, DemoError> {
 async fn show(args: &Args, server: &Running) -> Result<bool, DemoError> {
     let rest = Rest::new(&format!("http://{}", server.http), None)?;
     let clock = Clock::System;
-    let members = members(args);
+    let members = members(args, server.coaps.is_some())?;
     for product in Product::ALL {
         let of_product = members.iter().filter(|m| m.product == product);
-        let nodes: Vec<_> = of_product.map(|m| m.settings.node_id.clone()).collect();
-        let product_id = provision_devices(&rest, product, &nodes, 8, true, &clock).await?;
+        let devices: Vec<_> = of_product.map(new_device).collect();
+        let product_id = provision_devices(&rest, product, &devices, 8, true, &clock).await?;
         // The default suits a radio that answers after 15 s; here nobody wants to wait for it.
         let settings = json!({"coap": {"ack_timeout_s": 1}});
         rest.put_settings(&product_id, &settings).await?;
     }
-    print(&format!("{} devices of 5 products created", members.len()));
+    let secured = members.iter().filter(|m| m.secret.is_some()).count();
+    print(&format!(
+        "{} devices of 5 products created, {secured} of them secured",
+        members.len()
+    ));
     // Opened before the first device speaks, so that nothing is missed.
     let events = rest.events().await?;
     let expected = members.len() as u64;
@@ -155,13 +164,32 @@ async fn show(args: &Args, server: &Running) -> Result<bool, DemoError> {
     Ok(true)
 }
 
-fn members(args: &Args) -> Vec<Member> {
+/// Every second device is secured when the server serves such.
+fn members(args: &Args, secured: bool) -> std::io::Result<Vec<Member>> {
     let kinds = || KINDS.into_iter().take(usize::from(args.devices));
     let pairs = Product::ALL
         .into_iter()
         .flat_map(|p| kinds().map(move |k| (p, k)));
-    let member = |(number, (product, (kind, name))): (u64, (Product, (Kind, &str)))| Member {
+    (0..)
+        .zip(pairs)
+        .map(|(number, (product, (kind, name)))| {
+            let is_secured = secured && number % 2 == 1;
+            let secret = is_secured.then(random_secret).transpose()?;
+            Ok(member(args.seed + number, product, kind, name, secret))
+        })
+        .collect()
+}
+
+fn member(
+    seed: u64,
+    product: Product,
+    kind: Kind,
+    name: &str,
+    secret: Option<Secret<Vec<u8>>>,
+) -> Member {
+    Member {
         product,
+        secret,
         settings: Settings {
             version: Version::V1_1,
             binding: Binding::Queue,
@@ -171,19 +199,19 @@ fn members(args: &Args) -> Vec<Member> {
                 ack_timeout: Duration::from_secs(1),
                 ..Timing::default()
             },
-            ..Settings::new(
-                format!("{}-{name}", product.name()),
-                kind,
-                args.seed + number,
-            )
+            ..Settings::new(format!("{}-{name}", product.name()), kind, seed)
         },
-    };
-    (0..).zip(pairs).map(member).collect()
+    }
 }
 
 fn plan(args: &Args, server: &Running, clock: Clock) -> Plan {
     Plan {
         server: server.coap,
+        secure: server.coaps.map(|server| SessionPlan {
+            server,
+            flight_interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(10),
+        }),
         clock,
         quality: Quality {
             loss: 0.05,

@@ -55,10 +55,13 @@ impl Narration {
         let text = match &update.what {
             What::Device(event) => self.event(node, event)?,
             What::Moved(address) => format!("has a new address, {address}"),
+            What::Connected(took) => format!("has a secured session after {} ms", took.as_millis()),
+            What::HandshakeFailed(failure) => format!("has no secured session: {failure}"),
+            What::SessionEnded => "lost its secured session".to_owned(),
             What::Finished { lost, repeated } => {
                 format!("is done; its radio lost {lost} datagrams and repeated {repeated}")
             }
-            What::Broken { reason } => format!("has no socket: {reason}"),
+            What::Broken { reason } => format!("gives up: {reason}"),
         };
         Some(line(update.product, node, "", &text))
     }
@@ -87,6 +90,8 @@ impl Narration {
             Event::Malformed => "got bytes that are no CoAP".to_owned(),
             // Its JSON is the better proof.
             Event::Acknowledged { .. } => return None,
+            // What failed for it is told.
+            Event::Unanswered => return None,
         })
     }
 

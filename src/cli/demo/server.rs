@@ -45,6 +45,8 @@ impl StartError {
 pub(super) struct Running {
     pub(super) http: SocketAddr,
     pub(super) coap: SocketAddr,
+    /// `None` when it serves no secured devices.
+    pub(super) coaps: Option<SocketAddr>,
     child: Child,
     directory: TempDir,
 }
@@ -57,7 +59,7 @@ impl Running {
         let log = File::create(&log_path).map_err(StartError::Directory)?;
         let program = std::env::current_exe().map_err(StartError::Spawn)?;
         let mut child = Command::new(program)
-            .args(["serve", "--no-auth", "--coaps", "off"])
+            .args(["serve", "--no-auth", "--coaps", "127.0.0.1:0"])
             .args(["--http", "127.0.0.1:0", "--coap", "127.0.0.1:0"])
             .arg("--data")
             .arg(directory.path().join("data"))
@@ -72,7 +74,7 @@ impl Running {
                 .read_line(&mut line)
                 .map_err(StartError::Spawn)?;
         }
-        let Some((http, coap)) = addresses(&line) else {
+        let Some(Addresses { http, coap, coaps }) = addresses(&line) else {
             child.kill().and_then(|()| child.wait()).ok();
             let line = line.trim_end().to_owned();
             let log = tail(&log_path);
@@ -81,6 +83,7 @@ impl Running {
         Ok(Self {
             http,
             coap,
+            coaps,
             child,
             directory,
         })
@@ -117,17 +120,28 @@ impl Drop for Running {
     }
 }
 
-/// Reads `ready http=HOST:PORT coap=HOST:PORT coaps=…`.
-fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+/// Where the server listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Addresses {
+    http: SocketAddr,
+    coap: SocketAddr,
+    coaps: Option<SocketAddr>,
+}
+
+/// Reads `ready http=HOST:PORT coap=HOST:PORT coaps=HOST:PORT`, where coaps may be `-`.
+fn addresses(line: &str) -> Option<Addresses> {
     let mut words = line.split_whitespace();
     if words.next() != Some("ready") {
         return None;
     }
-    let mut field =
-        |name: &str| -> Option<SocketAddr> { words.next()?.strip_prefix(name)?.parse().ok() };
-    let http = field("http=")?;
-    let coap = field("coap=")?;
-    Some((http, coap))
+    let mut field = |name: &str| words.next()?.strip_prefix(name);
+    let http = field("http=")?.parse().ok()?;
+    let coap = field("coap=")?.parse().ok()?;
+    let coaps = match field("coaps=")? {
+        "-" => None,
+        address => Some(address.parse().ok()?),
+    };
+    Some(Addresses { http, coap, coaps })
 }
 
 fn tail(path: &Path) -> String {
@@ -141,14 +155,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ready_line_gives_both_addresses() {
-        let line = "ready http=127.0.0.1:8080 coap=127.0.0.1:5683 coaps=-\n";
-        let (http, coap) = addresses(line).unwrap();
-        assert_eq!((http.port(), coap.port()), (8080, 5683));
+    fn the_ready_line_gives_the_addresses() {
+        let ports = |coaps: &str| {
+            let line = format!("ready http=127.0.0.1:8080 coap=127.0.0.1:5683 coaps={coaps}\n");
+            let got = addresses(&line)?;
+            let coaps = got.coaps.map(|a| a.port());
+            Some((got.http.port(), got.coap.port(), coaps))
+        };
+        assert_eq!(ports("-"), Some((8080, 5683, None)));
+        assert_eq!(ports("127.0.0.1:5684"), Some((8080, 5683, Some(5684))));
+        assert_eq!(ports("5684"), None);
         for line in [
             "",
             "ready",
             "error",
+            "ready http=127.0.0.1:1 coap=127.0.0.1:1",
             "ready http=- coap=127.0.0.1:1 coaps=-",
         ] {
             assert_eq!(addresses(line), None, "{line}");

@@ -151,10 +151,13 @@ impl Handshake {
             && self.client_random == *random
     }
 
-    /// Whether this first fragment is of the hello whose fragments are still coming.
+    /// Whether this first fragment is of the hello whose fragments are still coming. A hello that
+    /// is whole, or says otherwise than the first did, begins anew: what came before may be forged.
     pub(super) fn is_more_of(&self, fragment: &Fragment<'_>, random: &[u8; 32]) -> bool {
         match &self.state {
-            State::Hello(assembly) => assembly.is_of(fragment) && assembly.has(2, random),
+            State::Hello(assembly) => {
+                !fragment.is_whole() && assembly.is_of(fragment) && assembly.has(2, random)
+            }
             State::Open(_) | State::Storing(_) => false,
         }
     }
@@ -396,6 +399,7 @@ impl Handshake {
             own_cid: self.own_cid,
             peer_cid: self.peer_cid.clone().unwrap_or_default(),
             address,
+            is_proven: true,
             suite: protection.suite,
             encrypt_then_mac: protection.encrypt_then_mac,
             return_routability: self.return_routability,

@@ -130,7 +130,7 @@ impl Dtls {
 
     /// Takes up a stored session at start. False when there is no room for it.
     pub fn restore(&mut self, stored: &Stored) -> bool {
-        self.sessions.take_up(stored, true)
+        self.sessions.take_up(stored)
     }
 
     /// Sends a message to a device.
@@ -155,7 +155,7 @@ impl Dtls {
             && let Some(slot) = self.sessions.slot_mut(index)
             && slot.address == address
         {
-            slot.is_proven = true;
+            slot.allowance = None;
         }
     }
 
@@ -271,20 +271,23 @@ impl Dtls {
         else {
             return;
         };
-        let address = slot.address;
-        let Keys::Here(session) = &mut slot.keys else {
-            return;
-        };
-        session.reserved(is_durable.then_some(stored.send_reserved));
+        if let Keys::Here(session) = &mut slot.keys {
+            session.reserved(is_durable.then_some(stored.send_reserved));
+        }
         if !is_durable {
-            // Asked for again with the next message: at once, it would go round and round.
+            // Asked for again with the next message: at once would be a race with a full disk.
             return;
         }
-        let mut datagram = Vec::new();
-        while session.send_held(self.random.as_mut(), &mut datagram) {
-            self.counters.records_sent += 1;
-            out.datagrams
-                .push((address, std::mem::take(&mut datagram).into()));
+        loop {
+            let mut datagram = Vec::new();
+            let Some(Keys::Here(session)) = self.sessions.slot_mut(index).map(|s| &mut s.keys)
+            else {
+                return;
+            };
+            if !session.send_held(self.random.as_mut(), &mut datagram) {
+                break;
+            }
+            self.dispatch(index, datagram, out);
         }
         self.reserve(index, out);
     }
@@ -393,16 +396,13 @@ impl Dtls {
         let Some(slot) = self.sessions.slot_mut(index) else {
             return;
         };
-        let (address, device, number) = (slot.address, slot.device, slot.number);
+        let (device, number) = (slot.device, slot.number);
         let Keys::Here(session) = &mut slot.keys else {
             return;
         };
         let mut datagram = Vec::with_capacity(payload.len() + RECORD_OVERHEAD);
         match session.send(content_type, payload, self.random.as_mut(), &mut datagram) {
-            Sent::Now => {
-                self.counters.records_sent += 1;
-                out.datagrams.push((address, datagram.into()));
-            }
+            Sent::Now => self.dispatch(index, datagram, out),
             Sent::Held => {}
             Sent::Dropped => self.counters.unsent += 1,
             Sent::Exhausted => {
@@ -413,6 +413,19 @@ impl Dtls {
             }
         }
         self.reserve(index, out);
+    }
+
+    /// A sealed record leaves, unless its address has not proven itself and got enough.
+    fn dispatch(&mut self, index: Index, datagram: Vec<u8>, out: &mut Outputs) {
+        let Some(slot) = self.sessions.slot_mut(index) else {
+            return;
+        };
+        if slot.spend(datagram.len()) {
+            self.counters.records_sent += 1;
+            out.datagrams.push((slot.address, datagram.into()));
+        } else {
+            self.counters.amplification_stopped += 1;
+        }
     }
 
     /// Asks for more numbers when it is time to.

@@ -227,8 +227,8 @@ impl Dtls {
     ) -> Option<HandshakeId> {
         while self.handshakes.len() >= self.settings.handshakes_max.max(1) {
             let oldest = self.begun.pop_front()?;
-            let found = self.handshakes.get(&oldest.address);
-            if found.is_some_and(|handshake| handshake.serial == oldest.serial) {
+            let there = self.handshakes.get(&oldest.address);
+            if there.is_some_and(|handshake| handshake.serial == oldest.serial) {
                 self.handshakes.remove(&oldest.address);
                 self.counters.crowded_out += 1;
             }
@@ -342,7 +342,7 @@ impl Dtls {
         // Without connection ids, epoch 1 may be that of the session or of a handshake beside it.
         let is_pending = self.handshakes.contains_key(&address);
         let fate = match session {
-            Some(index) => self.session_record(index, address, record, lookup, out),
+            Some(index) => self.session_record(index, (address, bytes.len()), record, lookup, out),
             None => Fate::Unknown,
         };
         if fate == Fate::Taken {
@@ -402,7 +402,7 @@ impl Dtls {
     fn session_record(
         &mut self,
         index: Index,
-        address: SocketAddr,
+        (address, len): (SocketAddr, usize),
         record: &Record<'_>,
         lookup: &mut dyn Lookup,
         out: &mut Outputs,
@@ -433,18 +433,20 @@ impl Dtls {
         session.window.note(record.seq);
         // RFC 9146 §6: only the newest record tells where the device is. One without connection id
         // was found by its address.
-        let mut route = if slot.is_proven {
-            Route::Proven
-        } else {
-            Route::Unproven
+        let mut route = match slot.allowance {
+            None => Route::Proven,
+            Some(_) => Route::Unproven,
         };
         let mut challenge = false;
         if address != slot.address && is_newest {
             slot.address = address;
-            slot.is_proven = false;
+            slot.allowance = Some(0);
             route = Route::Moved;
             challenge = session.return_routability;
             self.counters.moved += 1;
+        }
+        if address == slot.address {
+            slot.allow(len);
         }
         let mark = Mark {
             session: slot.number,
@@ -567,7 +569,7 @@ impl Dtls {
         }
         if kind == PATH_RESPONSE && session.challenge == Some(cookie) && slot.address == address {
             session.challenge = None;
-            slot.is_proven = true;
+            slot.allowance = None;
         } else if kind == PATH_CHALLENGE && slot.address == address {
             let message = path_message(PATH_RESPONSE, &cookie);
             self.transmit(index, ContentType::RETURN_ROUTABILITY, message, out);

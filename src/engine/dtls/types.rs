@@ -101,6 +101,8 @@ pub struct Stored {
     /// What it wants in ours; empty for none.
     pub peer_cid: Box<[u8]>,
     pub address: SocketAddr,
+    /// The device has shown that it is there.
+    pub is_proven: bool,
     pub suite: Suite,
     pub encrypt_then_mac: bool,
     /// RFC 9853 was agreed on.
@@ -229,6 +231,8 @@ pub struct Counters {
     pub moved: u64,
     pub final_flights_repeated: u64,
     pub flights_repeated: u64,
+    /// Key exchanges left to their repetition, since the store could not tell whose they are.
+    pub lookups_failed: u64,
     pub records_ok: u64,
     pub records_replayed: u64,
     pub records_bad_mac: u64,
@@ -238,6 +242,8 @@ pub struct Counters {
     pub records_plaintext: u64,
     pub records_malformed: u64,
     pub records_sent: u64,
+    /// Records not sent: the address had not proven itself and would have got too much.
+    pub amplification_stopped: u64,
     /// Messages for a device without a session, or beyond what may wait for a reservation.
     pub unsent: u64,
 }

@@ -26,6 +26,14 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Word for a tally: the code of a refusal, the kind of anything else.
+    pub fn reason(self) -> String {
+        match self {
+            Self::Refused(code) => message::code_text(code),
+            other => other.kind().to_owned(),
+        }
+    }
+
     /// Stable word for tallies; never reworded.
     pub const fn kind(self) -> &'static str {
         match self {
@@ -64,6 +72,8 @@ pub enum Event {
         confirmable: bool,
     },
     Retransmitted,
+    /// Nothing answered a message and all its repetitions: the server or the session is gone.
+    Unanswered,
     Acknowledged {
         report: ReportId,
     },

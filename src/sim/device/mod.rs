@@ -189,6 +189,14 @@ impl Device {
         self.events.pop_front()
     }
 
+    /// A new session stands: tells an LwM2M server by an update, so that it sends what waits (LwM2M
+    /// 1.1 core §6.2.2); a registration that waits already says the same.
+    pub fn reconnected(&mut self, now: Instant) {
+        if self.settings.kind == Kind::Lwm2m && self.is_registered() {
+            self.update(now);
+        }
+    }
+
     pub const fn is_registered(&self) -> bool {
         self.registration.is_some()
     }
@@ -232,6 +240,9 @@ impl Device {
     fn overdue(&mut self, now: Instant, mut pending: Pending) {
         let over = pending.retransmits >= self.settings.timing.max_retransmit;
         if pending.acknowledged || over {
+            if !pending.acknowledged {
+                self.events.push_back(Event::Unanswered);
+            }
             self.fail(now, pending.task, Failure::Timeout);
             return;
         }

@@ -1,6 +1,8 @@
 //! Sums of what a fleet did. `sent` counts reports, not datagrams; every report that was sent is in
 //! the end acknowledged, failed or went unconfirmed.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::What;
@@ -11,6 +13,14 @@ use crate::sim::device::Event;
 pub struct Tally {
     pub registered: u64,
     pub register_failed: u64,
+    /// Failed registrations by code or kind: `4.03`, `timeout`.
+    pub register_failures: BTreeMap<String, u64>,
+    /// Sessions that stood, and handshakes that failed, with why.
+    pub handshakes: u64,
+    pub handshake_failed: u64,
+    pub handshake_failures: BTreeMap<String, u64>,
+    /// Sessions that the server ended.
+    pub sessions_ended: u64,
     pub updated: u64,
     pub sent: u64,
     pub acknowledged: u64,
@@ -18,6 +28,8 @@ pub struct Tally {
     pub retransmitted: u64,
     pub reset: u64,
     pub failed: u64,
+    /// Failed reports by code or kind.
+    pub failures: BTreeMap<String, u64>,
     pub downlinks: u64,
     pub malformed: u64,
     pub moved: u64,
@@ -31,6 +43,12 @@ impl Tally {
         match what {
             What::Device(event) => self.count_event(event),
             What::Moved(_) => self.moved += 1,
+            What::Connected(_) => self.handshakes += 1,
+            What::HandshakeFailed(failure) => {
+                self.handshake_failed += 1;
+                add(&mut self.handshake_failures, failure.kind());
+            }
+            What::SessionEnded => self.sessions_ended += 1,
             What::Finished { lost, repeated } => {
                 self.finished += 1;
                 self.lost += lost;
@@ -39,6 +57,7 @@ impl Tally {
             What::Broken { .. } => {
                 self.finished += 1;
                 self.failed += 1;
+                add(&mut self.failures, "gave_up".to_owned());
             }
         }
     }
@@ -46,7 +65,10 @@ impl Tally {
     fn count_event(&mut self, event: &Event) {
         match event {
             Event::Registered { .. } => self.registered += 1,
-            Event::RegisterFailed { .. } => self.register_failed += 1,
+            Event::RegisterFailed { failure } => {
+                self.register_failed += 1;
+                add(&mut self.register_failures, failure.reason());
+            }
             Event::Updated => self.updated += 1,
             Event::Sent { confirmable, .. } => {
                 self.sent += 1;
@@ -55,23 +77,59 @@ impl Tally {
             Event::Retransmitted => self.retransmitted += 1,
             Event::Acknowledged { .. } => self.acknowledged += 1,
             Event::Reset { .. } => self.reset += 1,
-            Event::Failed { .. } => self.failed += 1,
+            Event::Failed { failure, .. } => {
+                self.failed += 1;
+                add(&mut self.failures, failure.reason());
+            }
             Event::Downlink { .. } => self.downlinks += 1,
             Event::Malformed => self.malformed += 1,
-            Event::Observed { .. } | Event::Gone | Event::Deregistered { .. } => {}
+            Event::Observed { .. }
+            | Event::Gone
+            | Event::Unanswered
+            | Event::Deregistered { .. } => {}
         }
     }
 
-    /// One line for people.
+    /// One line for people; what failed with why, when anything did.
     pub fn line(&self) -> String {
-        format!(
-            "sent {}, acknowledged {}, unconfirmed {}, retransmitted {}, reset {}, failed {}",
+        let mut line = format!(
+            "sent {}, acknowledged {}, unconfirmed {}, retransmitted {}, reset {}, failed {}{}",
             self.sent,
             self.acknowledged,
             self.unconfirmed,
             self.retransmitted,
             self.reset,
-            self.failed
-        )
+            self.failed,
+            reasons(&self.failures),
+        );
+        if self.register_failed > 0 {
+            let why = reasons(&self.register_failures);
+            line += &format!("; registrations failed {}{why}", self.register_failed);
+        }
+        if self.handshakes + self.handshake_failed > 0 {
+            let why = reasons(&self.handshake_failures);
+            line += &format!(
+                "; handshakes {}, failed {}{why}",
+                self.handshakes, self.handshake_failed
+            );
+        }
+        if self.sessions_ended > 0 {
+            line += &format!(", sessions ended by the server {}", self.sessions_ended);
+        }
+        line
+    }
+}
+
+fn add(counts: &mut BTreeMap<String, u64>, reason: String) {
+    *counts.entry(reason).or_default() += 1;
+}
+
+/// ` (4.03 12, timeout 3)`, or nothing.
+fn reasons(counts: &BTreeMap<String, u64>) -> String {
+    let each: Vec<_> = counts.iter().map(|(why, n)| format!("{why} {n}")).collect();
+    if each.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", each.join(", "))
     }
 }

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::heard::{Ending, Heard, read};
+use super::lines::Lines;
 use super::pool::Pool;
 use super::report::Report;
 use super::sums::Sums;
@@ -20,16 +21,16 @@ use crate::sim::message;
 use crate::sim::payload::Readings;
 
 /// Datagrams sent between two looks at the sockets.
-const BURST: usize = 64;
+pub(super) const BURST: usize = 64;
 /// Longest sleep of the loop.
-const NAP: Duration = Duration::from_millis(10);
+pub(super) const NAP: Duration = Duration::from_millis(10);
 /// Requests in flight while the devices register.
 const PREPARE_IN_FLIGHT: usize = 128;
 /// Registrations per device while preparing, on average, when the server is overloaded.
 const PREPARE_TRIES: u64 = 10;
 /// Longest wait for the server's observations, without a new one.
 const OBSERVE_PATIENCE: Duration = Duration::from_secs(15);
-const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+pub(super) const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// What a device does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
@@ -55,7 +56,7 @@ pub(super) struct Slot {
 
 pub(super) struct Engine<'a> {
     job: &'a Job,
-    pool: Pool,
+    lines: Lines,
     opened: Instant,
     slots: Vec<Slot>,
     idle: VecDeque<u32>,
@@ -74,8 +75,7 @@ pub(super) struct Engine<'a> {
 }
 
 impl<'a> Engine<'a> {
-    pub(super) fn open(job: &'a Job) -> Result<Self, LoadError> {
-        let pool = Pool::open(job.server, job.devices as usize)?;
+    pub(super) fn new(job: &'a Job, lines: Lines) -> Result<Self, LoadError> {
         let mut rng = fastrand::Rng::with_seed(job.seed);
         let slot = |_| Slot {
             msg_id: rng.u16(..),
@@ -84,7 +84,7 @@ impl<'a> Engine<'a> {
         let opened = job.clock.instant();
         Ok(Self {
             job,
-            pool,
+            lines,
             opened,
             slots: (0..job.devices).map(slot).collect(),
             idle: (0..job.devices).collect(),
@@ -105,8 +105,9 @@ impl<'a> Engine<'a> {
     }
 
     /// Takes any datagram with the right message id for an answer, and needs no registration.
-    pub(super) fn open_blind(job: &'a Job) -> Result<Self, LoadError> {
-        let mut engine = Self::open(job)?;
+    pub(super) fn new_blind(job: &'a Job) -> Result<Self, LoadError> {
+        let pool = Pool::open(job.server, job.devices as usize)?;
+        let mut engine = Self::new(job, Lines::plain(pool))?;
         engine.blind = true;
         for slot in &mut engine.slots {
             slot.token = Box::from([0; 8]);
@@ -120,7 +121,7 @@ impl<'a> Engine<'a> {
         let step = match self.job.workload {
             Workload::Update | Workload::Uplink { raw: false } => Step::Register,
             Workload::Uplink { raw: true } => Step::RegisterRaw,
-            Workload::Register | Workload::Echo { .. } => return Ok(()),
+            Workload::Register | Workload::Echo { .. } | Workload::Handshake => return Ok(()),
         };
         let begun = self.job.clock.instant();
         self.once = true;
@@ -204,6 +205,7 @@ impl<'a> Engine<'a> {
             self.hear(NAP)?;
             self.repeat_overdue()?;
         }
+        self.lines.close()?;
         Ok(self.sums.report(self.job, elapsed, in_time, self.blind))
     }
 
@@ -253,17 +255,17 @@ impl<'a> Engine<'a> {
         write(slot, self.job, device, step, self.readings.as_mut());
         self.busy += 1;
         self.sums.started += 1;
-        self.pool.send(device, &slot.datagram)?;
+        self.lines.send(device, &slot.datagram)?;
         let key = (device, slot.msg_id);
         self.timers.add(repeat_at_ms(now_us, self.job, 1), key);
         Ok(true)
     }
 
     fn hear(&mut self, wait: Duration) -> Result<(), LoadError> {
-        // The pool is apart from the rest while it hands datagrams over.
+        // The lines are apart from the rest while they hand datagrams over.
         let mut heard = std::mem::take(&mut self.heard);
         let (slots, blind) = (&self.slots, self.blind);
-        self.pool.receive(wait, &mut |device, datagram| {
+        self.lines.receive(wait, &mut |device, datagram| {
             let slot = slots.get(device as usize);
             heard.extend(slot.and_then(|s| Some((device, read(s, datagram, blind)?))));
         })?;
@@ -301,15 +303,15 @@ impl<'a> Engine<'a> {
                 self.observed += u32::from(slot.token.is_empty());
                 template::observed(&mut self.answer, msg_id, &token);
                 slot.token = token;
-                Ok(self.pool.send(device, &self.answer)?)
+                Ok(self.lines.send(device, &self.answer)?)
             }
             Heard::Request { msg_id, token } => {
                 template::not_found(&mut self.answer, msg_id, &token);
-                Ok(self.pool.send(device, &self.answer)?)
+                Ok(self.lines.send(device, &self.answer)?)
             }
             Heard::Separate(msg_id, ended) => {
                 template::acknowledge(&mut self.answer, msg_id);
-                self.pool.send(device, &self.answer)?;
+                self.lines.send(device, &self.answer)?;
                 match ended {
                     Some(ended) => self.take(device, *ended, now_us),
                     None => Ok(()),
@@ -355,7 +357,7 @@ impl<'a> Engine<'a> {
             }
             slot.attempts += 1;
             self.sums.retransmitted += 1;
-            self.pool.send(device, &slot.datagram)?;
+            self.lines.send(device, &slot.datagram)?;
             let at = repeat_at_ms(now_us, self.job, slot.attempts);
             self.timers.add(at, (device, msg_id));
         }
@@ -388,7 +390,7 @@ impl<'a> Engine<'a> {
 }
 
 /// When a request is repeated, in milliseconds since the engine opened: the wait doubles.
-fn repeat_at_ms(now_us: u64, job: &Job, attempts: u32) -> u64 {
+pub(super) fn repeat_at_ms(now_us: u64, job: &Job, attempts: u32) -> u64 {
     let wait = job.ack_timeout * (1 << (attempts - 1).min(16));
     now_us / 1000 + u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)
 }
@@ -415,7 +417,8 @@ fn write(slot: &mut Slot, job: &Job, device: u32, step: &Step, readings: Option<
             slot.sequence = slot.sequence.wrapping_add(1);
             template::notify(out, id, &slot.token, slot.sequence, &payload(readings));
         }
-        Step::Work(Workload::Echo { path: None }) => template::ping(out, id),
+        // Handshakes have their own loop; a ping is what is nearest to them.
+        Step::Work(Workload::Echo { path: None } | Workload::Handshake) => template::ping(out, id),
         Step::Work(Workload::Echo { path: Some(path) }) => template::read(out, id, path),
     }
 }

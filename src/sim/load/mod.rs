@@ -3,12 +3,15 @@
 //! Closed loop: a number of requests in flight, the next starts when one ends. Open loop: requests
 //! start at a fixed rate, and a late start counts as latency (measured from the intended start,
 //! so a stalled server can't hide its stall). Devices repeat unanswered requests as RFC 7252 §4.2
-//! has it. Latencies in microseconds, percentiles from an HDR histogram with three digits.
+//! has it. Secured devices first make their sessions, and close them at the end. Latencies in microseconds, percentiles from an HDR histogram with three digits.
 
 mod baseline;
+mod dtls;
 mod engine;
+mod handshakes;
 mod heard;
 mod hostile;
+mod lines;
 mod pool;
 mod report;
 mod sums;
@@ -21,8 +24,12 @@ use std::time::Duration;
 
 use super::fleet::FleetError;
 use super::payload::Product;
+use crate::base::secret::Secret;
 use crate::base::time::Clock;
+use handshakes::Handshakes;
 pub use hostile::{Hostile, HostileReport, attack};
+use lines::Lines;
+use pool::Pool;
 pub use report::{Latency, Report};
 
 /// What the devices do.
@@ -36,6 +43,8 @@ pub enum Workload {
     Uplink { raw: bool },
     /// An empty confirmable, answered with a reset; with a path, a GET.
     Echo { path: Option<String> },
+    /// A full DTLS handshake from a fresh address, and a close_notify.
+    Handshake,
 }
 
 impl Workload {
@@ -46,6 +55,7 @@ impl Workload {
             Self::Uplink { raw: false } => "uplink",
             Self::Uplink { raw: true } => "uplink-raw",
             Self::Echo { .. } => "echo",
+            Self::Handshake => "handshake",
         }
     }
 
@@ -55,7 +65,7 @@ impl Workload {
             Self::Register => 24,
             Self::Update | Self::Uplink { raw: true } => 6,
             Self::Uplink { raw: false } | Self::Echo { path: None } => 4,
-            Self::Echo { path: Some(_) } => 64,
+            Self::Echo { path: Some(_) } | Self::Handshake => 64,
         }
     }
 }
@@ -74,6 +84,15 @@ pub enum Body {
     Fixed(Vec<u8>),
 }
 
+/// How the devices prove who they are.
+#[derive(Debug, Clone)]
+pub struct Secure {
+    /// The same for all.
+    pub key: Secret<Vec<u8>>,
+    /// One identity for all; `None`: each device's node id.
+    pub identity: Option<String>,
+}
+
 /// One run.
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -90,6 +109,8 @@ pub struct Job {
     pub max_retransmit: u32,
     pub body: Body,
     pub seed: u64,
+    /// DTLS; needed for [`Workload::Handshake`].
+    pub secure: Option<Secure>,
 }
 
 impl Job {
@@ -102,6 +123,7 @@ impl Job {
 /// What a run does at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    Connecting,
     Registering,
     Observing,
     Measuring,
@@ -123,6 +145,16 @@ pub enum LoadError {
     Sockets(#[from] FleetError),
     #[error("the socket failed: {0}")]
     Io(#[from] std::io::Error),
+    #[error("{ready} of {devices} devices have a session; the others got: {answers}")]
+    NotConnected {
+        ready: u32,
+        devices: u32,
+        answers: String,
+    },
+    #[error("handshakes need a pre-shared key")]
+    NoKey,
+    #[error("no random bytes: {0}")]
+    Random(#[from] getrandom::Error),
     #[error("{ready} of {devices} devices registered; the others got: {answers}")]
     NotRegistered {
         ready: u32,
@@ -145,6 +177,9 @@ impl LoadError {
         match self {
             Self::Sockets(_) => "sockets",
             Self::Io(_) => "io",
+            Self::NotConnected { .. } => "not_connected",
+            Self::NoKey => "no_key",
+            Self::Random(_) => "random",
             Self::NotRegistered { .. } => "not_registered",
             Self::NotObserved { .. } => "not_observed",
             Self::Silent { .. } => "silent",
@@ -154,17 +189,27 @@ impl LoadError {
 
 /// Runs the workload against the server; `progress` is called a few times a second.
 pub fn run(job: &Job, progress: &mut dyn FnMut(Progress)) -> Result<Report, LoadError> {
-    let mut engine = engine::Engine::open(job)?;
+    if job.workload == Workload::Handshake {
+        return Handshakes::open(job)?.measure(progress);
+    }
+    let pool = Pool::open(job.server, job.devices as usize)?;
+    let lines = if job.secure.is_some() {
+        Handshakes::over(job, pool)?.connect_all(progress)?
+    } else {
+        Lines::plain(pool)
+    };
+    let mut engine = engine::Engine::new(job, lines)?;
     engine.prepare(progress)?;
     engine.measure(progress)
 }
 
-/// The same datagrams against a bare UDP echo in this process: what the machine can do at most.
+/// The same datagrams against a bare UDP echo in this process, plain: what the machine can do at most.
 pub fn baseline(job: &Job, progress: &mut dyn FnMut(Progress)) -> Result<Report, LoadError> {
     let echo = baseline::Echo::start(job.workload.answer_len())?;
     let job = Job {
         server: echo.address(),
+        secure: None,
         ..job.clone()
     };
-    engine::Engine::open_blind(&job)?.measure(progress)
+    engine::Engine::new_blind(&job)?.measure(progress)
 }

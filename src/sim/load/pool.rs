@@ -42,6 +42,7 @@ pub(super) struct Shared {
 
 /// One connected socket for each device.
 pub(super) struct Each {
+    server: SocketAddr,
     sockets: Vec<UdpSocket>,
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
@@ -56,6 +57,20 @@ impl Pool {
         } else {
             raise_file_limit(devices as u64)?;
             Ok(Self::Each(Each::open(server, devices)?))
+        }
+    }
+
+    /// A fresh source address for the device that `line` stands for: gives the line to use from now on.
+    /// Against loopback it is the next address that no device of this pool has had lately, else
+    /// a new socket, so a new port, on the same line.
+    pub(super) fn renew(&mut self, line: u32, devices: u32) -> io::Result<u32> {
+        match self {
+            Self::Shared(_) => {
+                let next = line.saturating_add(devices);
+                let wraps = next as usize >= LOOPBACK_DEVICES;
+                Ok(if wraps { line % devices.max(1) } else { next })
+            }
+            Self::Each(each) => each.rebind(line).map(|()| line),
         }
     }
 
@@ -191,26 +206,40 @@ impl Shared {
 
 impl Each {
     fn open(server: SocketAddr, devices: usize) -> io::Result<Self> {
-        let local: SocketAddr = match server {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut sockets = Vec::with_capacity(devices);
         for device in 0..devices {
-            let socket = UdpSocket::bind(local)?;
-            socket.connect(server)?;
-            socket.set_nonblocking(true)?;
-            let data = epoll::EventData::new_u64(device as u64);
-            epoll::add(&epoll, &socket, data, epoll::EventFlags::IN)?;
-            sockets.push(socket);
+            sockets.push(Self::connect(server, &epoll, device as u64)?);
         }
         Ok(Self {
+            server,
             sockets,
             epoll,
             events: Vec::with_capacity(BATCH * ROUNDS),
             buffer: vec![0; limits::DATAGRAM_MAX],
         })
+    }
+
+    fn connect(server: SocketAddr, epoll: &OwnedFd, device: u64) -> io::Result<UdpSocket> {
+        let local: SocketAddr = match server {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let socket = UdpSocket::bind(local)?;
+        socket.connect(server)?;
+        socket.set_nonblocking(true)?;
+        let data = epoll::EventData::new_u64(device);
+        epoll::add(epoll, &socket, data, epoll::EventFlags::IN)?;
+        Ok(socket)
+    }
+
+    /// The old socket leaves the epoll when it is closed.
+    fn rebind(&mut self, device: u32) -> io::Result<()> {
+        let fresh = Self::connect(self.server, &self.epoll, u64::from(device))?;
+        if let Some(socket) = self.sockets.get_mut(device as usize) {
+            *socket = fresh;
+        }
+        Ok(())
     }
 
     fn send(&self, device: u32, datagram: &[u8]) -> io::Result<()> {

@@ -23,6 +23,8 @@ pub(super) struct Sums {
     pub(super) timeouts: u64,
     codes: [u64; 256],
     resets: u64,
+    /// Handshakes by how they ended.
+    named: BTreeMap<String, u64>,
     histogram: Histogram<u64>,
 }
 
@@ -39,6 +41,7 @@ impl Sums {
             timeouts: 0,
             codes: [0; 256],
             resets: 0,
+            named: BTreeMap::new(),
             histogram,
         })
     }
@@ -58,6 +61,14 @@ impl Sums {
         }
     }
 
+    /// A handshake is over.
+    pub(super) fn count_named(&mut self, name: &str, good: bool, took_us: u64) {
+        self.answered += 1;
+        self.succeeded += u64::from(good);
+        self.histogram.saturating_record(took_us.max(1));
+        *self.named.entry(name.to_owned()).or_default() += 1;
+    }
+
     /// Answers by name. The bare echo has one kind only.
     fn answers(&self, blind: bool) -> BTreeMap<String, u64> {
         let named = (0u8..=255).zip(self.codes).map(|(code, count)| {
@@ -69,7 +80,9 @@ impl Sums {
             (name, count)
         });
         let resets = [("RST".to_owned(), self.resets)];
-        let counted = named.chain(resets).filter(|(_, count)| *count > 0);
+        let handshakes = self.named.clone();
+        let all = named.chain(resets).chain(handshakes);
+        let counted = all.filter(|(_, count)| *count > 0);
         counted.collect()
     }
 

@@ -1,3 +1,5 @@
+mod secure;
+
 use std::collections::HashSet;
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -106,6 +108,7 @@ fn job(server: SocketAddr, workload: Workload) -> Job {
         max_retransmit: 6,
         body: Body::Fixed(vec![1; 12]),
         seed: 1,
+        secure: None,
     }
 }
 
@@ -213,7 +216,7 @@ fn an_attack_is_survived_or_said_to_have_killed() {
 #[test]
 fn devices_of_a_pool_with_their_own_sockets_hear_their_own_answers() {
     let socket = UdpSocket::bind("[::1]:0").unwrap();
-    let mut pool = pool::Pool::open(socket.local_addr().unwrap(), 3).unwrap();
+    let mut pool = Pool::open(socket.local_addr().unwrap(), 3).unwrap();
     for device in 0..3u8 {
         pool.send(u32::from(device), &[device]).unwrap();
         let mut byte = [0];

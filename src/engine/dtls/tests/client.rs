@@ -62,9 +62,8 @@ pub enum Stage {
     Refused(u8),
 }
 
-/// The server's choice: how records are protected, its random, whether the master secret is the
-/// extended one, and its connection id.
-type Hello = (Protection, [u8; 32], bool, Option<Vec<u8>>);
+/// Of a ServerHello: protection, random, extended master secret, the server's connection id.
+type Agreed = (Protection, [u8; 32], bool, Option<Vec<u8>>);
 
 /// The client's side of one session.
 #[derive(Debug, Clone)]
@@ -81,7 +80,7 @@ pub struct Client {
     record_seq: u64,
     pub send_seq: u64,
     transcript: Vec<u8>,
-    server_hello: Option<Hello>,
+    server_hello: Option<Agreed>,
     keys: Option<(Protection, Keys)>,
     expected: [u8; 12],
     /// Numbers of the records received in epoch 1.

@@ -351,6 +351,21 @@ fn a_forged_key_exchange_gives_way_to_the_clients_own() {
     assert!(client.is_connected());
 }
 
+/// A hello whose length was bent on the way announces more than will ever come.
+#[test]
+fn a_hello_that_never_ends_gives_way_to_a_whole_one() {
+    let mut world = World::new();
+    let mut client = client(1, ccm8(), 7);
+    let hello = client.start();
+    let request = world.deliver(at(1), &hello[0]);
+    let with_cookie = client.receive(&request[0].1);
+    let mut longer = with_cookie[0].clone();
+    longer[16] ^= 128;
+    assert_eq!(world.deliver(at(1), &longer), []);
+    world.run(&mut client, at(1), with_cookie);
+    assert!(client.is_connected());
+}
+
 #[test]
 fn limits_hold_and_are_counted() {
     let settings = Settings {

@@ -54,6 +54,7 @@ fn stored(device: u64, number: u64, port: u16, cid: bool) -> Stored {
         address: at(port),
         suite: Suite::Ccm8,
         encrypt_then_mac: false,
+        is_proven: true,
         return_routability: false,
         key_block: Secret::new(vec![7; 40]),
         verify_data: [0; 12],
@@ -156,7 +157,7 @@ proptest! {
                 }
                 Call::TakeUp(device, port, cid) => {
                     let stored = stored(device, number, port, cid);
-                    prop_assert_eq!(table.take_up(&stored, true), model.take_up(stored));
+                    prop_assert_eq!(table.take_up(&stored), model.take_up(stored));
                 }
                 Call::Use(device) => {
                     if let Some(place) = model.place(device) {
@@ -203,6 +204,6 @@ fn keys_that_fit_no_suite_are_not_taken_up() {
         key_block: Secret::new(vec![7; 39]),
         ..stored(1, 1, 1, false)
     };
-    assert!(!table.take_up(&broken, true));
+    assert!(!table.take_up(&broken));
     assert_eq!(table.count(), (0, 0));
 }
