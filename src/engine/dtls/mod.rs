@@ -48,7 +48,7 @@ use sessions::{Index, Keys, Sessions, Slot};
 use sources::Sources;
 pub use types::{
     CID_LEN, Cid, Counters, Ended, HandshakeId, Known, Lookup, Outputs, PEER_CID_MAX, Received,
-    Report, Settings, Stored, Unknown, Want,
+    Report, Settings, Stored, Unavailable, Unknown, Want,
 };
 
 /// Session numbers fit the 5 bytes that a connection id has for them.
@@ -70,7 +70,9 @@ pub struct Dtls {
     settings: Settings,
     random: Box<dyn Random>,
     cookies: Cookies,
+    /// For hellos, and for key exchanges.
     sources: Sources,
+    exchanges: Sources,
     handshakes: HashMap<SocketAddr, Box<Handshake>>,
     /// Handshakes as they began; some have ended.
     begun: VecDeque<HandshakeId>,
@@ -90,6 +92,7 @@ impl Dtls {
         Self {
             cookies: Cookies::new(settings.cookie_lifetime, now, random.as_mut()),
             sources: Sources::new(settings.handshakes_per_source_s),
+            exchanges: Sources::new(settings.handshakes_per_source_s),
             handshakes: HashMap::new(),
             begun: VecDeque::new(),
             sessions: Sessions::new(settings.sessions_max, settings.sessions_in_memory),
@@ -185,10 +188,8 @@ impl Dtls {
             .get_mut(&id.address)
             .filter(|handshake| handshake.serial == id.serial)
         else {
-            // Given up meanwhile: nobody will use the session.
             if result.is_ok() {
-                let (device, number) = (stored.device, stored.number);
-                out.wants.push(Want::Forget { device, number });
+                self.give_up(stored, out);
             }
             return;
         };
@@ -220,6 +221,19 @@ impl Dtls {
         if let Some(session) = session {
             self.begin_session(stored, session, change_cipher_spec_seq, out);
         }
+    }
+
+    /// A session was stored whose handshake was given up meanwhile: nobody will use it. In the
+    /// store it took the place of the device's former one, which therefore ends, too.
+    fn give_up(&mut self, stored: &Stored, out: &mut Outputs) {
+        let (device, number) = (stored.device, stored.number);
+        let is_former = |slot: &Slot| slot.number < number;
+        if let Some(index) = self.sessions.by_device(device)
+            && self.sessions.slot(index).is_some_and(is_former)
+        {
+            self.sessions.remove(index);
+        }
+        out.wants.push(Want::Forget { device, number });
     }
 
     fn begin_session(
@@ -343,12 +357,16 @@ impl Dtls {
 
     /// Brings the session's keys into memory and makes it the newest. False when that can't be.
     fn wake(&mut self, index: Index, lookup: &mut dyn Lookup, out: &mut Outputs) -> bool {
-        self.sessions.touch(index);
         let Some(slot) = self.sessions.slot(index).filter(|slot| !slot.is_here()) else {
+            self.sessions.touch(index);
             return true;
         };
         let (device, number) = (slot.device, slot.number);
-        let stored = lookup.session(device).filter(|s| s.number == number);
+        let Ok(stored) = lookup.session(device) else {
+            // It may still be there: whoever spoke tries again.
+            return false;
+        };
+        let stored = stored.filter(|stored| stored.number == number);
         let Some(mut session) = stored.as_ref().and_then(Session::restore) else {
             // Another session of the device took its place in the store, or none.
             self.sessions.remove(index);
@@ -356,6 +374,7 @@ impl Dtls {
             return false;
         };
         slot.close_window(&mut session);
+        self.sessions.touch(index);
         self.sessions.bring_back(index, Box::new(session));
         self.counters.brought_back += 1;
         self.make_room();

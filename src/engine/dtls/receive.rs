@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::handshake::{self, Handshake, NoMatch, Proof, State};
-use super::sessions::{Index, Keys, Slot, cid_of, number_of};
+use super::sessions::{Index, Keys, Slot, cid_of};
 use super::types::{CID_LEN, Cid, Ended, HandshakeId, Lookup, Outputs, Received, Report, Want};
 use super::{Dtls, NUMBER_MAX, close_notify};
 use crate::base::peer::Mark;
@@ -52,6 +52,7 @@ impl Dtls {
         out: &mut Outputs,
     ) {
         let mut rest = datagram;
+        let mut answered = false;
         for _ in 0..RECORDS_MAX {
             if rest.is_empty() {
                 return;
@@ -64,7 +65,7 @@ impl Dtls {
             let bytes = rest.get(..len).unwrap_or_default();
             rest = next;
             if record.epoch == 0 && record.content_type != ContentType::TLS12_CID {
-                self.plain(now, address, &record, lookup, out);
+                self.plain(now, address, &record, &mut answered, lookup, out);
             } else {
                 self.protected(address, &record, bytes, lookup, out);
             }
@@ -72,12 +73,14 @@ impl Dtls {
         self.counters.records_malformed += u64::from(!rest.is_empty());
     }
 
-    /// An unprotected record: part of a handshake, or nothing.
+    /// An unprotected record: part of a handshake, or nothing. `answered`: a hello of the same
+    /// datagram was, and no other one is: however many it holds, it is worth one answer.
     fn plain(
         &mut self,
         now: Instant,
         address: SocketAddr,
         record: &Record<'_>,
+        answered: &mut bool,
         lookup: &mut dyn Lookup,
         out: &mut Outputs,
     ) {
@@ -95,10 +98,12 @@ impl Dtls {
                 self.counters.records_malformed += 1;
                 return;
             };
-            if fragment.msg_type == MsgType::CLIENT_HELLO {
+            if fragment.msg_type != MsgType::CLIENT_HELLO {
+                self.key_exchange(now, address, &fragment, lookup, out);
+            } else if !*answered {
+                let before = out.datagrams.len();
                 self.hello(now, address, record, &fragment, out);
-            } else {
-                self.key_exchange(address, &fragment, lookup, out);
+                *answered = out.datagrams.len() > before;
             }
         }
     }
@@ -112,10 +117,9 @@ impl Dtls {
         fragment: &Fragment<'_>,
         out: &mut Outputs,
     ) {
-        let id = self.pending_hello(address);
         if fragment.offset > 0 {
             // The first fragment has the cookie; before it nothing is kept.
-            match id {
+            match self.pending_hello(address) {
                 Some(id) => self.more_hello(id, fragment, out),
                 None => self.counters.cookies_refused += 1,
             }
@@ -144,9 +148,18 @@ impl Dtls {
             }
             return;
         }
-        if let Some(id) = id.filter(|_| self.continues_hello(address, fragment)) {
-            self.more_hello(id, fragment, out);
-            return;
+        if let Some(known) = self.handshakes.get(&address) {
+            if known.is_more_of(fragment, &hello.random) {
+                let serial = known.serial;
+                self.more_hello(HandshakeId { address, serial }, fragment, out);
+                return;
+            }
+            // It has proved its key, which a hello does not; one that means it comes again. And a
+            // hello of a client that has gone on from it is late.
+            let is_late = known.derived().is_some() && known.client_random == hello.random;
+            if is_late || matches!(known.state, State::Storing(_)) {
+                return;
+            }
         }
         self.counters.cookies_valid += 1;
         if !self.sources.take(now, address) {
@@ -165,18 +178,6 @@ impl Dtls {
             address,
             serial: handshake.serial,
         })
-    }
-
-    /// Whether the fragment is of the hello that is coming. One that is whole, or says otherwise
-    /// than the first did, begins anew: what came before may be forged.
-    fn continues_hello(&self, address: SocketAddr, fragment: &Fragment<'_>) -> bool {
-        let Some(handshake) = self.handshakes.get(&address) else {
-            return false;
-        };
-        match &handshake.state {
-            State::Hello(assembly) => !fragment.is_whole() && assembly.is_of(fragment),
-            State::Open(_) | State::Storing(_) => false,
-        }
     }
 
     /// HelloVerifyRequest: never longer than the hello, which has 2 bytes of version, 32 of random
@@ -269,11 +270,8 @@ impl Dtls {
             self.handshakes.remove(&id.address);
             return;
         };
-        // Only a client that takes a connection id needs the number now.
-        let cid = match hello.extensions.connection_id {
-            Some(_) => self.take_cid(),
-            None => Some([0; CID_LEN]),
-        };
+        // Taken now, so that numbers ascend as handshakes begin: of two, the later one counts.
+        let cid = self.take_cid();
         let (Some(cid), Some(handshake)) = (cid, self.handshakes.get_mut(&id.address)) else {
             self.handshakes.remove(&id.address);
             return;
@@ -306,6 +304,7 @@ impl Dtls {
 
     fn key_exchange(
         &mut self,
+        now: Instant,
         address: SocketAddr,
         fragment: &Fragment<'_>,
         lookup: &mut dyn Lookup,
@@ -314,6 +313,11 @@ impl Dtls {
         let Some(handshake) = self.handshakes.get_mut(&address) else {
             return;
         };
+        // Each other one costs a look-up and a key schedule, and nothing yet proves who sends them.
+        if handshake.awaits(fragment) && !self.exchanges.take(now, address) {
+            self.counters.throttled += 1;
+            return;
+        }
         let early = handshake.key_exchange(fragment, lookup, self.random.as_mut());
         for bytes in early.into_iter().flatten() {
             if let Ok((record, _)) = record::parse(&bytes, CID_LEN) {
@@ -380,18 +384,11 @@ impl Dtls {
             }
             Proof::No | Proof::Other => return proof,
         }
-        let number = match handshake.own_cid() {
-            Some(cid) => Some(number_of(&cid)),
-            None => self.take_number(),
-        };
-        let Some(handshake) = self.handshakes.get_mut(&address) else {
-            return proof;
-        };
         let id = HandshakeId {
             address,
             serial: handshake.serial,
         };
-        if let Some((session, version)) = number.and_then(|n| handshake.store(address, n)) {
+        if let Some((session, version)) = handshake.store(address) {
             out.wants.push(Want::Establish {
                 handshake: id,
                 session: Box::new(session),

@@ -148,16 +148,18 @@ impl Sessions {
         if is_taken || self.by_device.len() >= self.max {
             return false;
         }
-        let session = (self.here < self.here_max)
-            .then(|| Session::restore(stored))
-            .flatten();
-        let keys = match session {
-            Some(session) => Keys::Here(Box::new(session)),
-            None => Keys::Stored {
+        let is_here = self.here < self.here_max;
+        let keys = if is_here {
+            // One whose keys don't fit its suite must not stand among those that are here.
+            let Some(session) = Session::restore(stored) else {
+                return false;
+            };
+            Keys::Here(Box::new(session))
+        } else {
+            Keys::Stored {
                 received: stored.received,
-            },
+            }
         };
-        let is_here = matches!(keys, Keys::Here(_));
         let index = self.insert(stored, keys);
         self.link_oldest(index);
         if is_here {

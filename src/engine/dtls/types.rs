@@ -61,8 +61,12 @@ pub trait Lookup {
     /// The device that a PSK identity names, and its key.
     fn device(&mut self, identity: &[u8]) -> Result<Known, Unknown>;
     /// The session that was made durable for a device.
-    fn session(&mut self, device: DeviceSeq) -> Option<Stored>;
+    fn session(&mut self, device: DeviceSeq) -> Result<Option<Stored>, Unavailable>;
 }
+
+/// The store can't tell now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unavailable;
 
 /// A device and its key.
 #[derive(Debug, Clone)]

@@ -266,7 +266,11 @@ impl Client {
             rest.is_empty() && fragment.is_whole(),
             "one message in each"
         );
+        // What answers a former hello came late.
+        let hello_seq = self.message_seq.wrapping_sub(1);
+        let is_late = fragment.message_seq < hello_seq && self.server_hello.is_none();
         match (self.stage, fragment.msg_type) {
+            _ if is_late => Vec::new(),
             (Stage::Hello | Stage::HelloWithCookie, MsgType::HELLO_VERIFY_REQUEST)
                 if self.server_hello.is_none() =>
             {
