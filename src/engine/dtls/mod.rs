@@ -21,7 +21,10 @@ mod assembly;
 mod cookie;
 pub mod crypto;
 mod handshake;
+mod hellos;
 mod receive;
+mod records;
+mod sending;
 mod session;
 mod sessions;
 mod sources;
@@ -39,11 +42,11 @@ use hashbrown::HashMap;
 
 use crate::base::peer::DeviceSeq;
 use crate::base::wheel::Wheel;
-use crate::wire::dtls::alert::{Alert, AlertDescription, AlertLevel};
-use crate::wire::dtls::{ContentType, VERSION_1_2, record};
+use crate::wire::dtls::ContentType;
 use cookie::Cookies;
 use handshake::Handshake;
-use session::{Sent, Session};
+use sending::close_notify;
+use session::Session;
 use sessions::{Index, Keys, Sessions, Slot};
 use sources::Sources;
 pub use types::{
@@ -53,9 +56,6 @@ pub use types::{
 
 /// Session numbers fit the 5 bytes that a connection id has for them.
 pub const NUMBER_MAX: u64 = (1 << 40) - 1;
-
-/// What a record adds to its content: header, connection id, IV, MAC and padding.
-const RECORD_OVERHEAD: usize = 13 + PEER_CID_MAX + 16 + 32 + 16;
 
 /// New numbers are asked for when fewer are left.
 const NUMBERS_LOW: usize = 512;
@@ -384,98 +384,6 @@ impl Dtls {
     fn make_room(&mut self) {
         self.counters.put_away += self.sessions.put_away();
     }
-
-    /// Sends one record in a session whose keys are in memory.
-    fn transmit(
-        &mut self,
-        index: Index,
-        content_type: ContentType,
-        payload: Bytes,
-        out: &mut Outputs,
-    ) {
-        let Some(slot) = self.sessions.slot_mut(index) else {
-            return;
-        };
-        let (device, number) = (slot.device, slot.number);
-        let Keys::Here(session) = &mut slot.keys else {
-            return;
-        };
-        let mut datagram = Vec::with_capacity(payload.len() + RECORD_OVERHEAD);
-        match session.send(content_type, payload, self.random.as_mut(), &mut datagram) {
-            Sent::Now => self.dispatch(index, datagram, out),
-            Sent::Held => {}
-            Sent::Dropped => self.counters.unsent += 1,
-            Sent::Exhausted => {
-                self.counters.unsent += 1;
-                self.sessions.remove(index);
-                out.wants.push(Want::Forget { device, number });
-                return;
-            }
-        }
-        self.reserve(index, out);
-    }
-
-    /// A sealed record leaves, unless its address has not proven itself and got enough.
-    fn dispatch(&mut self, index: Index, datagram: Vec<u8>, out: &mut Outputs) {
-        let Some(slot) = self.sessions.slot_mut(index) else {
-            return;
-        };
-        if slot.spend(datagram.len()) {
-            self.counters.records_sent += 1;
-            out.datagrams.push((slot.address, datagram.into()));
-        } else {
-            self.counters.amplification_stopped += 1;
-        }
-    }
-
-    /// Asks for more numbers when it is time to.
-    fn reserve(&mut self, index: Index, out: &mut Outputs) {
-        let Some(slot) = self.sessions.slot_mut(index) else {
-            return;
-        };
-        let Keys::Here(session) = &mut slot.keys else {
-            return;
-        };
-        let Some(bound) = session.wants_numbers() else {
-            return;
-        };
-        if let Some(mut stored) = slot.stored() {
-            stored.send_reserved = bound;
-            out.wants.push(Want::Reserve(Box::new(stored)));
-        }
-    }
-
-    /// ChangeCipherSpec and Finished in one datagram. Numbers for it are at hand: it comes first,
-    /// or the session has gone on since.
-    fn send_final_flight(&mut self, index: Index, record_seq: u64, out: &mut Outputs) {
-        let Some(slot) = self.sessions.slot(index) else {
-            return;
-        };
-        let Keys::Here(session) = &slot.keys else {
-            return;
-        };
-        let message = handshake::finished(session.finished_seq, &session.verify_data);
-        let address = slot.address;
-        let mut datagram = Vec::with_capacity(96);
-        record::write(
-            &mut datagram,
-            ContentType::CHANGE_CIPHER_SPEC,
-            VERSION_1_2,
-            0,
-            record_seq,
-            &[1],
-        );
-        let before = out.datagrams.len();
-        self.transmit(index, ContentType::HANDSHAKE, message.into(), out);
-        // One datagram for both; a Finished that waits for numbers goes alone.
-        match out.datagrams.get_mut(before) {
-            Some((_, finished)) => {
-                datagram.extend_from_slice(finished);
-                *finished = datagram.into();
-            }
-            None => out.datagrams.push((address, datagram.into())),
-        }
-    }
 }
 
 /// Why a session was not stored.
@@ -485,17 +393,6 @@ pub enum Unstored {
     ForNow,
     /// The device was frozen, deleted, or has another key.
     Refused,
-}
-
-/// The alert that ends a session in peace.
-fn close_notify() -> Bytes {
-    let mut bytes = Vec::with_capacity(2);
-    Alert {
-        level: AlertLevel::WARNING,
-        description: AlertDescription::CLOSE_NOTIFY,
-    }
-    .write(&mut bytes);
-    bytes.into()
 }
 
 #[cfg(test)]
