@@ -121,6 +121,14 @@ impl Durable for Sessions {
             Ok(None) => return async { Err(Unstored::Refused) }.boxed(),
             Err(error) => return async move { Err(for_now(&error)) }.boxed(),
         };
+        // Also when that later session has ended since.
+        let mark = match self.store.state(&device_id) {
+            Ok(state) => state.and_then(|state| state.received),
+            Err(error) => return async move { Err(for_now(&error)) }.boxed(),
+        };
+        if mark.is_some_and(|mark| mark.session > session.number) {
+            return async { Err(Unstored::Refused) }.boxed();
+        }
         let guards = vec![
             Guard::DeviceSeq(device_id.clone(), session.device.0),
             Guard::DeviceVersion(device_id.clone(), version),

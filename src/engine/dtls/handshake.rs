@@ -46,6 +46,8 @@ pub(super) struct Handshake {
     pub(super) repeated: u32,
     /// A failed Finished was reported.
     pub(super) is_reported: bool,
+    /// The store could not tell whose the newest key exchange is.
+    pub(super) lookup_failed: bool,
     pub(super) extended_master_secret: bool,
     pub(super) client_random: [u8; 32],
     /// Number of the client's hello among its messages.
@@ -129,6 +131,7 @@ impl Handshake {
             serial,
             repeated: 0,
             is_reported: false,
+            lookup_failed: false,
             extended_master_secret: false,
             client_random: [0; 32],
             hello_seq: fragment.message_seq,
@@ -185,6 +188,12 @@ impl Handshake {
         }
         let suite = choose(&settings.suites, hello).ok_or(NoMatch::Suite)?;
         let offered = &hello.extensions;
+        // RFC 5746 §3.6: in a first handshake there is none to prove. RFC 5246 §7.4.1.2: every
+        // client takes no compression.
+        let is_first = offered.renegotiation_info.is_none_or(<[u8]>::is_empty);
+        if !is_first || !hello.prefix.compression_methods.contains(&0) {
+            return Err(NoMatch::Suite);
+        }
         let encrypt_then_mac = suite == Suite::CbcSha256 && offered.encrypt_then_mac;
         let peer_cid = offered
             .connection_id
@@ -280,6 +289,7 @@ impl Handshake {
         let known = lookup.device(&identity);
         if let Err(Unknown::Unavailable) = known {
             // The client repeats its flight, and then it may be possible.
+            self.lookup_failed = true;
             return None;
         }
         let protection = self.protection.as_ref()?;

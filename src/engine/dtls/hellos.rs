@@ -229,6 +229,8 @@ impl Dtls {
             return;
         }
         let early = handshake.key_exchange(fragment, lookup, self.random.as_mut());
+        let failed = std::mem::take(&mut handshake.lookup_failed);
+        self.counters.lookups_failed += u64::from(failed);
         for bytes in early.into_iter().flatten() {
             if let Ok((record, _)) = record::parse(&bytes, CID_LEN) {
                 self.prove_handshake(address, &record, &bytes, out);

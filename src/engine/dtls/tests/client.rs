@@ -24,6 +24,7 @@ pub struct Offer {
     pub return_routability: bool,
     /// Further extensions.
     pub others: Vec<(u16, Vec<u8>)>,
+    pub compression: Vec<u8>,
     /// No extension block at all.
     pub bare: bool,
     /// Bytes of a handshake message in one fragment.
@@ -40,6 +41,7 @@ impl Offer {
             cid: None,
             return_routability: false,
             others: Vec::new(),
+            compression: vec![0],
             bare: false,
             fragment: 1200,
         }
@@ -145,7 +147,7 @@ impl Client {
             session_id: &[],
             cookie: &self.cookie,
             cipher_suites: &self.offer.suites,
-            compression_methods: &[0],
+            compression_methods: &self.offer.compression,
             extensions: (!self.offer.bare).then_some(extensions),
             others: &others,
         }
