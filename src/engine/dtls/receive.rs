@@ -214,8 +214,8 @@ impl Dtls {
     ) -> Option<HandshakeId> {
         while self.handshakes.len() >= self.settings.handshakes_max.max(1) {
             let oldest = self.begun.pop_front()?;
-            let is_it = |handshake: &Box<Handshake>| handshake.serial == oldest.serial;
-            if self.handshakes.get(&oldest.address).is_some_and(is_it) {
+            let found = self.handshakes.get(&oldest.address);
+            if found.is_some_and(|handshake| handshake.serial == oldest.serial) {
                 self.handshakes.remove(&oldest.address);
                 self.counters.crowded_out += 1;
             }

@@ -43,6 +43,7 @@ pub(super) struct Session {
     send_next: u64,
     send_reserved: u64,
     is_reserving: bool,
+    #[allow(clippy::box_collection, reason = "hardly any session holds something")]
     held: Option<Box<VecDeque<(ContentType, Bytes)>>>,
     /// Sent to an address that must prove itself (RFC 9853).
     pub(super) challenge: Option<[u8; 8]>,

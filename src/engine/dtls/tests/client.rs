@@ -62,6 +62,9 @@ pub enum Stage {
     Refused(u8),
 }
 
+/// From the ServerHello: protection, random, extended master secret, the server's connection id.
+type Agreed = (Protection, [u8; 32], bool, Option<Vec<u8>>);
+
 /// The client's side of one session.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -77,7 +80,7 @@ pub struct Client {
     record_seq: u64,
     pub send_seq: u64,
     transcript: Vec<u8>,
-    server_hello: Option<(Protection, [u8; 32], bool, Option<Vec<u8>>)>,
+    server_hello: Option<Agreed>,
     keys: Option<(Protection, Keys)>,
     expected: [u8; 12],
     /// Numbers of the records received in epoch 1.

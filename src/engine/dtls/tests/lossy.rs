@@ -41,7 +41,7 @@ fn run(seed: u64) {
     for datagram in client.start() {
         send(&mut deliver_at, now, true, datagram);
     }
-    let crash_at = (seed % 3 == 0).then_some(5000 + seed % 20_000);
+    let crash_at = seed.is_multiple_of(3).then_some(5000 + seed % 20_000);
     let mut crashed = false;
     while now < 600_000 && !client.is_connected() {
         now += 100;
