@@ -48,8 +48,8 @@ use server::{PSK, Server, settings};
 const HANDSHAKES: usize = 2000;
 const SESSIONS: usize = 20;
 const ECHOES: usize = 250;
-/// A server has seen to what came.
-const SETTLES: Duration = Duration::from_micros(300);
+/// A server of one client at a time is ready for the next.
+const SETTLES: Duration = Duration::from_micros(50);
 
 fn main() {
     let mut arguments = std::env::args().skip_while(|arg| arg != "serve").skip(1);
@@ -243,10 +243,13 @@ impl Talk {
         assert_eq!(self.client.received.pop().unwrap(), [0x65; 100]);
     }
 
+    /// Each server answers with a close_notify of its own.
     fn end(mut self) {
         let close_notify = self.client.protect(ContentType::ALERT, &[1, 0]);
         self.socket.send(&close_notify).unwrap();
-        std::thread::sleep(SETTLES);
+        while self.client.alerts.is_empty() {
+            self.take();
+        }
     }
 }
 
