@@ -8,6 +8,9 @@
 //! the table has the medians of the rounds. A session of the engine is not stored here: that is
 //! a commit of the store, whichever engine asks for it.
 //!
+//! Pin it to one core (`taskset -c 1 cargo bench --bench dtls_servers`): else the cost of waking
+//! another core, which differs from run to run, is most of what is measured.
+//!
 //! OpenSSL's server is `dtls/openssl_server.c`, compiled here; without its headers it is left out.
 //! `STRAIT_BENCH_ROUNDS`: so many rounds instead of 7.
 #![allow(
