@@ -211,6 +211,7 @@ fn session(stored: Stored, device_id: DeviceId, now: Timestamp) -> SessionRecord
         finished_seq: stored.finished_seq,
         send_reserved: stored.send_reserved,
         received: stored.received,
+        address_proven: stored.is_proven,
         established_at: now,
     }
 }

@@ -153,7 +153,7 @@ pub async fn watch_network(
 pub async fn watch_dtls(figures: dtls::Figures, socket: Arc<udp::Counters>, mut stop: Stop) {
     describe_counter!(
         "strait_dtls_handshakes_total",
-        "DTLS handshakes and sessions that ended, by result"
+        "DTLS handshakes that ended, by result"
     );
     describe_counter!(
         "strait_dtls_records_total",
@@ -167,6 +167,7 @@ pub async fn watch_dtls(figures: dtls::Figures, socket: Arc<udp::Counters>, mut 
     loop {
         let read = figures.read();
         let c = read.counters;
+        let unsent = socket.unsent.load(Ordering::Relaxed);
         let records = [
             ("ok", c.records_ok),
             ("replay", c.records_replayed),
@@ -175,7 +176,8 @@ pub async fn watch_dtls(figures: dtls::Figures, socket: Arc<udp::Counters>, mut 
             ("plaintext", c.records_plaintext),
             ("malformed", c.records_malformed),
             ("sent", c.records_sent),
-            ("unsent", c.unsent),
+            ("unsent", c.unsent + unsent),
+            ("amplification_stopped", c.amplification_stopped),
             (
                 "dropped",
                 read.dropped + socket.dropped.load(Ordering::Relaxed),
@@ -198,15 +200,25 @@ pub async fn watch_dtls(figures: dtls::Figures, socket: Arc<udp::Counters>, mut 
             ("put_away", c.put_away),
             ("brought_back", c.brought_back),
             ("moved", c.moved),
+            ("flight_repeated", c.flights_repeated),
             ("final_flight_repeated", c.final_flights_repeated),
         ];
         for (event, value) in sessions {
             counter!("strait_dtls_sessions_total", "event" => event).absolute(value);
         }
-        let unfinished = [("throttled", c.throttled), ("crowded_out", c.crowded_out)];
+        let unfinished = [
+            ("unavailable", c.lookups_failed),
+            ("throttled", c.throttled),
+            ("crowded_out", c.crowded_out),
+        ];
         let ended = read.ended.into_iter().chain(unfinished);
         for (result, value) in ended {
-            counter!("strait_dtls_handshakes_total", "result" => result).absolute(value);
+            // The one that is no end of a handshake.
+            if result == "closed" {
+                counter!("strait_dtls_sessions_total", "event" => result).absolute(value);
+            } else {
+                counter!("strait_dtls_handshakes_total", "result" => result).absolute(value);
+            }
         }
         let gauges = [
             ("strait_dtls_handshakes_open", read.handshakes_open),

@@ -1,6 +1,6 @@
 //! The house rules that a compiler does not see: which layer imports which, no cycles between
 //! siblings, module docs, file lengths, no glob re-exports, every fixture used and its origin told,
-//! nothing but the known at the top level.
+//! nothing but the known at the top level, and every test that `docs/dtls.md` names is there.
 //!
 //! Each rule is a function over a [`Tree`] of files, so that the rules themselves are tested on
 //! small trees that break them.
@@ -15,6 +15,8 @@
 
 #[path = "tidy/imports.rs"]
 mod imports;
+#[path = "tidy/review.rs"]
+mod review;
 #[path = "tidy/tree.rs"]
 mod tree;
 
@@ -313,6 +315,32 @@ fn fixtures_are_used_and_their_origin_is_told() {
 #[test]
 fn the_top_level_holds_what_it_must() {
     assert_clean(top_level);
+}
+
+#[test]
+fn the_tests_that_prove_dtls_are_there() {
+    let wrong = review::missing_proofs(&Tree::read(), include_str!("../docs/dtls.md"));
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Each of a document's names leads to a test, or is found out.
+#[test]
+fn missing_proofs_are_found() {
+    let tree = Tree::of(&[
+        ("src/a/dtls/tests/odd.rs", "fn it_is_odd() {}"),
+        ("tests/interop/dtls_clients.py", "{\"spoofed\": spoofed}"),
+    ]);
+    let cases = [
+        ("`D::odd::it_is_odd` `it dtls::tests::odd::it_is_odd`", 0),
+        ("`D::odd::it_is_od`", 1),
+        ("`D::even::it_is_odd`", 1),
+        ("`D::odd::it_is_odd`, `dtls.sh spoofed forged`", 1),
+        ("`engine::dtls` names none", 1),
+    ];
+    for (document, want) in cases {
+        let wrong = review::missing_proofs(&tree, document);
+        assert_eq!(wrong.len(), want, "{document}: {wrong:?}");
+    }
 }
 
 type Rule = fn(&Tree) -> Vec<String>;

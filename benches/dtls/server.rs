@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use strait::base::peer::DeviceSeq;
 use strait::base::secret::Secret;
-use strait::engine::dtls::{Dtls, Known, Lookup, Outputs, Random, Settings, Stored, Unknown, Want};
+use strait::engine::dtls::{
+    Dtls, Known, Lookup, Outputs, Random, Settings, Stored, Unavailable, Unknown, Want,
+};
 
 use crate::client::{Client, Offer};
 
@@ -26,8 +28,8 @@ impl Lookup for Devices {
         })
     }
 
-    fn session(&mut self, _: DeviceSeq) -> Option<Stored> {
-        None
+    fn session(&mut self, _: DeviceSeq) -> Result<Option<Stored>, Unavailable> {
+        Ok(None)
     }
 }
 

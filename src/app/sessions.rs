@@ -18,7 +18,7 @@ use crate::base::peer::{DeviceSeq, Mark};
 use crate::base::secret::Secret;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::dtls::crypto::Suite;
-use crate::net::dtls::{Durable, Ended, Known, Report, Stored, Unknown, Unstored};
+use crate::net::dtls::{Durable, Ended, Known, Report, Stored, Unavailable, Unknown, Unstored};
 use crate::product::codec::text::unhex;
 use crate::product::settings::Psk;
 use crate::store::records::{DeviceRecord, SessionRecord, StateRecord};
@@ -93,7 +93,7 @@ impl Durable for Sessions {
         })
     }
 
-    fn session(&self, device: DeviceSeq) -> Option<Stored> {
+    fn session(&self, device: DeviceSeq) -> Result<Option<Stored>, Unavailable> {
         let read = || -> Result<Option<Stored>, StoreError> {
             let Some(record) = self.store.session(device)? else {
                 return Ok(None);
@@ -105,9 +105,9 @@ impl Durable for Sessions {
             }
             Ok(stored)
         };
-        read().unwrap_or_else(|error| {
+        read().map_err(|error| {
             tracing::warn!(device = device.0, %error, "a stored session can't be read");
-            None
+            Unavailable
         })
     }
 
@@ -121,9 +121,20 @@ impl Durable for Sessions {
             Ok(None) => return async { Err(Unstored::Refused) }.boxed(),
             Err(error) => return async move { Err(for_now(&error)) }.boxed(),
         };
+        // Also when that later session has ended since.
+        let mark = match self.store.state(&device_id) {
+            Ok(state) => state.and_then(|state| state.received),
+            Err(error) => return async move { Err(for_now(&error)) }.boxed(),
+        };
+        if mark.is_some_and(|mark| mark.session > session.number) {
+            return async { Err(Unstored::Refused) }.boxed();
+        }
         let guards = vec![
             Guard::DeviceSeq(device_id.clone(), session.device.0),
             Guard::DeviceVersion(device_id.clone(), version),
+            // A handshake that began before the present session's must not replace it: its
+            // Finished was held back on the way.
+            Guard::SessionUpTo(session.device, session.number),
         ];
         let record = record_of(session, device_id, self.clock.now());
         let changes = vec![Change::PutSession(Box::new(record))];
@@ -199,6 +210,7 @@ impl Durable for Sessions {
         let told = describe(report);
         tracing::debug!(
             address = %report.address,
+            identity = ?String::from_utf8_lossy(&report.identity),
             device_id = device_id.as_ref().map_or("", DeviceId::as_str),
             result = report.what.kind(),
             "{}", told.summary
@@ -257,8 +269,13 @@ fn for_now(error: &StoreError) -> Unstored {
 
 /// What came since the session's row was written.
 fn note(stored: &mut Stored, mark: Option<Mark>) {
-    if let Some(mark) = mark.filter(|mark| mark.session == stored.number) {
-        stored.received = stored.received.max(Some(mark.seq));
+    let is_newer = |mark: &Mark| {
+        mark.session == stored.number && stored.received.is_none_or(|seq| mark.seq > seq)
+    };
+    if let Some(mark) = mark.filter(is_newer) {
+        stored.received = Some(mark.seq);
+        // Moved since the row was written, it has not shown itself there as far as is known.
+        stored.is_proven &= stored.address == mark.address;
         stored.address = mark.address;
     }
 }
@@ -271,6 +288,7 @@ fn record_of(session: &Stored, device_id: DeviceId, established_at: Timestamp) -
         own_cid: session.own_cid,
         peer_cid: session.peer_cid.to_vec(),
         address: session.address,
+        address_proven: session.is_proven,
         suite: session.suite.code(),
         encrypt_then_mac: session.encrypt_then_mac,
         return_routability: session.return_routability,
@@ -291,6 +309,7 @@ fn stored_of(record: SessionRecord) -> Option<Stored> {
         own_cid: record.own_cid,
         peer_cid: record.peer_cid.into(),
         address: record.address,
+        is_proven: record.address_proven,
         suite: Suite::from_code(record.suite)?,
         encrypt_then_mac: record.encrypt_then_mac,
         return_routability: record.return_routability,
@@ -328,7 +347,7 @@ fn describe(report: &Report) -> TraceEntry {
             (summary, None, None)
         }
         Ended::WrongKey => failed(
-            "its Finished does not verify: the device has another key",
+            "its Finished does not verify: the device, or somebody in its name, has another key",
             "compare the key in the device with the device's secret, and the product setting \
              \"psk\": hex digits stand for bytes, or the text itself is the key",
         ),
@@ -374,5 +393,51 @@ fn describe(report: &Report) -> TraceEntry {
             .then(|| serde_json::json!({"identity": identity, "result": report.what.kind()})),
         error,
         hint,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored() -> Stored {
+        Stored {
+            device: DeviceSeq(1),
+            number: 5,
+            own_cid: None,
+            peer_cid: Box::default(),
+            address: ([192, 0, 2, 1], 2).into(),
+            suite: Suite::Ccm8,
+            encrypt_then_mac: false,
+            is_proven: true,
+            return_routability: false,
+            key_block: Secret::new(vec![7; 40]),
+            verify_data: [0; 12],
+            finished_seq: 3,
+            send_reserved: 1024,
+            received: Some(200),
+        }
+    }
+
+    /// The row is written with each reservation, the mark with each effect: the newer counts.
+    #[test]
+    fn only_a_newer_mark_tells_where_the_device_is() {
+        for (session, seq, moves) in [
+            (5, 201, true),
+            (5, 200, false),
+            (5, 9, false),
+            (4, 300, false),
+        ] {
+            let mut stored = stored();
+            let address = ([192, 0, 2, 1], 1).into();
+            let mark = Mark {
+                session,
+                seq,
+                address,
+            };
+            note(&mut stored, Some(mark));
+            assert_eq!(stored.address == address, moves, "{session} {seq}");
+            assert_eq!(stored.received, Some(if moves { seq } else { 200 }));
+        }
     }
 }

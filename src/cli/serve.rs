@@ -41,7 +41,7 @@ pub struct Args {
     /// Address for CoAP devices, or `off` [default: 0.0.0.0:5683]
     #[arg(long, value_name = "ADDR")]
     coap: Option<Listen>,
-    /// Address for CoAP devices over DTLS, or `off`; this version takes only `off`
+    /// Address for CoAP devices over DTLS, or `off` [default: 0.0.0.0:5684]
     #[arg(long, value_name = "ADDR")]
     coaps: Option<Listen>,
     /// Let everyone who reaches the HTTP address do everything; only on loopback

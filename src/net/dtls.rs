@@ -20,7 +20,7 @@ use crate::base::peer::{DeviceSeq, Peer};
 use crate::base::time::Clock;
 pub use crate::engine::dtls::{
     Counters, Dtls, Ended, HandshakeId, Known, Lookup, NUMBER_MAX, Outputs, Random, Report,
-    Settings, Stored, Unknown, Unstored, Want,
+    Settings, Stored, Unavailable, Unknown, Unstored, Want,
 };
 
 /// What sessions need of the app: keys, and a durable place.
@@ -28,7 +28,7 @@ pub trait Durable: Send + Sync + 'static {
     /// The device that a PSK identity names, and its key. Answers at once.
     fn device(&self, identity: &[u8]) -> Result<Known, Unknown>;
     /// The stored session of a device. Answers at once.
-    fn session(&self, device: DeviceSeq) -> Option<Stored>;
+    fn session(&self, device: DeviceSeq) -> Result<Option<Stored>, Unavailable>;
     /// Stores the session of a device whose record had this version when its key was looked up;
     /// it replaces the device's former one.
     fn establish(&self, session: &Stored, version: u64)
@@ -146,9 +146,18 @@ pub async fn run(
         mut downward,
     } = channels;
     let mut dtls = Dtls::new(settings, clock.instant(), random);
-    for session in &stored {
-        dtls.restore(session);
+    let homeless: Vec<&Stored> = stored.iter().filter(|s| !dtls.restore(s)).collect();
+    if !homeless.is_empty() {
+        let sessions = homeless.len();
+        tracing::warn!(
+            sessions,
+            "stored sessions end: dtls.sessions_max, or their address is taken"
+        );
     }
+    let ended: Vec<_> = homeless
+        .into_iter()
+        .map(|session| durable.forget(session.device, session.number))
+        .collect();
     drop(stored);
     let mut driver = Driver {
         dtls,
@@ -160,6 +169,12 @@ pub async fn run(
         figures,
         ended: HashMap::new(),
     };
+    for done in ended {
+        driver.commits.push(Box::pin(async move {
+            done.await;
+            Committed::Forgotten
+        }));
+    }
     let mut listens = true;
     loop {
         driver.ask_for_numbers();
@@ -332,7 +347,7 @@ impl Lookup for Through<'_> {
         self.0.device(identity)
     }
 
-    fn session(&mut self, device: DeviceSeq) -> Option<Stored> {
+    fn session(&mut self, device: DeviceSeq) -> Result<Option<Stored>, Unavailable> {
         self.0.session(device)
     }
 }

@@ -111,6 +111,8 @@ pub enum Guard {
     StateVersion(DeviceId, u64),
     /// The device's session has this number; `None`: it has none.
     SessionNumber(DeviceSeq, Option<u64>),
+    /// The device has no session with a higher number.
+    SessionUpTo(DeviceSeq, u64),
     ProductAbsent(ProductId),
     ProductExists(ProductId),
     /// The product exists and its record has this `version`.

@@ -181,6 +181,8 @@ pub struct SessionRecord {
     pub peer_cid: Vec<u8>,
     /// Where it was when this was written.
     pub address: SocketAddr,
+    /// The device had shown that it was there.
+    pub address_proven: bool,
     /// Code of the cipher suite.
     pub suite: u16,
     /// RFC 7366, for the CBC suite.

@@ -7,9 +7,12 @@ acknowledged repeats the very same datagram (same message id) after the restart.
 is a failure: registrations, observations and duplicates must outlive the crash. At the end the
 history of each device is compared with what was acknowledged.
 
-    tests/faults/kill9.py [--rounds 30] [--devices 40] [--seed N]
+    tests/faults/kill9.py [--rounds 20] [--devices 40] [--secured 6] [--seed N]
 
-The CoAP client is a few lines of Python and shares nothing with the server.
+The CoAP client is a few lines of Python and shares nothing with the server. Secured devices come on
+top, each a process on pion's DTLS (built by tests/interop/dtls_tools.sh) with one session for all
+rounds: no handshake after the first, no record number of the server twice. Those with a connection
+id change their port all the time.
 """
 
 import argparse
@@ -25,6 +28,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "interop"))
 
 import server as strait  # noqa: E402
+from dtls_peers import CID_CLIENT, CidClient  # noqa: E402
 
 ACK, RST = 2, 3
 POST, GET, CREATED, CHANGED, CONTENT = 0x02, 0x01, 0x41, 0x44, 0x45
@@ -171,6 +175,48 @@ class Device:
         self.under_way = None
 
 
+class Secured:
+    """A device that reports by itself, until it is told to stop."""
+
+    KEY = "strait-psk-16byt"
+    # Connection id that it wants, and after how many reports it changes its port.
+    WAYS = [("none", 0), ("empty", 7), ("8", 5)]
+
+    def __init__(self, number):
+        self.node = f"kill9-secured-{number:04}"
+        self.cid, self.move = self.WAYS[number // 2 % len(self.WAYS)]
+        self.register = ["register", "register-raw"][number % 2]
+        self.client = None
+        self.read, self.counted = 0, []
+
+    def start(self, coaps):
+        steps = [self.register, f"count={self.move}", "replay", "close"]
+        arguments = ["-cid", self.cid, "-repeat", "500ms", *steps]
+        self.client = CidClient(coaps, self.node, self.KEY, *arguments)
+
+    @property
+    def acknowledged(self):
+        lines = self.client.lines[self.read :]
+        self.read += len(lines)
+        self.counted += [int(line.split()[1]) for line in lines if line.startswith("counted:")]
+        if "(end)" in lines:
+            raise Failure(f"kill9: {self.node} ended:\n{self.client.story()[-2000:]}")
+        return self.counted
+
+    @property
+    def value(self):
+        return len(self.counted)
+
+    def stop(self):
+        self.client.go_on()
+        self.client.expect_end(self.node, 0)
+        self.client.lines.remove("(end)")  # as it should
+
+    def kill(self):
+        if self.client:
+            self.client.__exit__()
+
+
 def run_until(devices, selector, stop):
     """Drives all devices until `stop(now)`."""
     while True:
@@ -200,28 +246,46 @@ def verify(server, device, device_id, settled):
     return complaints
 
 
+def no_handshakes(server):
+    """What the last process says of handshakes: there was none, and it has sent no cookie."""
+    names = ["strait_dtls_handshakes_total", "strait_dtls_cookies_total"]
+    figures = server.metrics()
+    found = {name: value for name, value in figures.items() if name.startswith(tuple(names))}
+    wrong = {n: v for n, v in found.items() if v and 'result="closed"' not in n}
+    return [f"handshakes after a crash: {wrong}"] if wrong or not found else []
+
+
 def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("--rounds", type=int, default=30)
+    arguments.add_argument("--rounds", type=int, default=20)
     arguments.add_argument("--devices", type=int, default=40)
+    arguments.add_argument("--secured", type=int, default=6)
     arguments.add_argument("--seed", type=int, default=None)
     arguments = arguments.parse_args()
+    if arguments.secured and not CID_CLIENT.is_file():
+        sys.exit("kill9: run tests/interop/dtls_tools.sh first, or take --secured 0")
+    secured = [Secured(n) for n in range(arguments.secured)]
     seed = arguments.seed if arguments.seed is not None else random.randrange(2**32)
     random.seed(seed)
     print(f"kill9: seed {seed}", flush=True)
 
     with tempfile.TemporaryDirectory() as work:
         data, log = f"{work}/data", f"{work}/log"
-        server = strait.Server(data, log=log)
-        http, coap = ("%s:%d" % address for address in (server.http, server.coap))
+        server = strait.Server(data, log=log, coaps="127.0.0.1:0")
+        ports = {name: "%s:%d" % getattr(server, name) for name in ("http", "coap", "coaps")}
         try:
             product = server.create_custom(strait.COUNTER_MODEL, strait.COUNTER_CODEC)
             devices = [Device(n, server.coap) for n in range(arguments.devices)]
             ids = [server.create_device(product, device.node) for device in devices]
+            key = Secured.KEY.encode().hex()
+            ids += [server.create_device(product, device.node, key) for device in secured]
+            for device in secured:
+                device.start(server.coaps)
+            everybody = devices + secured
             selector = selectors.DefaultSelector()
             for device in devices:
                 selector.register(device.socket, selectors.EVENT_READ, device)
-            ready = lambda _: all(d.acknowledged for d in devices)  # noqa: E731
+            ready = lambda _: all(d.acknowledged for d in everybody)  # noqa: E731
             run_until(devices, selector, ready)
 
             down = []
@@ -230,36 +294,42 @@ def main():
                 run_until(devices, selector, lambda now: now > moment)
                 server.kill()
                 begun = time.monotonic()
-                server = strait.Server(data, http=http, coap=coap, log=log)
+                server = strait.Server(data, log=log, **ports)
                 down.append(time.monotonic() - begun)
                 # Everybody gets through again before the next crash.
-                before = [len(d.acknowledged) for d in devices]
+                before = [len(d.acknowledged) for d in everybody]
                 run_until(
                     devices,
                     selector,
-                    lambda _: all(len(d.acknowledged) > n for d, n in zip(devices, before)),
+                    lambda _: all(len(d.acknowledged) > n for d, n in zip(everybody, before)),
                 )
             # Let each device finish what it has under way, and start nothing more.
             for device in devices:
                 device.tick = lambda now, d=device: d.under_way and Device.tick(d, now)
             run_until(devices, selector, lambda _: all(d.under_way is None for d in devices))
+            for device in secured:
+                device.stop()
 
-            complaints = []
-            for device, device_id in zip(devices, ids):
+            complaints = no_handshakes(server) if secured else []
+            for device, device_id in zip(everybody, ids):
                 complaints += verify(server, device, device_id, settled=True)
-            acknowledged = sum(len(d.acknowledged) for d in devices)
+            acknowledged = sum(len(d.acknowledged) for d in everybody)
+            over_dtls = sum(len(d.acknowledged) for d in secured)
             repeated = sum(d.repeated for d in devices)
             server.stop()
         except BaseException:
             server.kill()
             sys.stderr.write(pathlib.Path(log).read_text()[-4000:])
             raise
+        finally:
+            for device in secured:
+                device.kill()
     for complaint in complaints:
         print(f"kill9: {complaint}", file=sys.stderr)
     print(
-        f"kill9: {arguments.rounds} rounds, {acknowledged} reports acknowledged, {repeated} "
-        f"datagrams repeated, start after a crash {max(down):.2f} s at most: "
-        + (f"{len(complaints)} devices wrong (seed {seed})" if complaints else "all there once")
+        f"kill9: {arguments.rounds} rounds, {acknowledged} reports acknowledged, {over_dtls} "
+        f"of them on {len(secured)} DTLS sessions, {repeated} datagrams repeated, start after a crash {max(down):.2f} s at most: "
+        + (f"{len(complaints)} things wrong (seed {seed})" if complaints else "all there once")
     )
     if complaints:
         sys.exit(1)

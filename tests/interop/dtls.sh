@@ -1,30 +1,9 @@
 #!/usr/bin/env bash
-# DTLS clients that are not ours: libcoap's on OpenSSL and on GnuTLS (Debian: libcoap3-bin),
-# `openssl s_client`, and pion/dtls from the Go module proxy (its versions are in dtls_cid/go.sum).
-# Installs what is absent but for Go, of which go.mod says the version; then dtls_clients.py does it.
+# DTLS clients that are not ours: libcoap's on OpenSSL and on GnuTLS, `openssl s_client`, and pion/dtls
+# from the Go module proxy (its versions are in dtls_cid/go.sum). dtls_tools.sh installs and builds
+# what is absent; then dtls_clients.py does it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-missing=()
-command -v coap-client-openssl >/dev/null && command -v coap-client-gnutls >/dev/null ||
-    missing+=(libcoap3-bin)
-command -v openssl >/dev/null || missing+=(openssl)
-command -v python3 >/dev/null || missing+=(python3)
-if [ ${#missing[@]} -gt 0 ]; then
-    sudo=$([ "$(id -u)" = 0 ] || echo sudo)
-    $sudo apt-get update -qq
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}"
-fi
-
-source=tests/interop/dtls_cid
-command -v go >/dev/null || {
-    echo "dtls: Go $(sed -n 's/^go //p' "$source/go.mod") or later is needed (https://go.dev/dl)" >&2
-    exit 1
-}
-mkdir -p target/interop
-client=$PWD/target/interop/dtls_cid
-(cd "$source" && timeout 120 env GOFLAGS=-mod=readonly go build -buildvcs=false -o "$client" .) || {
-    echo "dtls: building $source failed" >&2
-    exit 1
-}
+tests/interop/dtls_tools.sh
 exec timeout 170 python3 tests/interop/dtls_clients.py "$@"

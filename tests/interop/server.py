@@ -109,6 +109,17 @@ class Server:
             raise SystemExit(f"{method} {path} answered {response.status}: {raw.decode()}")
         return response.status, json.loads(raw) if raw else None
 
+    def metrics(self):
+        """Every figure of /metrics by its name and labels, as they are written there."""
+        connection = http.client.HTTPConnection(*self.http, timeout=30)
+        try:
+            connection.request("GET", "/metrics")
+            lines = connection.getresponse().read().decode().splitlines()
+        finally:
+            connection.close()
+        figures = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
+        return {name: float(value) for name, _, value in figures}
+
     def create_product(self, folder):
         """A sample product with its codec; gives its id."""
         codecs = ROOT / "codecs" / folder

@@ -17,6 +17,9 @@ mod api_events;
 mod api_history;
 mod api_http;
 mod api_products;
+#[path = "../../src/engine/dtls/tests/client.rs"]
+#[allow(dead_code, reason = "the engine's own tests use more of it")]
+mod client;
 mod codecs;
 mod devices;
 mod registration;
@@ -24,4 +27,7 @@ mod registration;
 #[allow(dead_code, reason = "the simulation uses more of it")]
 mod server;
 mod store;
-mod wire;
+mod wire_tables;
+
+// As `client` names them, which is also part of the library's own tests.
+use strait::{engine, wire};

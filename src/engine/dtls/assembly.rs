@@ -51,6 +51,12 @@ impl Assembly {
             && usize::try_from(fragment.length) == Ok(self.body.len())
     }
 
+    /// Whether the body has these bytes at this place, as far as it came.
+    pub(super) fn has(&self, at: usize, bytes: &[u8]) -> bool {
+        let place = at..at.saturating_add(bytes.len());
+        self.body.get(place) == Some(bytes)
+    }
+
     fn note(&mut self, from: usize, to: usize) {
         let (mut from, mut to) = (from, to);
         // All that touch the new range become one with it.

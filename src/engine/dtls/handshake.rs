@@ -25,6 +25,7 @@ use subtle::ConstantTimeEq;
 
 use super::assembly::Assembly;
 use super::crypto::{Keys, Protection, Side, Suite, prf};
+use super::sessions::number_of;
 use super::types::{CID_LEN, Cid, Known, Lookup, PEER_CID_MAX, Settings, Stored, Unknown};
 use super::{Random, session};
 use crate::base::secret::Secret;
@@ -45,8 +46,10 @@ pub(super) struct Handshake {
     pub(super) repeated: u32,
     /// A failed Finished was reported.
     pub(super) is_reported: bool,
+    /// The store could not tell whose the newest key exchange is.
+    pub(super) lookup_failed: bool,
     pub(super) extended_master_secret: bool,
-    client_random: [u8; 32],
+    pub(super) client_random: [u8; 32],
     /// Number of the client's hello among its messages.
     hello_seq: u16,
     /// The next unprotected record of ours.
@@ -54,6 +57,8 @@ pub(super) struct Handshake {
     protection: Option<Protection>,
     peer_cid: Option<Box<[u8]>>,
     own_cid: Option<Cid>,
+    /// Of the session that it leads to.
+    number: u64,
     return_routability: bool,
     /// ServerHello and ServerHelloDone, with their headers.
     flight: Vec<Box<[u8]>>,
@@ -126,6 +131,7 @@ impl Handshake {
             serial,
             repeated: 0,
             is_reported: false,
+            lookup_failed: false,
             extended_master_secret: false,
             client_random: [0; 32],
             hello_seq: fragment.message_seq,
@@ -134,6 +140,7 @@ impl Handshake {
             protection: None,
             peer_cid: None,
             own_cid: None,
+            number: 0,
             return_routability: false,
             flight: Vec::new(),
             state: State::Hello(Assembly::begin(fragment)?),
@@ -147,7 +154,26 @@ impl Handshake {
             && self.client_random == *random
     }
 
-    /// Judges the whole hello and makes the answering flight. `cid`: for a client that takes one.
+    /// Whether this first fragment is of the hello whose fragments are still coming. A hello that
+    /// is whole, or says otherwise than the first did, begins anew: what came before may be forged.
+    pub(super) fn is_more_of(&self, fragment: &Fragment<'_>, random: &[u8; 32]) -> bool {
+        match &self.state {
+            State::Hello(assembly) => {
+                !fragment.is_whole() && assembly.is_of(fragment) && assembly.has(2, random)
+            }
+            State::Open(_) | State::Storing(_) => false,
+        }
+    }
+
+    /// Whether this may be, or be part of, the key exchange that comes next.
+    pub(super) fn awaits(&self, fragment: &Fragment<'_>) -> bool {
+        matches!(self.state, State::Open(_))
+            && fragment.msg_type == MsgType::CLIENT_KEY_EXCHANGE
+            && fragment.message_seq == self.hello_seq.wrapping_add(1)
+    }
+
+    /// Judges the whole hello and makes the answering flight. `cid` has the session's number, also
+    /// when the client takes none.
     pub(super) fn answer(
         &mut self,
         hello: &ClientHello<'_>,
@@ -162,6 +188,12 @@ impl Handshake {
         }
         let suite = choose(&settings.suites, hello).ok_or(NoMatch::Suite)?;
         let offered = &hello.extensions;
+        // RFC 5746 §3.6: in a first handshake there is none to prove. RFC 5246 §7.4.1.2: every
+        // client takes no compression.
+        let is_first = offered.renegotiation_info.is_none_or(<[u8]>::is_empty);
+        if !is_first || !hello.prefix.compression_methods.contains(&0) {
+            return Err(NoMatch::Suite);
+        }
         let encrypt_then_mac = suite == Suite::CbcSha256 && offered.encrypt_then_mac;
         let peer_cid = offered
             .connection_id
@@ -173,6 +205,7 @@ impl Handshake {
         self.client_random = hello.prefix.random;
         self.extended_master_secret = offered.extended_master_secret;
         self.own_cid = peer_cid.map(|_| cid);
+        self.number = number_of(&cid);
         self.peer_cid = peer_cid.map(Box::from);
         self.return_routability = peer_cid.is_some() && offered.return_routability;
         let mut server_random = [0; 32];
@@ -243,8 +276,7 @@ impl Handshake {
         lookup: &mut dyn Lookup,
         random: &mut dyn Random,
     ) -> Option<Vec<Box<[u8]>>> {
-        let is_next = fragment.msg_type == MsgType::CLIENT_KEY_EXCHANGE
-            && fragment.message_seq == self.hello_seq.wrapping_add(1);
+        let is_next = self.awaits(fragment);
         let (State::Open(exchange), true) = (&mut self.state, is_next) else {
             return None;
         };
@@ -257,6 +289,7 @@ impl Handshake {
         let known = lookup.device(&identity);
         if let Err(Unknown::Unavailable) = known {
             // The client repeats its flight, and then it may be possible.
+            self.lookup_failed = true;
             return None;
         }
         let protection = self.protection.as_ref()?;
@@ -362,8 +395,8 @@ impl Handshake {
         Proof::Proved
     }
 
-    /// The session to store, once the client has proved its key. `number` when it has none yet.
-    pub(super) fn store(&mut self, address: SocketAddr, number: u64) -> Option<(Stored, u64)> {
+    /// The session to store, once the client has proved its key.
+    pub(super) fn store(&mut self, address: SocketAddr) -> Option<(Stored, u64)> {
         let protection = self.protection.as_ref()?;
         let State::Open(exchange) = &mut self.state else {
             return None;
@@ -372,10 +405,11 @@ impl Handshake {
         let known = derived.known.as_ref().ok()?;
         let stored = Stored {
             device: known.device,
-            number,
+            number: self.number,
             own_cid: self.own_cid,
             peer_cid: self.peer_cid.clone().unwrap_or_default(),
             address,
+            is_proven: true,
             suite: protection.suite,
             encrypt_then_mac: protection.encrypt_then_mac,
             return_routability: self.return_routability,
@@ -405,10 +439,6 @@ impl Handshake {
             State::Open(exchange) | State::Storing(exchange) => exchange.derived.as_ref(),
             State::Hello(_) => None,
         }
-    }
-
-    pub(super) const fn own_cid(&self) -> Option<Cid> {
-        self.own_cid
     }
 }
 

@@ -21,7 +21,10 @@ mod assembly;
 mod cookie;
 pub mod crypto;
 mod handshake;
+mod hellos;
 mod receive;
+mod records;
+mod sending;
 mod session;
 mod sessions;
 mod sources;
@@ -39,23 +42,20 @@ use hashbrown::HashMap;
 
 use crate::base::peer::DeviceSeq;
 use crate::base::wheel::Wheel;
-use crate::wire::dtls::alert::{Alert, AlertDescription, AlertLevel};
-use crate::wire::dtls::{ContentType, VERSION_1_2, record};
+use crate::wire::dtls::ContentType;
 use cookie::Cookies;
 use handshake::Handshake;
-use session::{Sent, Session};
+use sending::close_notify;
+use session::Session;
 use sessions::{Index, Keys, Sessions, Slot};
 use sources::Sources;
 pub use types::{
     CID_LEN, Cid, Counters, Ended, HandshakeId, Known, Lookup, Outputs, PEER_CID_MAX, Received,
-    Report, Settings, Stored, Unknown, Want,
+    Report, Settings, Stored, Unavailable, Unknown, Want,
 };
 
 /// Session numbers fit the 5 bytes that a connection id has for them.
 pub const NUMBER_MAX: u64 = (1 << 40) - 1;
-
-/// What a record adds to its content: header, connection id, IV, MAC and padding.
-const RECORD_OVERHEAD: usize = 13 + PEER_CID_MAX + 16 + 32 + 16;
 
 /// New numbers are asked for when fewer are left.
 const NUMBERS_LOW: usize = 512;
@@ -70,7 +70,9 @@ pub struct Dtls {
     settings: Settings,
     random: Box<dyn Random>,
     cookies: Cookies,
+    /// For hellos, and for key exchanges.
     sources: Sources,
+    exchanges: Sources,
     handshakes: HashMap<SocketAddr, Box<Handshake>>,
     /// Handshakes as they began; some have ended.
     begun: VecDeque<HandshakeId>,
@@ -90,6 +92,7 @@ impl Dtls {
         Self {
             cookies: Cookies::new(settings.cookie_lifetime, now, random.as_mut()),
             sources: Sources::new(settings.handshakes_per_source_s),
+            exchanges: Sources::new(settings.handshakes_per_source_s),
             handshakes: HashMap::new(),
             begun: VecDeque::new(),
             sessions: Sessions::new(settings.sessions_max, settings.sessions_in_memory),
@@ -127,7 +130,7 @@ impl Dtls {
 
     /// Takes up a stored session at start. False when there is no room for it.
     pub fn restore(&mut self, stored: &Stored) -> bool {
-        self.sessions.take_up(stored, true)
+        self.sessions.take_up(stored)
     }
 
     /// Sends a message to a device.
@@ -152,7 +155,7 @@ impl Dtls {
             && let Some(slot) = self.sessions.slot_mut(index)
             && slot.address == address
         {
-            slot.is_proven = true;
+            slot.allowance = None;
         }
     }
 
@@ -185,10 +188,8 @@ impl Dtls {
             .get_mut(&id.address)
             .filter(|handshake| handshake.serial == id.serial)
         else {
-            // Given up meanwhile: nobody will use the session.
             if result.is_ok() {
-                let (device, number) = (stored.device, stored.number);
-                out.wants.push(Want::Forget { device, number });
+                self.give_up(stored, out);
             }
             return;
         };
@@ -220,6 +221,19 @@ impl Dtls {
         if let Some(session) = session {
             self.begin_session(stored, session, change_cipher_spec_seq, out);
         }
+    }
+
+    /// A session was stored whose handshake was given up meanwhile: nobody will use it. In the
+    /// store it took the place of the device's former one, which therefore ends, too.
+    fn give_up(&mut self, stored: &Stored, out: &mut Outputs) {
+        let (device, number) = (stored.device, stored.number);
+        let is_former = |slot: &Slot| slot.number < number;
+        if let Some(index) = self.sessions.by_device(device)
+            && self.sessions.slot(index).is_some_and(is_former)
+        {
+            self.sessions.remove(index);
+        }
+        out.wants.push(Want::Forget { device, number });
     }
 
     fn begin_session(
@@ -257,16 +271,23 @@ impl Dtls {
         else {
             return;
         };
-        let address = slot.address;
-        let Keys::Here(session) = &mut slot.keys else {
+        if let Keys::Here(session) = &mut slot.keys {
+            session.reserved(is_durable.then_some(stored.send_reserved));
+        }
+        if !is_durable {
+            // Asked for again with the next message: at once would be a race with a full disk.
             return;
-        };
-        session.reserved(is_durable.then_some(stored.send_reserved));
-        let mut datagram = Vec::new();
-        while session.send_held(self.random.as_mut(), &mut datagram) {
-            self.counters.records_sent += 1;
-            out.datagrams
-                .push((address, std::mem::take(&mut datagram).into()));
+        }
+        loop {
+            let mut datagram = Vec::new();
+            let Some(Keys::Here(session)) = self.sessions.slot_mut(index).map(|s| &mut s.keys)
+            else {
+                return;
+            };
+            if !session.send_held(self.random.as_mut(), &mut datagram) {
+                break;
+            }
+            self.dispatch(index, datagram, out);
         }
         self.reserve(index, out);
     }
@@ -336,12 +357,16 @@ impl Dtls {
 
     /// Brings the session's keys into memory and makes it the newest. False when that can't be.
     fn wake(&mut self, index: Index, lookup: &mut dyn Lookup, out: &mut Outputs) -> bool {
-        self.sessions.touch(index);
         let Some(slot) = self.sessions.slot(index).filter(|slot| !slot.is_here()) else {
+            self.sessions.touch(index);
             return true;
         };
         let (device, number) = (slot.device, slot.number);
-        let stored = lookup.session(device).filter(|s| s.number == number);
+        let Ok(stored) = lookup.session(device) else {
+            // It may still be there: whoever spoke tries again.
+            return false;
+        };
+        let stored = stored.filter(|stored| stored.number == number);
         let Some(mut session) = stored.as_ref().and_then(Session::restore) else {
             // Another session of the device took its place in the store, or none.
             self.sessions.remove(index);
@@ -349,6 +374,7 @@ impl Dtls {
             return false;
         };
         slot.close_window(&mut session);
+        self.sessions.touch(index);
         self.sessions.bring_back(index, Box::new(session));
         self.counters.brought_back += 1;
         self.make_room();
@@ -357,88 +383,6 @@ impl Dtls {
 
     fn make_room(&mut self) {
         self.counters.put_away += self.sessions.put_away();
-    }
-
-    /// Sends one record in a session whose keys are in memory.
-    fn transmit(
-        &mut self,
-        index: Index,
-        content_type: ContentType,
-        payload: Bytes,
-        out: &mut Outputs,
-    ) {
-        let Some(slot) = self.sessions.slot_mut(index) else {
-            return;
-        };
-        let (address, device, number) = (slot.address, slot.device, slot.number);
-        let Keys::Here(session) = &mut slot.keys else {
-            return;
-        };
-        let mut datagram = Vec::with_capacity(payload.len() + RECORD_OVERHEAD);
-        match session.send(content_type, payload, self.random.as_mut(), &mut datagram) {
-            Sent::Now => {
-                self.counters.records_sent += 1;
-                out.datagrams.push((address, datagram.into()));
-            }
-            Sent::Held => {}
-            Sent::Dropped => self.counters.unsent += 1,
-            Sent::Exhausted => {
-                self.counters.unsent += 1;
-                self.sessions.remove(index);
-                out.wants.push(Want::Forget { device, number });
-                return;
-            }
-        }
-        self.reserve(index, out);
-    }
-
-    /// Asks for more numbers when it is time to.
-    fn reserve(&mut self, index: Index, out: &mut Outputs) {
-        let Some(slot) = self.sessions.slot_mut(index) else {
-            return;
-        };
-        let Keys::Here(session) = &mut slot.keys else {
-            return;
-        };
-        let Some(bound) = session.wants_numbers() else {
-            return;
-        };
-        if let Some(mut stored) = slot.stored() {
-            stored.send_reserved = bound;
-            out.wants.push(Want::Reserve(Box::new(stored)));
-        }
-    }
-
-    /// ChangeCipherSpec and Finished in one datagram. Numbers for it are at hand: it comes first,
-    /// or the session has gone on since.
-    fn send_final_flight(&mut self, index: Index, record_seq: u64, out: &mut Outputs) {
-        let Some(slot) = self.sessions.slot(index) else {
-            return;
-        };
-        let Keys::Here(session) = &slot.keys else {
-            return;
-        };
-        let message = handshake::finished(session.finished_seq, &session.verify_data);
-        let address = slot.address;
-        let mut datagram = Vec::with_capacity(96);
-        record::write(
-            &mut datagram,
-            ContentType::CHANGE_CIPHER_SPEC,
-            VERSION_1_2,
-            0,
-            record_seq,
-            &[1],
-        );
-        let before = out.datagrams.len();
-        self.transmit(index, ContentType::HANDSHAKE, message.into(), out);
-        // One datagram for both; a Finished that waits for numbers goes alone.
-        match out.datagrams.get_mut(before) {
-            Some((_, finished)) => {
-                datagram.extend_from_slice(finished);
-                *finished = datagram.into();
-            }
-            None => out.datagrams.push((address, datagram.into())),
-        }
     }
 }
 
@@ -449,17 +393,6 @@ pub enum Unstored {
     ForNow,
     /// The device was frozen, deleted, or has another key.
     Refused,
-}
-
-/// The alert that ends a session in peace.
-fn close_notify() -> Bytes {
-    let mut bytes = Vec::with_capacity(2);
-    Alert {
-        level: AlertLevel::WARNING,
-        description: AlertDescription::CLOSE_NOTIFY,
-    }
-    .write(&mut bytes);
-    bytes.into()
 }
 
 #[cfg(test)]

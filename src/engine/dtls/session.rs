@@ -43,7 +43,7 @@ pub(super) struct Session {
     send_next: u64,
     send_reserved: u64,
     is_reserving: bool,
-    #[allow(clippy::box_collection, reason = "hardly any session holds something")]
+    #[expect(clippy::box_collection, reason = "rarely there, so 8 bytes and not 32")]
     held: Option<Box<VecDeque<(ContentType, Bytes)>>>,
     /// Sent to an address that must prove itself (RFC 9853).
     pub(super) challenge: Option<[u8; 8]>,
@@ -189,7 +189,7 @@ impl Session {
         device: DeviceSeq,
         number: u64,
         own_cid: Option<Cid>,
-        address: SocketAddr,
+        (address, is_proven): (SocketAddr, bool),
     ) -> Stored {
         Stored {
             device,
@@ -197,6 +197,7 @@ impl Session {
             own_cid,
             peer_cid: self.peer_cid.clone(),
             address,
+            is_proven,
             suite: self.protection.suite,
             encrypt_then_mac: self.protection.encrypt_then_mac,
             return_routability: self.return_routability,

@@ -28,8 +28,8 @@ pub(super) struct Slot {
     pub(super) number: u64,
     pub(super) own_cid: Option<Cid>,
     pub(super) address: SocketAddr,
-    /// The address is known to be the device's.
-    pub(super) is_proven: bool,
+    /// Bytes that may go to an address that has not shown to be the device's; `None`: it has.
+    pub(super) allowance: Option<u64>,
     pub(super) keys: Keys,
     newer: Index,
     older: Index,
@@ -142,26 +142,25 @@ impl Sessions {
 
     /// Takes up a stored session at start, as the oldest; its keys come into memory while there is
     /// room. False when there are too many, or another of the device or address is there.
-    pub(super) fn take_up(&mut self, stored: &Stored, is_proven: bool) -> bool {
+    pub(super) fn take_up(&mut self, stored: &Stored) -> bool {
         let is_taken = self.by_device(stored.device).is_some()
             || stored.own_cid.is_none() && self.by_address(stored.address).is_some();
         if is_taken || self.by_device.len() >= self.max {
             return false;
         }
-        let session = (self.here < self.here_max)
-            .then(|| Session::restore(stored))
-            .flatten();
-        let keys = match session {
-            Some(session) => Keys::Here(Box::new(session)),
-            None => Keys::Stored {
+        let is_here = self.here < self.here_max;
+        let keys = if is_here {
+            // One whose keys don't fit its suite must not stand among those that are here.
+            let Some(session) = Session::restore(stored) else {
+                return false;
+            };
+            Keys::Here(Box::new(session))
+        } else {
+            Keys::Stored {
                 received: stored.received,
-            },
+            }
         };
-        let is_here = matches!(keys, Keys::Here(_));
         let index = self.insert(stored, keys);
-        if let Some(slot) = self.slot_mut(index) {
-            slot.is_proven = is_proven;
-        }
         self.link_oldest(index);
         if is_here {
             self.here += 1;
@@ -240,7 +239,7 @@ impl Sessions {
             number: stored.number,
             own_cid: stored.own_cid,
             address: stored.address,
-            is_proven: true,
+            allowance: (!stored.is_proven).then_some(0),
             keys,
             newer: NONE,
             older: NONE,
@@ -325,7 +324,31 @@ impl Sessions {
     }
 }
 
+/// Bytes that an unproven address gets for each that came from it (RFC 9146 §6).
+const AMPLIFICATION: u64 = 3;
+
 impl Slot {
+    /// An authentic datagram came from an address that has to prove itself.
+    pub(super) fn allow(&mut self, len: usize) {
+        if let Some(left) = &mut self.allowance {
+            *left = left.saturating_add(len as u64 * AMPLIFICATION);
+        }
+    }
+
+    /// Whether so many bytes may go to the device's address; they count as sent then.
+    pub(super) fn spend(&mut self, len: usize) -> bool {
+        let Some(left) = &mut self.allowance else {
+            return true;
+        };
+        match left.checked_sub(len as u64) {
+            Some(rest) => {
+                *left = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
     pub(super) const fn is_here(&self) -> bool {
         matches!(self.keys, Keys::Here(_))
     }
@@ -343,7 +366,8 @@ impl Slot {
         let Keys::Here(session) = &self.keys else {
             return None;
         };
-        Some(session.stored(self.device, self.number, self.own_cid, self.address))
+        let place = (self.address, self.allowance.is_none());
+        Some(session.stored(self.device, self.number, self.own_cid, place))
     }
 
     /// What came before the keys left the memory is not taken again.

@@ -145,10 +145,17 @@ impl Exchange {
                 return;
             }
         };
-        if !self.peers.contains_key(&address) && !self.admit(now, address, KNOWN_BYTES) {
-            self.counters.overloaded += 1;
-            self.fail(now, transfer, Failure::Busy, None, out);
-            return;
+        if !self.peers.contains_key(&address) {
+            if !self.admit(now, address, KNOWN_BYTES) {
+                self.counters.overloaded += 1;
+                self.fail(now, transfer, Failure::Busy, None, out);
+                return;
+            }
+            // Nothing is remembered of its address here, but the layer below knows whether it is
+            // proven, and bounds what goes there.
+            if let Some(peer) = self.peers.get_mut(&address) {
+                peer.proven = address.identity().is_some();
+            }
         }
         self.adopt(address, Some(transfer.request.timing));
         let waiting = Waiting {

@@ -94,6 +94,10 @@ impl<'a, E: Kv> Draft<'a, E> {
                 let session = self.record::<SessionHead>(&keys::session(*device))?;
                 session.map(|session| session.number) == *number
             }
+            Guard::SessionUpTo(device, number) => {
+                let session = self.record::<SessionHead>(&keys::session(*device))?;
+                session.is_none_or(|session| session.number <= *number)
+            }
             Guard::ProductAbsent(id) => self.read(&keys::product(id))?.is_none(),
             Guard::ProductExists(id) => self.read(&keys::product(id))?.is_some(),
             Guard::ProductVersion(id, version) => self

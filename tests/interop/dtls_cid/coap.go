@@ -18,13 +18,14 @@ const (
 )
 
 const (
-	codeEmpty    = 0x00
-	codeGet      = 0x01
-	codePost     = 0x02
-	codeCreated  = 0x41
-	codeChanged  = 0x44
-	codeContent  = 0x45
-	codeNotFound = 0x84
+	codeEmpty       = 0x00
+	codeGet         = 0x01
+	codePost        = 0x02
+	codeCreated     = 0x41
+	codeChanged     = 0x44
+	codeContent     = 0x45
+	codeNotFound    = 0x84
+	codeUnavailable = 0xa3
 
 	optionObserve       = 6
 	optionLocationPath  = 8

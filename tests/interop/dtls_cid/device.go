@@ -13,8 +13,7 @@ import (
 )
 
 const (
-	repeatAfter = 2 * time.Second
-	repeats     = 10
+	giveUp      = 40 * time.Second
 	silence     = time.Second
 	observeWait = 20 * time.Second
 	links       = "</1/0>,</3/0>,</19/0>,</19/1>"
@@ -26,6 +25,7 @@ type device struct {
 	socket   *socket
 	server   *net.UDPAddr
 	endpoint string
+	repeat   time.Duration
 
 	handshakes int // handshake datagrams sent until the session stood
 	answers    chan message
@@ -39,9 +39,9 @@ type device struct {
 	location []string
 }
 
-func newDevice(session *dtls.Conn, bound *socket, server *net.UDPAddr, endpoint string) *device {
+func newDevice(session *dtls.Conn, bound *socket, s settings) *device {
 	d := &device{
-		session: session, socket: bound, server: server, endpoint: endpoint,
+		session: session, socket: bound, server: s.server, endpoint: s.endpoint, repeat: s.repeat,
 		handshakes: bound.count(bound.sent, recordHandshake),
 		answers:    make(chan message, 64), observed: make(chan []byte, 64),
 		ended: make(chan error, 1), nextID: uint16(rand.Uint32()),
@@ -99,12 +99,12 @@ func (d *device) answer(m message) message {
 func (d *device) exchange(m message) (message, error) {
 	d.nextID++
 	m.kind, m.id = con, d.nextID
-	for range repeats {
+	for begun := time.Now(); time.Since(begun) < giveUp; {
 		if _, err := d.session.Write(m.encode()); err != nil {
 			return message{}, err
 		}
 		d.recorded = d.socket.lastSent()
-		timer := time.After(repeatAfter)
+		timer := time.After(d.repeat)
 		for waiting := true; waiting; {
 			select {
 			case err := <-d.ended:
@@ -121,13 +121,14 @@ func (d *device) exchange(m message) (message, error) {
 					mine = len(m.token) > 0 && bytes.Equal(got.token, m.token)
 				}
 				empty := got.kind == ack && got.code == codeEmpty && m.isRequest()
-				if mine && !empty {
+				// 5.03 asks for the same again later.
+				if mine && !empty && got.code != codeUnavailable {
 					return got, nil
 				}
 			}
 		}
 	}
-	return message{}, fmt.Errorf("no answer to %d messages", repeats)
+	return message{}, fmt.Errorf("no answer within %s", giveUp)
 }
 
 func (d *device) request(path, query string, payload []byte, format byte, want byte) (message, error) {
@@ -204,6 +205,31 @@ func (d *device) notify(value uint32) error {
 		err = fmt.Errorf("the notification was answered by type %d, code %s", got.kind, dotted(got.code))
 	}
 	return err
+}
+
+// Reports 1, 2, 3… until something comes in from `stop`, from another port after each `move` of
+// them; 0: always from the same.
+func (d *device) count(move uint32, stop <-chan struct{}) error {
+	for value := uint32(1); ; value++ {
+		send := d.report
+		if d.location != nil {
+			send = d.notify
+		}
+		if err := send(value); err != nil {
+			return fmt.Errorf("report %d: %w", value, err)
+		}
+		say("counted: %d", value)
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
+		if move > 0 && value%move == 0 {
+			if err := d.socket.move(); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 func (d *device) ping() error {

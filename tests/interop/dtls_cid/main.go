@@ -1,20 +1,22 @@
 // Command dtls_cid is a device on pion's DTLS, with or without a connection id, for the interop script.
 //
-//	dtls_cid -server HOST:PORT -identity NODE -psk HEX [-cid none|empty|BYTES] [-suite NAME] STEP...
+//	dtls_cid -server HOST:PORT -identity NODE -psk HEX [-cid none|empty|BYTES] [-suite NAME] [-repeat TIME] STEP...
 //
 // A handshake, then the steps in their order, all on the one session:
 //
 //	register       POST /rd           register-raw  POST /t/r
 //	update         POST /rd/<id>      report=N      POST /t/d with the counter N
 //	notify=N       N as a notification on the server's observation
+//	count=K        reports 1, 2, 3… until a line on stdin; from another port after each K, 0: never
 //	ping           an empty confirmable, answered by a reset
 //	move           goes on from another local port
 //	wait           prints "waiting" and reads one line from stdin
 //	replay         repeats our last request's datagram from a stranger's port, where nothing must come back
 //	close          sends close_notify
 //
-// Each step prints a line. It ends with 0 when all went well and no handshake message left after the
-// first handshake, with 3 when there was no handshake, with 1 otherwise.
+// Each step prints a line. It ends with 0 when all went well, no handshake message left after the
+// first handshake, and the server gave each record a number of its own; with 3 when there was no
+// handshake; with 1 otherwise.
 package main
 
 import (
@@ -24,6 +26,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
@@ -62,6 +65,7 @@ type settings struct {
 	ems      string
 	suite    dtls.CipherSuiteID
 	timeout  time.Duration
+	repeat   time.Duration
 }
 
 func parse() (s settings, steps []string) {
@@ -72,6 +76,7 @@ func parse() (s settings, steps []string) {
 	flag.StringVar(&s.cid, "cid", "none", "own connection id: none, empty, or its bytes")
 	flag.StringVar(&s.ems, "ems", "require", "extended master secret: require or off")
 	flag.DurationVar(&s.timeout, "timeout", 20*time.Second, "how long the handshake may take")
+	flag.DurationVar(&s.repeat, "repeat", 2*time.Second, "when an unanswered message is repeated")
 	suite := flag.String("suite", dtls.TLS_PSK_WITH_AES_128_CCM_8.String(), "the one suite to offer")
 	flag.Parse()
 	for _, known := range suites {
@@ -126,9 +131,18 @@ func (s settings) options() (options []dtls.ClientOption) {
 	return options
 }
 
+// How many bytes of a connection id are in what comes.
+func (s settings) ownCID() int {
+	size, err := strconv.Atoi(s.cid)
+	if err != nil {
+		return 0
+	}
+	return size
+}
+
 func main() {
 	s, steps := parse()
-	bound, err := newSocket()
+	bound, err := newSocket(s.ownCID())
 	if err != nil {
 		quit(exitFailed, "%v", err)
 	}
@@ -143,9 +157,16 @@ func main() {
 	}
 	say("handshake: own connection id %s, from %s", s.cid, bound.LocalAddr())
 
-	d := newDevice(session, bound, s.server, s.endpoint)
+	lines := make(chan struct{})
+	go func() {
+		for stdin := bufio.NewScanner(os.Stdin); stdin.Scan(); {
+			lines <- struct{}{}
+		}
+		close(lines)
+	}()
+	d := newDevice(session, bound, s)
 	for _, step := range steps {
-		if err := d.run(step); err != nil {
+		if err := d.run(step, lines); err != nil {
 			quit(exitFailed, "%s: %v", step, err)
 		}
 	}
@@ -156,7 +177,7 @@ func main() {
 		bound.count(bound.sent, recordWithCID), bound.count(bound.sent, recordData))
 }
 
-func (d *device) run(step string) error {
+func (d *device) run(step string, lines <-chan struct{}) error {
 	name, argument, _ := strings.Cut(step, "=")
 	value := func(run func(uint32) error) error {
 		n, err := strconv.ParseUint(argument, 10, 32)
@@ -187,7 +208,11 @@ func (d *device) run(step string) error {
 		return err
 	case "wait":
 		say("waiting")
-		_, err = bufio.NewReader(os.Stdin).ReadString('\n')
+		if _, open := <-lines; !open {
+			err = io.EOF
+		}
+	case "count":
+		err = value(func(move uint32) error { return d.count(move, lines) })
 	case "replay":
 		err = d.replay()
 	case "close":
@@ -206,6 +231,9 @@ func (d *device) checkRecords(cid string) error {
 	s := d.socket
 	if n := s.count(s.sent, recordHandshake) - d.handshakes; n != 0 {
 		return fmt.Errorf("%d handshake datagrams were sent after the handshake", n)
+	}
+	if s.twice > 0 {
+		return fmt.Errorf("the server used %d numbers for more than one record", s.twice)
 	}
 	want := map[bool]string{true: "with", false: "without"}
 	for _, side := range []struct {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/binary"
 	"net"
 	"sync"
 	"time"
@@ -15,7 +17,8 @@ const (
 )
 
 // A socket whose local port can change under the session that uses it, as behind a NAT that forgets.
-// It counts datagrams by the type of their first record and keeps the last one sent.
+// It counts datagrams by the type of their first record, keeps the last one sent, and knows the
+// protected records that came: a number must not stand on two of them.
 type socket struct {
 	mutex    sync.Mutex
 	bound    *net.UDPConn
@@ -23,15 +26,43 @@ type socket struct {
 	sent     map[byte]int
 	received map[byte]int
 	last     []byte
+	cid      int               // bytes of our connection id
+	records  map[uint64][]byte // by epoch and number
+	twice    int
 }
 
 func bind() (*net.UDPConn, error) {
 	return net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 }
 
-func newSocket() (*socket, error) {
+func newSocket(cid int) (*socket, error) {
 	bound, err := bind()
-	return &socket{bound: bound, sent: map[byte]int{}, received: map[byte]int{}}, err
+	s := &socket{bound: bound, cid: cid, records: map[uint64][]byte{}}
+	s.sent, s.received = map[byte]int{}, map[byte]int{}
+	return s, err
+}
+
+// Notes each protected record in a datagram.
+func (s *socket) note(datagram []byte) {
+	for len(datagram) > 13 {
+		header := 13
+		if datagram[0] == recordWithCID {
+			header += s.cid
+		}
+		if len(datagram) < header {
+			return
+		}
+		end := min(header+int(binary.BigEndian.Uint16(datagram[header-2:])), len(datagram))
+		record, number := datagram[:end], binary.BigEndian.Uint64(datagram[3:])
+		if number>>48 > 0 {
+			before, known := s.records[number]
+			if known && !bytes.Equal(before, record) {
+				s.twice++
+			}
+			s.records[number] = bytes.Clone(record)
+		}
+		datagram = datagram[end:]
+	}
 }
 
 func (s *socket) current() *net.UDPConn {
@@ -63,6 +94,7 @@ func (s *socket) ReadFrom(buffer []byte) (int, net.Addr, error) {
 		if err == nil && n > 0 {
 			s.mutex.Lock()
 			s.received[buffer[0]]++
+			s.note(buffer[:n])
 			s.mutex.Unlock()
 		}
 		if err != nil && s.current() != from {

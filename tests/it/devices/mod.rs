@@ -1,6 +1,7 @@
 //! The device side at the level of single datagrams: what is sent, and what comes back byte for
 //! byte. The requests are written by coap-lite, and what comes back is compared with bytes.
 
+mod dtls;
 mod repeats;
 mod reports;
 mod requests;

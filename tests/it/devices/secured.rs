@@ -123,6 +123,7 @@ impl Bench {
             own_cid: None,
             peer_cid: Vec::new(),
             address: peer(1),
+            address_proven: true,
             suite: 0xc0a8,
             encrypt_then_mac: false,
             return_routability: false,

@@ -145,6 +145,7 @@ contract!(
     everything_survives_reopening,
     sessions_come_and_go,
     sessions_are_guarded_by_number,
+    a_session_is_not_replaced_by_an_older_one,
     sessions_end_with_their_device,
     secrets_lie_sealed,
     closed_store_refuses,

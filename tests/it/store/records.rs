@@ -102,6 +102,7 @@ pub(crate) fn session(id: &str, device_seq: u64, number: u64) -> SessionRecord {
         own_cid: Some(number.to_be_bytes()),
         peer_cid: vec![1, 2, 3],
         address: "192.0.2.7:5684".parse().unwrap(),
+        address_proven: true,
         suite: 0xc0a8,
         encrypt_then_mac: false,
         return_routability: true,

@@ -24,6 +24,7 @@ pub struct Offer {
     pub return_routability: bool,
     /// Further extensions.
     pub others: Vec<(u16, Vec<u8>)>,
+    pub compression: Vec<u8>,
     /// No extension block at all.
     pub bare: bool,
     /// Bytes of a handshake message in one fragment.
@@ -40,6 +41,7 @@ impl Offer {
             cid: None,
             return_routability: false,
             others: Vec::new(),
+            compression: vec![0],
             bare: false,
             fragment: 1200,
         }
@@ -62,7 +64,7 @@ pub enum Stage {
     Refused(u8),
 }
 
-/// From the ServerHello: protection, random, extended master secret, the server's connection id.
+/// Of a ServerHello: protection, random, extended master secret, the server's connection id.
 type Agreed = (Protection, [u8; 32], bool, Option<Vec<u8>>);
 
 /// The client's side of one session.
@@ -145,7 +147,7 @@ impl Client {
             session_id: &[],
             cookie: &self.cookie,
             cipher_suites: &self.offer.suites,
-            compression_methods: &[0],
+            compression_methods: &self.offer.compression,
             extensions: (!self.offer.bare).then_some(extensions),
             others: &others,
         }
@@ -266,7 +268,11 @@ impl Client {
             rest.is_empty() && fragment.is_whole(),
             "one message in each"
         );
+        // What answers a former hello came late.
+        let hello_seq = self.message_seq.wrapping_sub(1);
+        let is_late = fragment.message_seq < hello_seq && self.server_hello.is_none();
         match (self.stage, fragment.msg_type) {
+            _ if is_late => Vec::new(),
             (Stage::Hello | Stage::HelloWithCookie, MsgType::HELLO_VERIFY_REQUEST)
                 if self.server_hello.is_none() =>
             {

@@ -351,6 +351,21 @@ fn a_forged_key_exchange_gives_way_to_the_clients_own() {
     assert!(client.is_connected());
 }
 
+/// A hello whose length was bent on the way announces more than will ever come.
+#[test]
+fn a_hello_that_never_ends_gives_way_to_a_whole_one() {
+    let mut world = World::new();
+    let mut client = client(1, ccm8(), 7);
+    let hello = client.start();
+    let request = world.deliver(at(1), &hello[0]);
+    let with_cookie = client.receive(&request[0].1);
+    let mut longer = with_cookie[0].clone();
+    longer[16] ^= 128;
+    assert_eq!(world.deliver(at(1), &longer), []);
+    world.run(&mut client, at(1), with_cookie);
+    assert!(client.is_connected());
+}
+
 #[test]
 fn limits_hold_and_are_counted() {
     let settings = Settings {
@@ -385,4 +400,43 @@ fn the_wrong_kind_of_records_changes_nothing() {
     assert_eq!(world.dtls.counters().records_plaintext, 6);
     world.talk(1, &mut client, at(1));
     assert_eq!(world.disk.sessions[&1].device, DeviceSeq(1));
+}
+
+/// The lookups of a store that does not answer are left to the client's repetition.
+#[test]
+fn a_store_that_can_not_tell_is_asked_again() {
+    let mut world = World::new();
+    let device = name(1).into_bytes();
+    let before = world
+        .disk
+        .devices
+        .insert(device.clone(), Err(Unknown::Unavailable));
+    let mut client = client(1, ccm8(), 7);
+    let flight = client.start();
+    world.run(&mut client, at(1), flight);
+    assert_eq!(client.stage, Stage::Finished);
+    assert_eq!(world.dtls.counters().lookups_failed, 1);
+    world.disk.devices.insert(device, before.unwrap());
+    let again = client.repeat();
+    world.run(&mut client, at(1), again);
+    assert!(client.is_connected());
+}
+
+#[test]
+fn what_no_first_hello_says_is_refused_after_its_cookie() {
+    let renegotiating = Offer {
+        others: vec![(0xff01, vec![1, 7])],
+        ..ccm8()
+    };
+    let compressing = Offer {
+        compression: vec![1],
+        ..ccm8()
+    };
+    for (port, offer) in (1..).zip([renegotiating, compressing]) {
+        let mut world = World::new();
+        let mut client = client(1, offer, 7);
+        let flight = client.start();
+        world.run(&mut client, at(port), flight);
+        assert_eq!(client.stage, Stage::Refused(40), "handshake_failure");
+    }
 }

@@ -43,7 +43,7 @@ fn run(seed: u64) {
     }
     let crash_at = seed.is_multiple_of(3).then_some(5000 + seed % 20_000);
     let mut crashed = false;
-    while now < 600_000 && !client.is_connected() {
+    while now < 7_200_000 && !client.is_connected() {
         now += 100;
         for (_, datagram) in world.pass(Duration::from_millis(100)) {
             send(&mut deliver_at, now, false, datagram);

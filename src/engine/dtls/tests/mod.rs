@@ -3,8 +3,10 @@
 mod any;
 mod client;
 mod crash;
+mod crossing;
 mod handshakes;
 mod hazards;
 mod lossy;
 mod moving;
+mod order;
 mod world;

@@ -133,3 +133,30 @@ fn each_message_says_which_record_it_came_in() {
     };
     assert_eq!(marks, [mark(2), mark(1)]);
 }
+
+/// Whoever plays a record from another's address makes the server send at most three times that.
+#[test]
+fn an_unproven_address_gets_three_times_what_it_sent() {
+    let mut world = World::new();
+    let mut client = world.connect(1, ccm8().with_cid(b""), at(1));
+    let sent = |world: &mut World| -> usize {
+        let datagrams = (0..50).flat_map(|_| world.push(1, &[7; 40]));
+        datagrams.map(|(_, datagram)| datagram.len()).sum()
+    };
+    assert!(sent(&mut world) > 3000, "where it connected, no bound");
+    let record = client.send(b"from elsewhere");
+    world.deliver(at(2), &record);
+    let got = sent(&mut world);
+    assert!(
+        got > 0 && got <= 3 * record.len(),
+        "{got} for {}",
+        record.len()
+    );
+    let again = client.send(b"from elsewhere");
+    world.deliver(at(2), &again);
+    let got = got + sent(&mut world);
+    assert!(got <= 3 * 2 * record.len(), "{got}");
+    assert!(world.dtls.counters().amplification_stopped > 0);
+    world.dtls.prove(DeviceSeq(1), at(2));
+    assert!(sent(&mut world) > 3000, "proven, no bound again");
+}

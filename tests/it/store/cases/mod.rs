@@ -22,6 +22,6 @@ pub(crate) use rows::{
     many_rows_of_the_largest_size, raw_uplinks_newest_first, replaced_values_are_never_read_torn,
 };
 pub(crate) use sessions::{
-    secrets_lie_sealed, sessions_are_guarded_by_number, sessions_come_and_go,
-    sessions_end_with_their_device,
+    a_session_is_not_replaced_by_an_older_one, secrets_lie_sealed, sessions_are_guarded_by_number,
+    sessions_come_and_go, sessions_end_with_their_device,
 };

@@ -84,6 +84,20 @@ pub(crate) fn sessions_are_guarded_by_number<E: Engine>(engine: &E) {
     assert_eq!(store.session(DeviceSeq(5)).unwrap(), None);
 }
 
+pub(crate) fn a_session_is_not_replaced_by_an_older_one<E: Engine>(engine: &E) {
+    let store = engine.open();
+    let guard = |number| vec![Guard::SessionUpTo(DeviceSeq(5), number)];
+    let put = |number| vec![put_session(session("d", 5, number))];
+    commit(&store, guard(7), put(7)).unwrap();
+    // Written again when nobody knows whether it was.
+    commit(&store, guard(7), put(7)).unwrap();
+    commit(&store, guard(6), put(6)).unwrap_err();
+    commit(&store, guard(9), put(9)).unwrap();
+    assert_eq!(store.session(DeviceSeq(5)).unwrap().unwrap().number, 9);
+    write(&store, vec![Change::DeleteSession(DeviceSeq(5))]);
+    commit(&store, guard(8), put(8)).unwrap();
+}
+
 pub(crate) fn sessions_end_with_their_device<E: Engine>(engine: &E) {
     let store = engine.open();
     let put = |id, seq| {
