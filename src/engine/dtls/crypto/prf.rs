@@ -37,7 +37,8 @@ pub fn prf(secret: &[u8], label: &str, seed: &[&[u8]], out: &mut [u8]) {
     parts.push(label.as_bytes());
     parts.extend(seed);
     let mut a = Zeroizing::new(mac(&keyed, &parts));
-    for chunk in out.chunks_mut(MAC_LEN) {
+    let mut chunks = out.chunks_mut(MAC_LEN).peekable();
+    while let Some(chunk) = chunks.next() {
         let mut with_a: Vec<&[u8]> = Vec::with_capacity(parts.len() + 1);
         with_a.push(a.as_slice());
         with_a.extend(&parts);
@@ -46,7 +47,9 @@ pub fn prf(secret: &[u8], label: &str, seed: &[&[u8]], out: &mut [u8]) {
             *slot = byte;
         }
         block.zeroize();
-        *a = mac(&keyed, &[a.as_slice()]);
+        if chunks.peek().is_some() {
+            *a = mac(&keyed, &[a.as_slice()]);
+        }
     }
 }
 
