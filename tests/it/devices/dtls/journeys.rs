@@ -186,3 +186,63 @@ async fn figures_have_their_names() {
     world.report(&mut device, 2).await;
     assert_eq!(world.volumes(), [1, 2]);
 }
+
+/// A secret is hex digits that stand for bytes, or the key itself, as the product's settings say; a
+/// device writes its node id in any of the forms of an endpoint name.
+#[tokio::test(start_paused = true)]
+async fn the_key_is_read_as_the_product_says_and_the_identity_in_any_form() {
+    let mut world = Secured::start().await;
+    for (port, identity) in (1..).zip(["secured", "urn:imei:secured", "urn:dev:ops:1-x:secured"]) {
+        let device = world.connect(identity, offer(), at(port)).await;
+        assert!(device.client.is_connected());
+    }
+    let text = SECRET.as_bytes();
+    let device = world.try_handshake("secured", text, offer(), at(4)).await;
+    assert_eq!(device.client.stage, Stage::Finished, "hex is the default");
+    let settings = json!({"psk": "text"});
+    let server = &world.bench.server;
+    server
+        .call("PUT", "/v1/products/p/settings", &settings)
+        .await;
+    let device = world.try_handshake("secured", text, offer(), at(5)).await;
+    assert!(device.client.is_connected(), "the text itself");
+    let device = world.try_handshake("secured", &KEY, offer(), at(6)).await;
+    assert_eq!(device.client.stage, Stage::Finished);
+    let secret = json!({"secret": "no-hex-at-all"});
+    world
+        .bench
+        .server
+        .create_device("p", "worded", secret)
+        .await;
+    let settings = json!({"psk": "hex"});
+    let server = &world.bench.server;
+    server
+        .call("PUT", "/v1/products/p/settings", &settings)
+        .await;
+    let device = world
+        .try_handshake("worded", b"no-hex-at-all", offer(), at(7))
+        .await;
+    assert_eq!(device.client.stage, Stage::Finished);
+    assert_eq!(world.ended().get("bad_secret"), Some(&1));
+}
+
+/// Another change of the device while its handshake ends: the key may not be its own any more.
+#[tokio::test(start_paused = true)]
+async fn a_device_that_changed_during_its_handshake_begins_another() {
+    let mut world = Secured::start().await;
+    let mut client = world.client(offer(), "secured", &KEY);
+    let mut flight = client.start();
+    for _ in 0..2 {
+        let out = world.deliver(at(1), &flight[0]).await;
+        flight = out.iter().flat_map(|(_, d)| client.receive(d)).collect();
+    }
+    world.deliver(at(1), &flight[0]).await;
+    world
+        .api("PUT", "", &json!({"device_name": "renamed"}))
+        .await;
+    for datagram in &flight[1..] {
+        assert!(world.deliver(at(1), datagram).await.is_empty());
+    }
+    assert_eq!(world.ended(), HashMap::from([("not_stored", 1)]));
+    world.connect("secured", offer(), at(1)).await;
+}
