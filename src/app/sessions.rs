@@ -274,9 +274,8 @@ fn note(stored: &mut Stored, mark: Option<Mark>) {
     };
     if let Some(mark) = mark.filter(is_newer) {
         stored.received = Some(mark.seq);
-        // Moved since the row was written, it has not shown itself there as far as is known.
-        stored.is_proven &= stored.address == mark.address;
         stored.address = mark.address;
+        stored.is_proven = mark.is_proven;
     }
 }
 
@@ -434,9 +433,11 @@ mod tests {
                 session,
                 seq,
                 address,
+                is_proven: false,
             };
             note(&mut stored, Some(mark));
             assert_eq!(stored.address == address, moves, "{session} {seq}");
+            assert_eq!(stored.is_proven, !moves, "{session} {seq}");
             assert_eq!(stored.received, Some(if moves { seq } else { 200 }));
         }
     }

@@ -50,6 +50,9 @@ pub struct Mark {
     pub session: u64,
     /// Sequence number of the record, 48 bits.
     pub seq: u64,
-    /// Where it came from.
+    /// Where the device is.
     pub address: SocketAddr,
+    /// The device had shown that it is there.
+    #[serde(default)]
+    pub is_proven: bool,
 }

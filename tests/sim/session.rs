@@ -105,6 +105,7 @@ impl Session {
                 session,
                 seq,
                 address,
+                is_proven: route == Route::Proven,
             }),
             route,
         })

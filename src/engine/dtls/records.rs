@@ -84,6 +84,7 @@ impl Dtls {
             session: slot.number,
             seq: record.seq,
             address: slot.address,
+            is_proven: slot.allowance.is_none(),
         };
         let device = slot.device;
         self.sessions.touch(index);

@@ -35,6 +35,7 @@ impl Session {
                 session: 1,
                 seq: 0,
                 address: peer(1),
+                is_proven: true,
             },
         }
     }

@@ -130,6 +130,7 @@ fn each_message_says_which_record_it_came_in() {
         session: number,
         seq,
         address: at(2),
+        is_proven: false,
     };
     assert_eq!(marks, [mark(2), mark(1)]);
 }

@@ -28,7 +28,7 @@ proptest! {
                 0 => (Peer::Plain(address), None),
                 _ => {
                     let (device, seq) = (DeviceSeq(port.into()), bytes.len() as u64);
-                    (Peer::Secured(device), Some(Mark { session: 1, seq, address }))
+                    (Peer::Secured(device), Some(Mark { session: 1, seq, address, is_proven: false }))
                 }
             };
             let route = match (mark, choice) {

@@ -25,6 +25,7 @@ fn mark(port: u16, seq: u64) -> Mark {
         session,
         seq,
         address,
+        is_proven: true,
     }
 }
 
