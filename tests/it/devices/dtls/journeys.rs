@@ -230,12 +230,7 @@ async fn the_key_is_read_as_the_product_says_and_the_identity_in_any_form() {
 #[tokio::test(start_paused = true)]
 async fn a_device_that_changed_during_its_handshake_begins_another() {
     let mut world = Secured::start().await;
-    let mut client = world.client(offer(), "secured", &KEY);
-    let mut flight = client.start();
-    for _ in 0..2 {
-        let out = world.deliver(at(1), &flight[0]).await;
-        flight = out.iter().flat_map(|(_, d)| client.receive(d)).collect();
-    }
+    let (_, flight) = world.last_flight().await;
     world.deliver(at(1), &flight[0]).await;
     world
         .api("PUT", "", &json!({"device_name": "renamed"}))

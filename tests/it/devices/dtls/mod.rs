@@ -167,6 +167,17 @@ impl Secured {
         Device { client, at }
     }
 
+    /// A client of the device whose key exchange and Finished are still to be sent, from port 1.
+    async fn last_flight(&mut self) -> (Client, Vec<Vec<u8>>) {
+        let mut client = self.client(offer(), "secured", &KEY);
+        let mut flight = client.start();
+        for _ in 0..2 {
+            let out = self.deliver(at(1), &flight[0]).await;
+            flight = out.iter().flat_map(|(_, d)| client.receive(d)).collect();
+        }
+        (client, flight)
+    }
+
     async fn connect(&mut self, node: &str, offer: Offer, at: SocketAddr) -> Device {
         let device = self.try_handshake(node, &KEY, offer, at).await;
         assert!(device.client.is_connected(), "{:?}", device.client.stage);
