@@ -1,5 +1,5 @@
-//! The configuration: a TOML file, then environment variables (`STRAIT_NET__COAP` sets `net.coap`),
-//! then flags. Every field has a default; an unknown one is an error. Checked once, then handed to
+//! The configuration: a TOML file, then environment variables (`STRAIT_NET__COAP` sets `net.coap`, a
+//! list has commas), then flags. Every field has a default; an unknown one is an error. Checked once, then handed to
 //! each layer in parts.
 
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ pub struct Config {
     /// Where everything durable lives.
     pub data: PathBuf,
     pub net: Net,
-    pub dtls: DtlsConfig,
+    pub dtls: Dtls,
     pub http: Http,
     pub store: StoreSettings,
     pub trace: Trace,
@@ -33,7 +33,7 @@ impl Default for Config {
         Self {
             data: PathBuf::from("data"),
             net: Net::default(),
-            dtls: DtlsConfig::default(),
+            dtls: Dtls::default(),
             http: Http::default(),
             store: StoreSettings::default(),
             trace: Trace::default(),
@@ -71,7 +71,7 @@ impl Default for Net {
 /// The secured port.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct DtlsConfig {
+pub struct Dtls {
     /// IANA names, in order of preference.
     pub suites: Vec<String>,
     /// When an unanswered flight is first sent again, in seconds; doubles each time.
@@ -86,7 +86,7 @@ pub struct DtlsConfig {
     pub sessions_in_memory: usize,
 }
 
-impl Default for DtlsConfig {
+impl Default for Dtls {
     fn default() -> Self {
         let settings = dtls::Settings::default();
         let suites = settings.suites.iter();
@@ -102,23 +102,26 @@ impl Default for DtlsConfig {
     }
 }
 
-impl DtlsConfig {
+impl Dtls {
     /// As the engine takes them.
     pub fn settings(&self) -> Result<dtls::Settings, ConfigError> {
+        let wrong_suites = |got: &str| ConfigError::Value {
+            field: "dtls.suites",
+            got: got.to_owned(),
+            takes: "one or more of TLS_PSK_WITH_AES_128_CCM_8, TLS_PSK_WITH_AES_128_CCM, \
+                    TLS_PSK_WITH_AES_128_GCM_SHA256, TLS_PSK_WITH_AES_128_CBC_SHA256",
+        };
         let mut suites = Vec::with_capacity(self.suites.len());
         for name in &self.suites {
-            let suite = Suite::from_name(name).ok_or_else(|| ConfigError::Value {
-                field: "dtls.suites",
-                got: name.clone(),
-                takes: "TLS_PSK_WITH_AES_128_CCM_8, TLS_PSK_WITH_AES_128_CCM, \
-                        TLS_PSK_WITH_AES_128_GCM_SHA256, TLS_PSK_WITH_AES_128_CBC_SHA256",
-            })?;
+            let suite = Suite::from_name(name.trim()).ok_or_else(|| wrong_suites(name))?;
             if !suites.contains(&suite) {
                 suites.push(suite);
             }
         }
+        if suites.is_empty() {
+            return Err(wrong_suites("empty"));
+        }
         let bounds = [
-            ("dtls.suites", suites.len(), 1, 4, "at least one suite"),
             (
                 "dtls.retransmissions",
                 self.retransmissions as usize,
@@ -295,6 +298,8 @@ pub fn load(
         .prefix_separator("_")
         .separator("__")
         .try_parsing(true)
+        .list_separator(",")
+        .with_list_parse_key("dtls.suites")
         .source(Some(variables));
     Ok(builder.add_source(environment).build()?.try_deserialize()?)
 }
@@ -396,6 +401,10 @@ mod tests {
             ("STRAIT_HTTP__NO_AUTH", "true"),
             ("STRAIT_DATA", "/tmp/x"),
             ("STRAIT_SEEDS", "7"),
+            (
+                "STRAIT_DTLS__SUITES",
+                "TLS_PSK_WITH_AES_128_CCM, TLS_PSK_WITH_AES_128_CCM_8",
+            ),
         ];
         let config = with(&variables).unwrap();
         assert_eq!(
@@ -406,6 +415,8 @@ mod tests {
             (config.net.shards, config.data),
             (3, PathBuf::from("/tmp/x"))
         );
+        let suites = config.dtls.settings().unwrap().suites;
+        assert_eq!(suites, [Suite::Ccm, Suite::Ccm8]);
     }
 
     #[test]
@@ -428,7 +439,7 @@ mod tests {
             assert!(error.starts_with("store."), "{error}");
         }
         let mut wrong = config.clone();
-        wrong.store.sealing_key = PathBuf::from("/etc/strait/generation");
+        wrong.store.sealing_key = PathBuf::from("/etc/strait/own.generation");
         let error = wrong.check().unwrap_err().to_string();
         assert!(error.contains("than store.sealing_key"), "{error}");
         config.http.listen = SocketAddr::from(([0, 0, 0, 0], 8080));

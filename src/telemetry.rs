@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, gauge};
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
@@ -149,6 +149,23 @@ pub async fn watch_network(
     }
 }
 
+/// How a handshake ends, as `Ended::kind` and the counters have it. Each shows from the start: a
+/// series that begins with 1 looks like no growth.
+const HANDSHAKE_RESULTS: [&str; 12] = [
+    "ok",
+    "wrong_key",
+    "unknown_identity",
+    "frozen",
+    "bad_secret",
+    "no_suite",
+    "no_version",
+    "timeout",
+    "not_stored",
+    "unavailable",
+    "throttled",
+    "crowded_out",
+];
+
 /// Carries the figures of DTLS over to the recorder until `stop`.
 pub async fn watch_dtls(figures: dtls::Figures, socket: Arc<udp::Counters>, mut stop: Stop) {
     describe_counter!(
@@ -164,6 +181,16 @@ pub async fn watch_dtls(figures: dtls::Figures, socket: Arc<udp::Counters>, mut 
         "strait_dtls_sessions_total",
         "What happened to DTLS sessions"
     );
+    describe_gauge!("strait_dtls_sessions", "DTLS sessions");
+    describe_gauge!(
+        "strait_dtls_sessions_in_memory",
+        "DTLS sessions with their keys in memory"
+    );
+    describe_gauge!("strait_dtls_handshakes_open", "DTLS handshakes under way");
+    for result in HANDSHAKE_RESULTS {
+        counter!("strait_dtls_handshakes_total", "result" => result).absolute(0);
+    }
+    counter!("strait_dtls_sessions_total", "event" => "closed").absolute(0);
     loop {
         let read = figures.read();
         let c = read.counters;

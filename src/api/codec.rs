@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::app::product::codec::{DecodeRun, Precondition, TagList};
 use crate::base::limits::{BODY_MAX, CODEC_SOURCE_MAX};
 use crate::product::check::Violation;
+use crate::product::codec::text::unhex;
 use crate::product::codec::{Decoded, TraceEntry};
 use crate::store::records::CodecKind;
 
@@ -257,20 +258,6 @@ fn decode_body(body: &Value) -> Result<(Vec<u8>, Option<u8>), ApiError> {
     }
     problems.check()?;
     Ok((payload, f_port))
-}
-
-/// Bytes of hexadecimal digits; `None` when their number is odd or one is no digit.
-fn unhex(hex: &str) -> Option<Vec<u8>> {
-    let pairs = hex.as_bytes().chunks(2);
-    pairs
-        .map(|pair| match pair {
-            [high, low] => {
-                let digit = |b: &u8| char::from(*b).to_digit(16);
-                u8::try_from(digit(high)? * 16 + digit(low)?).ok()
-            }
-            _ => None,
-        })
-        .collect()
 }
 
 #[derive(Serialize)]

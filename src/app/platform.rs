@@ -179,6 +179,11 @@ impl Platform {
         })
     }
 
+    /// Nobody serves DTLS: the stored sessions stay where they are stored.
+    pub fn leave_sessions(&mut self) {
+        self.sessions = Vec::new();
+    }
+
     /// Serves DTLS over `channels`, going on with the stored sessions. Once.
     pub fn serve_dtls(
         &mut self,

@@ -185,6 +185,9 @@ fn run_load(args: &Args) -> Result<bool, RunError> {
         }
         print(&report.text());
     }
+    if job.workload == Workload::Handshake && report.succeeded == 0 {
+        note("no handshake succeeded: a wrong key or identity may be met with silence");
+    }
     Ok(report.succeeded > 0)
 }
 

@@ -199,6 +199,8 @@ impl Running {
                 telemetry::watch_dtls(figures, Arc::clone(&udp), tasks.stop()),
             );
             sockets.push(spawn_socket(socket, datagrams_in, outgoing, udp));
+        } else {
+            platform.leave_sessions();
         }
         let tasks = &platform.app.tasks;
         let figures = (platform.endpoint.clone(), Arc::clone(&counters));

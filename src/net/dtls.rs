@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{self, FuturesUnordered};
 use hashbrown::HashMap;
 use tokio::sync::mpsc;
 
@@ -45,6 +45,9 @@ pub trait Durable: Send + Sync + 'static {
 
 /// Session numbers asked for at a time.
 const NUMBERS: usize = 1024;
+
+/// Commits under way for sessions that end at the start; all at once, the store would refuse them.
+const FORGOTTEN_AT_A_TIME: usize = 64;
 
 /// When numbers are asked for again after the store gave none.
 const NUMBERS_AGAIN: Duration = Duration::from_secs(1);
@@ -156,7 +159,7 @@ pub async fn run(
     }
     let ended: Vec<_> = homeless
         .into_iter()
-        .map(|session| durable.forget(session.device, session.number))
+        .map(|session| (session.device, session.number))
         .collect();
     drop(stored);
     let mut driver = Driver {
@@ -169,9 +172,13 @@ pub async fn run(
         figures,
         ended: HashMap::new(),
     };
-    for done in ended {
+    if !ended.is_empty() {
+        let durable = Arc::clone(&driver.durable);
         driver.commits.push(Box::pin(async move {
-            done.await;
+            let forget = |(device, number)| durable.forget(device, number);
+            stream::iter(ended)
+                .for_each_concurrent(FORGOTTEN_AT_A_TIME, forget)
+                .await;
             Committed::Forgotten
         }));
     }

@@ -34,7 +34,10 @@ pub enum KeyError {
          name that one (store.sealing_key; for `strait store`, --sealing-key)"
     )]
     Other { path: String, database: String },
-    #[error("{path}: {reason}")]
+    #[error(
+        "the sealing key in {path}: {reason}; store.sealing_key (for `strait store`, \
+         --sealing-key) names its place"
+    )]
     Io { path: String, reason: String },
 }
 

@@ -274,8 +274,8 @@ pub struct StoreSettings {
     pub events_days: u32,
     /// The file with the sealing key; empty: `sealing.key` in the data directory.
     pub sealing_key: PathBuf,
-    /// The file that tells a restored database from the newest; empty: `generation` beside the
-    /// sealing key.
+    /// The file that tells a restored database from the newest; empty: beside the sealing key, with
+    /// the extension `generation`.
     pub generation: PathBuf,
 }
 
@@ -308,7 +308,7 @@ impl StoreSettings {
     /// Where the generation file of a server with this data directory lies.
     pub fn generation_path(&self, data: &Path) -> PathBuf {
         if self.generation.as_os_str().is_empty() {
-            return self.key_path(data).with_file_name("generation");
+            return self.key_path(data).with_extension("generation");
         }
         self.generation.clone()
     }

@@ -418,7 +418,7 @@ fn check_secret(
             field,
             format!(
                 "a CoAP device takes a secret of 8 to 32 hexadecimal characters, an even number \
-                 (got {} characters)",
+                 (got {} characters), unless its product's setting psk is text",
                 text.len()
             ),
         ));

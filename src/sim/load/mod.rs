@@ -145,7 +145,10 @@ pub enum LoadError {
     Sockets(#[from] FleetError),
     #[error("the socket failed: {0}")]
     Io(#[from] std::io::Error),
-    #[error("{ready} of {devices} devices have a session; the others got: {answers}")]
+    #[error(
+        "{ready} of {devices} devices have a session; the others got: {answers}; a wrong key or \
+         identity may be met with silence"
+    )]
     NotConnected {
         ready: u32,
         devices: u32,

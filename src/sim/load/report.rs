@@ -64,11 +64,16 @@ impl Report {
             .iter()
             .map(|(code, count)| format!("{code} {count}"))
             .collect();
+        let answers = if answers.is_empty() {
+            "none".to_owned()
+        } else {
+            answers.join(", ")
+        };
         let l = self.latency;
         format!(
             "{}: {:.0}/s ({} of {} in {:.1} s, {} devices)\n\
              latency ms: p50 {:.3}  p90 {:.3}  p99 {:.3}  p99.9 {:.3}  max {:.3}\n\
-             answers: {}; retransmitted {}, timeouts {}, late {}\n",
+             answers: {}; retransmitted {}, timeouts {}, late {}",
             self.workload,
             self.rate,
             self.succeeded,
@@ -80,7 +85,7 @@ impl Report {
             l.p99_ms,
             l.p999_ms,
             l.max_ms,
-            answers.join(", "),
+            answers,
             self.retransmitted,
             self.timeouts,
             self.late,

@@ -163,6 +163,7 @@ async fn figures_have_their_names() {
     for line in [
         r#"strait_dtls_handshakes_total{result="ok"} 1"#,
         r#"strait_dtls_handshakes_total{result="wrong_key"} 1"#,
+        r#"strait_dtls_handshakes_total{result="no_version"} 0"#,
         r#"strait_dtls_handshakes_total{result="throttled"} 0"#,
         r#"strait_dtls_handshakes_total{result="crowded_out"} 0"#,
         r#"strait_dtls_records_total{fate="ok"} 1"#,
@@ -176,6 +177,7 @@ async fn figures_have_their_names() {
         r#"strait_dtls_cookies_total{fate="valid"} 2"#,
         r#"strait_dtls_cookies_total{fate="refused"} 0"#,
         r#"strait_dtls_sessions_total{event="moved"} 0"#,
+        r#"strait_dtls_sessions_total{event="closed"} 0"#,
         "strait_dtls_sessions 1",
         "strait_dtls_sessions_in_memory 1",
         "strait_dtls_handshakes_open 1",
