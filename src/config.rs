@@ -323,6 +323,12 @@ impl Config {
             return wrong("http.listen", &self.http.listen, takes);
         }
         self.dtls.settings()?;
+        if let (Listen::On(coap), Listen::On(coaps)) = (self.net.coap, self.net.coaps)
+            && coap == coaps
+            && coap.port() != 0
+        {
+            return wrong("net.coaps", &coaps, "another address than net.coap");
+        }
         if self.net.shards > 256 {
             return wrong("net.shards", &self.net.shards, "0 (one per core) to 256");
         }
@@ -438,6 +444,10 @@ mod tests {
             let error = wrong.check().unwrap_err().to_string();
             assert!(error.starts_with("store."), "{error}");
         }
+        let mut wrong = config.clone();
+        wrong.net.coaps = wrong.net.coap;
+        let error = wrong.check().unwrap_err().to_string();
+        assert!(error.contains("another address than net.coap"), "{error}");
         let mut wrong = config.clone();
         wrong.store.sealing_key = PathBuf::from("/etc/strait/own.generation");
         let error = wrong.check().unwrap_err().to_string();

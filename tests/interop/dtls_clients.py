@@ -156,6 +156,20 @@ def libcoap(program):
     return f"{program}: registered, reported, refused; {names[suite]}"
 
 
+def libcoap_suites():
+    """Each of libcoap's clients with each suite, at servers that were told that one alone."""
+    for served, setting, number in SUITES:
+        with bench(f'[dtls]\nsuites = ["{setting}"]\n') as b:
+            for program in LIBCOAP:
+                node, _ = b.device()
+                register = f"t/r?ep={node}&lt=600"
+                with Relay(b.server.coaps) as relay:
+                    output = coap_client(program, relay.address, node, KEY, register)
+                expect_code(f"{program} at a server of {served} alone", output, "2.01")
+                check(f"{program}: suite", relay.suite(), number)
+    return "libcoap's two clients: each of the four suites"
+
+
 def openssl_suites():
     with bench() as b, tempfile.TemporaryDirectory() as work:
         conf = pathlib.Path(work) / "no_ems.cnf"
@@ -399,6 +413,7 @@ def pion_refused():
 
 SCENES = {
     **{program: lambda program=program: libcoap(program) for program in LIBCOAP},
+    "libcoap-suites": libcoap_suites,
     "openssl-suites": openssl_suites,
     "openssl-narrowed": openssl_narrowed,
     "openssl-reboot": openssl_reboot,

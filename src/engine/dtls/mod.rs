@@ -130,7 +130,9 @@ impl Dtls {
 
     /// Takes up a stored session at start. False when there is no room for it.
     pub fn restore(&mut self, stored: &Stored) -> bool {
-        self.sessions.take_up(stored)
+        let is_taken = self.sessions.take_up(stored);
+        self.counters.sessions_dropped += u64::from(!is_taken);
+        is_taken
     }
 
     /// Sends a message to a device.

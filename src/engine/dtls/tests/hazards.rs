@@ -306,3 +306,15 @@ fn an_address_that_only_sends_gets_no_more_than_it_sent() {
     assert_eq!(world.dtls.counters().records_unknown, 1);
     assert_eq!(world.dtls.by_device_for_tests(DeviceSeq(1)), Some(at(1)));
 }
+
+#[test]
+fn stored_sessions_beyond_the_bound_are_counted_as_dropped() {
+    let mut world = World::new();
+    for device in 1..=5 {
+        world.connect(device, ccm8(), at(u16::try_from(device).unwrap()));
+    }
+    world.settings.sessions_max = 3;
+    world.restart();
+    assert_eq!(world.dtls.counts().1, 3);
+    assert_eq!(world.dtls.counters().sessions_dropped, 2);
+}
