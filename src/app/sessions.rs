@@ -1,7 +1,7 @@
 //! What DTLS sessions need of the app: keys by identity, and a durable place for sessions.
 //!
 //! A session belongs to a device and is stored under it, one for each. It is stored only while the
-//! device's record is the one that its key came from: freezing, deleting or another secret in
+//! device has the key that it came from and may connect: freezing, deleting or another secret in
 //! between refuses it.
 
 use std::ops::ControlFlow;
@@ -25,6 +25,7 @@ use crate::store::records::{DeviceRecord, SessionRecord, StateRecord};
 use crate::store::{Change, Commit, CommitError, Guard, Store, StoreError};
 
 /// Keys and stored sessions.
+#[derive(Clone)]
 pub struct Sessions {
     pub store: Arc<dyn Store>,
     pub products: Arc<Products>,
@@ -114,39 +115,10 @@ impl Durable for Sessions {
     fn establish(
         &self,
         session: &Stored,
-        version: u64,
+        known: Known,
     ) -> BoxFuture<'static, Result<(), Unstored>> {
-        let device_id = match self.store.device_by_seq(session.device) {
-            Ok(Some(device_id)) => device_id,
-            Ok(None) => return async { Err(Unstored::Refused) }.boxed(),
-            Err(error) => return async move { Err(for_now(&error)) }.boxed(),
-        };
-        // Also when that later session has ended since.
-        let mark = match self.store.state(&device_id) {
-            Ok(state) => state.and_then(|state| state.received),
-            Err(error) => return async move { Err(for_now(&error)) }.boxed(),
-        };
-        if mark.is_some_and(|mark| mark.session > session.number) {
-            return async { Err(Unstored::Refused) }.boxed();
-        }
-        let guards = vec![
-            Guard::DeviceSeq(device_id.clone(), session.device.0),
-            Guard::DeviceVersion(device_id.clone(), version),
-            // A handshake that began before the present session's must not replace it: its
-            // Finished was held back on the way.
-            Guard::SessionUpTo(session.device, session.number),
-        ];
-        let record = record_of(session, device_id, self.clock.now());
-        let changes = vec![Change::PutSession(Box::new(record))];
-        let done = self.store.commit(Commit { guards, changes });
-        async move {
-            match done.await {
-                Ok(()) => Ok(()),
-                Err(CommitError::Conflict(_)) => Err(Unstored::Refused),
-                Err(CommitError::Store(error)) => Err(for_now(&error)),
-            }
-        }
-        .boxed()
+        let (this, session) = (self.clone(), session.clone());
+        async move { this.store_first(&session, known).await }.boxed()
     }
 
     fn reserve(&self, session: &Stored) -> BoxFuture<'static, bool> {
@@ -227,7 +199,49 @@ impl Durable for Sessions {
     }
 }
 
+/// Tries of a commit whose device is edited meanwhile.
+const TRIES: usize = 5;
+
 impl Sessions {
+    /// Stores a session while the device's record is the one that its key came from, or one with
+    /// the same key that lets the device connect.
+    async fn store_first(&self, session: &Stored, known: Known) -> Result<(), Unstored> {
+        let read = |error: StoreError| for_now(&error);
+        let device_id = self.store.device_by_seq(session.device).map_err(read)?;
+        let device_id = device_id.ok_or(Unstored::Refused)?;
+        // A handshake that began before the present session's must not replace it: its Finished
+        // was held back on the way. Also when that later session has ended since.
+        let state = self.store.state(&device_id).map_err(read)?;
+        let mark = state.and_then(|state| state.received);
+        if mark.is_some_and(|mark| mark.session > session.number) {
+            return Err(Unstored::Refused);
+        }
+        let mut version = known.version;
+        for _ in 0..TRIES {
+            let guards = vec![
+                Guard::DeviceSeq(device_id.clone(), session.device.0),
+                Guard::DeviceVersion(device_id.clone(), version),
+                Guard::SessionUpTo(session.device, session.number),
+            ];
+            let record = record_of(session, device_id.clone(), self.clock.now());
+            let changes = vec![Change::PutSession(Box::new(record))];
+            match self.store.commit(Commit { guards, changes }).await {
+                Ok(()) => return Ok(()),
+                Err(CommitError::Store(error)) => return Err(for_now(&error)),
+                Err(CommitError::Conflict(Guard::DeviceVersion(..))) => {}
+                Err(CommitError::Conflict(_)) => return Err(Unstored::Refused),
+            }
+            // Renamed, say: that is no reason to shake hands again.
+            let device = self.store.device(&device_id).map_err(read)?;
+            let same_key = |device: &DeviceRecord| self.key_of(device).as_ref() == Some(&known.key);
+            version = device
+                .filter(|device| !device.frozen && same_key(device))
+                .ok_or(Unstored::Refused)?
+                .version;
+        }
+        Err(Unstored::ForNow)
+    }
+
     /// The device that a PSK identity names: by its node id, in any of the forms of an endpoint
     /// name.
     fn by_identity(&self, identity: &[u8]) -> Result<Option<DeviceRecord>, Unknown> {
@@ -371,7 +385,7 @@ fn describe(report: &Report) -> TraceEntry {
              dtls.retransmit_s",
         ),
         Ended::NotStored => failed(
-            "the device was changed meanwhile",
+            "meanwhile the device was frozen, got another key or a newer session",
             "it tries again by itself",
         ),
         Ended::Closed { alert: 0 } => (format!("DTLS session closed from {from}"), None, None),

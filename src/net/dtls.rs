@@ -29,9 +29,9 @@ pub trait Durable: Send + Sync + 'static {
     fn device(&self, identity: &[u8]) -> Result<Known, Unknown>;
     /// The stored session of a device. Answers at once.
     fn session(&self, device: DeviceSeq) -> Result<Option<Stored>, Unavailable>;
-    /// Stores the session of a device whose record had this version when its key was looked up;
-    /// it replaces the device's former one.
-    fn establish(&self, session: &Stored, version: u64)
+    /// Stores the session of a device, if the device still has the key that was looked up and may
+    /// connect; it replaces the device's former one.
+    fn establish(&self, session: &Stored, known: Known)
     -> BoxFuture<'static, Result<(), Unstored>>;
     /// Stores the session's counters unless the device has another session; whether it did.
     fn reserve(&self, session: &Stored) -> BoxFuture<'static, bool>;
@@ -270,9 +270,9 @@ impl Driver {
                 Want::Establish {
                     handshake,
                     session,
-                    version,
+                    known,
                 } => {
-                    let done = self.durable.establish(&session, version);
+                    let done = self.durable.establish(&session, known);
                     Box::pin(async move { Committed::Established(handshake, session, done.await) })
                 }
                 Want::Reserve(session) => {

@@ -396,7 +396,7 @@ impl Handshake {
     }
 
     /// The session to store, once the client has proved its key.
-    pub(super) fn store(&mut self, address: SocketAddr) -> Option<(Stored, u64)> {
+    pub(super) fn store(&mut self, address: SocketAddr) -> Option<(Stored, Known)> {
         let protection = self.protection.as_ref()?;
         let State::Open(exchange) = &mut self.state else {
             return None;
@@ -419,10 +419,10 @@ impl Handshake {
             send_reserved: session::RESERVE,
             received: Some(derived.received),
         };
-        let version = known.version;
+        let known = known.clone();
         let exchange = std::mem::take(&mut **exchange);
         self.state = State::Storing(Box::new(exchange));
-        Some((stored, version))
+        Some((stored, known))
     }
 
     /// The session could not be stored: the client repeats its Finished, which tries again.

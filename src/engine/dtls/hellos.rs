@@ -264,11 +264,11 @@ impl Dtls {
             address,
             serial: handshake.serial,
         };
-        if let Some((session, version)) = handshake.store(address) {
+        if let Some((session, known)) = handshake.store(address) {
             out.wants.push(Want::Establish {
                 handshake: id,
                 session: Box::new(session),
-                version,
+                known,
             });
         }
         proof

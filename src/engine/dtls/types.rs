@@ -69,7 +69,7 @@ pub trait Lookup {
 pub struct Unavailable;
 
 /// A device and its key.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
     pub device: DeviceSeq,
     pub key: Secret<Vec<u8>>,
@@ -132,7 +132,7 @@ pub enum Want {
     Establish {
         handshake: HandshakeId,
         session: Box<Stored>,
-        version: u64,
+        known: Known,
     },
     /// The session's new `send_reserved`, unless the device has another session by then; then
     /// call [`super::Dtls::reserved`].
