@@ -7,11 +7,13 @@
 //! [`Dtls::reserved`].
 //!
 //! ```text
-//! hello without cookie  -> HelloVerifyRequest, nothing kept              (cookie.rs)
+//! any datagram          -> record by record                              (receive.rs)
+//! hello without cookie  -> HelloVerifyRequest, nothing kept              (hellos.rs, cookie.rs)
 //! hello with cookie     -> a handshake beside any session of the address (handshake.rs)
 //! its Finished verifies -> durable -> final flight; the former session of the device ends
 //! protected record      -> the session of its connection id or address   (sessions.rs)
-//!                          -> opened, new by the window -> message       (session.rs, window.rs)
+//!                          -> opened, new by the window -> message       (records.rs, window.rs)
+//! message of ours       -> a number of its own -> record                 (sending.rs, session.rs)
 //! anything else         -> dropped and counted
 //! ```
 //!

@@ -40,7 +40,8 @@ pub struct Settings {
     pub cookie_lifetime: Duration,
 }
 
-/// NB-IoT answers within 10 s: at 500 a second, one source needs 100 s to crowd others out. A quarter of a million sessions take under 150 MB.
+/// NB-IoT answers within 10 s: at 500 a second, one source needs 100 s to crowd others out. A
+/// quarter of a million sessions take under 150 MB.
 impl Default for Settings {
     fn default() -> Self {
         Self {

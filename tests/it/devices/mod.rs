@@ -39,6 +39,20 @@ struct Observed {
     location: String,
 }
 
+impl Observed {
+    /// From the answer to the registration, and the request to observe that follows it.
+    fn read(created: &[u8], observe: &[u8]) -> Self {
+        let created = message::read(created).unwrap();
+        let observe = message::read(observe).unwrap();
+        assert_eq!(message::code(&created), message::CREATED);
+        Self {
+            token: observe.get_token().to_vec(),
+            msg_id: observe.header.message_id,
+            location: message::joined(&created, CoapOption::LocationPath),
+        }
+    }
+}
+
 fn peer(port: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], port))
 }
@@ -128,14 +142,16 @@ impl Bench {
             panic!("{out:?}");
         };
         assert_eq!(*to, peer(from));
-        let created = message::read(created).unwrap();
-        let observe = message::read(observe).unwrap();
-        assert_eq!(message::code(&created), message::CREATED);
-        Observed {
-            token: observe.get_token().to_vec(),
-            msg_id: observe.header.message_id,
-            location: message::joined(&created, CoapOption::LocationPath),
-        }
+        Observed::read(created, observe)
+    }
+
+    /// The answer that establishes an observation.
+    fn establishment(&mut self, observed: &Observed) -> Vec<u8> {
+        let kind = MessageType::Acknowledgement;
+        let draft = self.notification(kind, &observed.token, 42, b"");
+        let mut datagram = draft.bytes().unwrap();
+        datagram[2..4].copy_from_slice(&observed.msg_id.to_be_bytes());
+        datagram
     }
 
     fn notification(&mut self, kind: MessageType, token: &[u8], format: u16, data: &[u8]) -> Draft {

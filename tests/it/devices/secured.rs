@@ -96,22 +96,12 @@ impl Bench {
         let [Downward::Send(_, created), Downward::Send(_, observe)] = &out[..] else {
             panic!("{out:?}");
         };
-        let created = message::read(created).unwrap();
-        let observe = message::read(observe).unwrap();
-        assert_eq!(message::code(&created), message::CREATED);
-        Observed {
-            token: observe.get_token().to_vec(),
-            msg_id: observe.header.message_id,
-            location: message::joined(&created, CoapOption::LocationPath),
-        }
+        Observed::read(created, observe)
     }
 
     /// Answers the observe request.
     async fn establish(&mut self, session: &mut Session, observed: &Observed) {
-        let kind = MessageType::Acknowledgement;
-        let draft = self.notification(kind, &observed.token, 42, b"");
-        let mut datagram = draft.bytes().unwrap();
-        datagram[2..4].copy_from_slice(&observed.msg_id.to_be_bytes());
+        let datagram = self.establishment(observed);
         assert!(self.sealed(session, &datagram).await.is_empty());
     }
 

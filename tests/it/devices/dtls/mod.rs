@@ -213,22 +213,12 @@ impl Secured {
         let [created, observe] = &heard[..] else {
             panic!("{heard:?}");
         };
-        let created = message::read(created).unwrap();
-        let observe = message::read(observe).unwrap();
-        assert_eq!(message::code(&created), message::CREATED);
-        Observed {
-            token: observe.get_token().to_vec(),
-            msg_id: observe.header.message_id,
-            location: message::joined(&created, CoapOption::LocationPath),
-        }
+        Observed::read(created, observe)
     }
 
     /// Answers the observe request.
     async fn establish(&mut self, device: &mut Device, observed: &Observed) {
-        let kind = MessageType::Acknowledgement;
-        let draft = self.bench.notification(kind, &observed.token, 42, b"");
-        let mut datagram = draft.bytes().unwrap();
-        datagram[2..4].copy_from_slice(&observed.msg_id.to_be_bytes());
+        let datagram = self.bench.establishment(observed);
         assert!(self.say(device, &datagram).await.is_empty());
     }
 
