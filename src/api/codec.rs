@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::error::{ApiError, code};
 use super::input::{Alphabet, Fields, Problems, TextRule, quoted};
+use super::operation::{Operation, Routes};
 use super::request::{JsonBody, MediaType, ProductPath, read_body};
 use super::respond::json;
 use crate::app::App;
@@ -17,6 +18,53 @@ use crate::product::check::Violation;
 use crate::product::codec::text::unhex;
 use crate::product::codec::{Decoded, TraceEntry};
 use crate::store::records::CodecKind;
+
+/// What this file serves.
+pub fn routes() -> Routes {
+    Routes::default()
+        .add(
+            Operation::put(
+                "/v1/products/{product_id}/codec",
+                "put_codec",
+                "Uploads a codec",
+            ),
+            put,
+        )
+        .add(
+            Operation::get(
+                "/v1/products/{product_id}/codec",
+                "show_codec",
+                "Downloads the codec",
+            ),
+            show,
+        )
+        .add(
+            Operation::delete(
+                "/v1/products/{product_id}/codec",
+                "delete_codec",
+                "Removes the codec",
+            ),
+            delete,
+        )
+        .add(
+            Operation::post(
+                "/v1/products/{product_id}/codec/decode",
+                "decode",
+                "Dry run: bytes to JSON",
+            )
+            .reads(),
+            decode,
+        )
+        .add(
+            Operation::post(
+                "/v1/products/{product_id}/codec/encode",
+                "encode",
+                "Dry run: a command to bytes",
+            )
+            .reads(),
+            encode,
+        )
+}
 
 /// Media types of codec bundles.
 const KINDS: [(&str, CodecKind); 1] = [("application/toml", CodecKind::Table)];

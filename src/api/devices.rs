@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::device_body;
 use super::error::ApiError;
-use super::input::{Problems, Query, TextRule};
+use super::input::{Problems, Query, TextRule, read_query};
+use super::operation::{Operation, Routes};
 use super::page::{PageInfo, PageQuery, marker_of};
 use super::request::{DevicePath, JsonBody, MaybeJsonBody};
 use super::respond::json;
@@ -19,6 +20,84 @@ use crate::app::device::view::{DeviceSummary, DeviceView};
 use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
 use crate::base::time::Timestamp;
 use crate::store::records::ShadowRecord;
+
+/// What this file serves.
+pub fn routes() -> Routes {
+    Routes::default()
+        .add(
+            Operation::post(
+                "/v5/iot/{project_id}/devices",
+                "add_device",
+                "Creates a device",
+            ),
+            create,
+        )
+        .add(
+            Operation::get(
+                "/v5/iot/{project_id}/devices",
+                "list_devices",
+                "Lists devices, newest first",
+            )
+            .query(|q| drop(wanted_of(q))),
+            list,
+        )
+        .add(
+            Operation::get(
+                "/v5/iot/{project_id}/devices/{device_id}",
+                "show_device",
+                "Shows a device with its secret",
+            ),
+            show,
+        )
+        .add(
+            Operation::put(
+                "/v5/iot/{project_id}/devices/{device_id}",
+                "update_device",
+                "Changes a device; what is absent stays",
+            ),
+            update,
+        )
+        .add(
+            Operation::delete(
+                "/v5/iot/{project_id}/devices/{device_id}",
+                "delete_device",
+                "Deletes a device",
+            ),
+            delete,
+        )
+        .add(
+            Operation::post(
+                "/v5/iot/{project_id}/devices/{device_id}/action",
+                "reset_device_secret",
+                "Gives a device a new secret",
+            ),
+            act,
+        )
+        .add(
+            Operation::post(
+                "/v5/iot/{project_id}/devices/{device_id}/freeze",
+                "freeze_device",
+                "Freezes a device: it may not connect",
+            ),
+            freeze,
+        )
+        .add(
+            Operation::post(
+                "/v5/iot/{project_id}/devices/{device_id}/unfreeze",
+                "unfreeze_device",
+                "Lets a frozen device connect again",
+            ),
+            unfreeze,
+        )
+        .add(
+            Operation::get(
+                "/v5/iot/{project_id}/devices/{device_id}/shadow",
+                "show_device_shadow",
+                "Shows what is reported and desired",
+            ),
+            shadow,
+        )
+}
 
 #[derive(Serialize)]
 struct List<'a> {
@@ -40,7 +119,7 @@ pub async fn create(
 
 /// `GET …/devices`: newest first.
 pub async fn list(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
-    let wanted = wanted_of(&uri)?;
+    let wanted = read_query(&uri, wanted_of)?;
     let found = app.devices.list(wanted).await?;
     let now = app.clock.now();
     let devices = found.devices.iter().map(|d| DeviceSummary::of(d, now));
@@ -54,12 +133,10 @@ pub async fn list(State(app): State<App>, uri: Uri) -> Result<Response, ApiError
     Ok(json(StatusCode::OK, &list))
 }
 
-fn wanted_of(uri: &Uri) -> Result<DeviceQuery, ApiError> {
-    let problems = Problems::default();
-    let query = Query::of(uri, &problems)?;
-    let page = PageQuery::of(&query);
+fn wanted_of(query: &Query<'_>) -> DeviceQuery {
+    let page = PageQuery::of(query);
     let (created_from, created_to) = query.times("start_time", "end_time");
-    let wanted = DeviceQuery {
+    DeviceQuery {
         product_id: query.id("product_id", ProductId::parse),
         node_id: query.id("node_id", NodeId::parse),
         app_id: query.id("app_id", AppId::parse),
@@ -71,9 +148,7 @@ fn wanted_of(uri: &Uri) -> Result<DeviceQuery, ApiError> {
         before: page.before,
         offset: page.offset,
         limit: page.limit,
-    };
-    problems.check()?;
-    Ok(wanted)
+    }
 }
 
 /// `GET …/devices/{device_id}`. Errors: 404.

@@ -16,10 +16,23 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::ApiError;
 use super::input::{Problems, Query, quoted};
+use super::operation::{Operation, Routes};
 use crate::app::App;
 use crate::app::outbox::Follower;
 use crate::app::tasks::Stop;
 use crate::store::records::EventRecord;
+
+/// What this file serves.
+pub fn routes() -> Routes {
+    Routes::default().add(
+        Operation::get(
+            "/v1/events",
+            "stream_events",
+            "Streams everything that is pushed",
+        ),
+        stream,
+    )
+}
 
 /// Commits read from the store at once.
 const STEP: usize = 100;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::error::{ApiError, code};
 use super::input::{Problems, Query, TextRule, quoted};
+use super::operation::{Operation, Routes};
 use super::page::PageInfo;
 use super::request::DevicePath;
 use super::respond::json;
@@ -18,6 +19,18 @@ use crate::app::App;
 use crate::base::time::Timestamp;
 use crate::bug;
 use crate::store::{HistoryKey, HistoryQuery, HistoryRow, Store, StoreError};
+
+/// What this file serves.
+pub fn routes() -> Routes {
+    Routes::default().add(
+        Operation::get(
+            "/v1/devices/{device_id}/history",
+            "show_history",
+            "Shows what a device reported, newest first",
+        ),
+        show,
+    )
+}
 
 /// Rows looked at for one answer: a rare service is found page by page.
 const ROWS_MAX: usize = 10_000;

@@ -11,6 +11,7 @@ pub mod error;
 pub mod events;
 pub mod history;
 pub mod input;
+pub mod operation;
 pub mod operations;
 pub mod page;
 pub mod product_body;
@@ -21,14 +22,15 @@ pub mod server;
 pub mod settings;
 pub mod trace;
 
-use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{get, post, put};
+use axum::{Extension, Router};
 
 use crate::app::App;
+use crate::app::credentials::Caller;
+use operation::Routes;
 pub use server::Server;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -38,58 +40,26 @@ const REQUEST_ID_MAX: usize = 128;
 
 /// Everything that is served over HTTP.
 pub fn router(app: App) -> Router {
-    Router::new()
-        .nest("/v5/iot/{project_id}", v5())
-        .nest("/v1", v1())
-        .route("/healthz", get(operations::healthz))
-        .route("/readyz", get(operations::readyz))
-        .route("/metrics", get(operations::metrics))
+    let (router, _operations) = routes().build();
+    router
         .fallback(operations::unknown_path)
         .method_not_allowed_fallback(operations::wrong_method)
+        .layer(Extension(Caller::anyone()))
         .layer(from_fn_with_state(app.clone(), observe))
         .with_state(app)
 }
 
-fn v5() -> Router<App> {
-    Router::new()
-        .route("/products", get(products::list).post(products::create))
-        .route(
-            "/products/{product_id}",
-            get(products::show)
-                .put(products::update)
-                .delete(products::delete),
-        )
-        .route("/devices", get(devices::list).post(devices::create))
-        .route(
-            "/devices/{device_id}",
-            get(devices::show)
-                .put(devices::update)
-                .delete(devices::delete),
-        )
-        .route("/devices/{device_id}/action", post(devices::act))
-        .route("/devices/{device_id}/freeze", post(devices::freeze))
-        .route("/devices/{device_id}/unfreeze", post(devices::unfreeze))
-        .route("/devices/{device_id}/shadow", get(devices::shadow))
-}
-
-fn v1() -> Router<App> {
-    Router::new()
-        .route(
-            "/products/{product_id}/codec",
-            put(codec::put).get(codec::show).delete(codec::delete),
-        )
-        .route("/products/{product_id}/codec/decode", post(codec::decode))
-        .route("/products/{product_id}/codec/encode", post(codec::encode))
-        .route(
-            "/products/{product_id}/settings",
-            get(settings::show).put(settings::put),
-        )
-        .route("/devices/{device_id}/history", get(history::show))
-        .route(
-            "/devices/{device_id}/trace",
-            get(trace::show).put(trace::switch),
-        )
-        .route("/events", get(events::stream))
+/// Every operation with its handler.
+fn routes() -> Routes {
+    Routes::default()
+        .merge(products::routes())
+        .merge(devices::routes())
+        .merge(codec::routes())
+        .merge(settings::routes())
+        .merge(history::routes())
+        .merge(trace::routes())
+        .merge(events::routes())
+        .merge(operations::routes())
 }
 
 /// Counts and times every request, and names it: the caller's `X-Request-Id`, else one of ours.

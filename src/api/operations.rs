@@ -6,9 +6,33 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::error::{ApiError, code};
+use super::operation::{Access, Operation, Routes};
 use super::respond::json;
 use crate::app::App;
 use crate::store::Health;
+
+/// What this file serves.
+pub fn routes() -> Routes {
+    Routes::default()
+        .add(
+            Operation::get("/healthz", "healthz", "Tells that the process serves")
+                .access(Access::Open),
+            healthz,
+        )
+        .add(
+            Operation::get("/readyz", "readyz", "Tells whether commits can succeed")
+                .access(Access::Open),
+            readyz,
+        )
+        .add(
+            Operation::get(
+                "/metrics",
+                "metrics",
+                "Metrics in the Prometheus text format",
+            ),
+            metrics,
+        )
+}
 
 #[derive(Serialize)]
 struct Status<'a> {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use super::input::{Problems, Query, TextRule};
+use super::operation::{Operation, Routes};
 use super::page::{PageInfo, PageQuery, marker_of};
 use super::product_body;
 use super::request::{JsonBody, ProductPath};
@@ -14,6 +15,51 @@ use super::respond::json;
 use crate::app::App;
 use crate::app::product::{ProductError, ProductSummary, ProductView};
 use crate::base::ids::{AppId, ProductId};
+
+/// What this file serves.
+pub fn routes() -> Routes {
+    Routes::default()
+        .add(
+            Operation::post(
+                "/v5/iot/{project_id}/products",
+                "create_product",
+                "Creates a product",
+            ),
+            create,
+        )
+        .add(
+            Operation::get(
+                "/v5/iot/{project_id}/products",
+                "list_products",
+                "Lists products, newest first",
+            ),
+            list,
+        )
+        .add(
+            Operation::get(
+                "/v5/iot/{project_id}/products/{product_id}",
+                "show_product",
+                "Shows a product with its model",
+            ),
+            show,
+        )
+        .add(
+            Operation::put(
+                "/v5/iot/{project_id}/products/{product_id}",
+                "update_product",
+                "Changes a product; what is absent stays",
+            ),
+            update,
+        )
+        .add(
+            Operation::delete(
+                "/v5/iot/{project_id}/products/{product_id}",
+                "delete_product",
+                "Deletes a product",
+            ),
+            delete,
+        )
+}
 
 #[derive(Serialize)]
 struct List<'a> {

@@ -11,35 +11,65 @@ use http_body_util::LengthLimitError;
 use serde_json::Value;
 
 use super::error::{ApiError, code};
+use crate::app::App;
+use crate::app::credentials::Caller;
+use crate::app::device::DeviceError;
+use crate::app::product::ProductError;
 use crate::base::ids::{DeviceId, IdError, ProductId};
 use crate::base::limits::HTTP_BODY_MAX;
+use crate::bug;
 
 /// How long a body may take to come.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// `{device_id}` of the path.
-pub struct DevicePath(pub DeviceId);
+/// Who sent the request, as the check of credentials found.
+pub struct CallerIs(pub Caller);
 
-/// `{product_id}` of the path.
-pub struct ProductPath(pub ProductId);
-
-impl<S: Send + Sync> FromRequestParts<S> for DevicePath {
+impl<S: Send + Sync> FromRequestParts<S> for CallerIs {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        path_id(parts, state, "device_id", DeviceId::parse)
-            .await
-            .map(Self)
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        caller_of(parts).cloned().map(Self)
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for ProductPath {
+/// Without a caller nothing is served: every request passes the check of credentials first.
+fn caller_of(parts: &Parts) -> Result<&Caller, ApiError> {
+    parts.extensions.get::<Caller>().ok_or_else(|| {
+        bug!("a request without a caller came to {}", parts.uri.path());
+        ApiError::unavailable("the server can't tell who asks")
+    })
+}
+
+/// `{device_id}` of the path. A device of another resource space than the caller's is not there.
+pub struct DevicePath(pub DeviceId);
+
+/// `{product_id}` of the path. A product of another resource space than the caller's is not there.
+pub struct ProductPath(pub ProductId);
+
+impl FromRequestParts<App> for DevicePath {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        path_id(parts, state, "product_id", ProductId::parse)
-            .await
-            .map(Self)
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let id = path_id(parts, app, "device_id", DeviceId::parse).await?;
+        let caller = caller_of(parts)?;
+        if caller.space.is_some() && !caller.may_see(&app.devices.show(&id)?.device.app_id) {
+            return Err(DeviceError::NotFound(id).into());
+        }
+        Ok(Self(id))
+    }
+}
+
+impl FromRequestParts<App> for ProductPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let id = path_id(parts, app, "product_id", ProductId::parse).await?;
+        let caller = caller_of(parts)?;
+        if caller.space.is_some() && !caller.may_see(&app.products.show(&id)?.record.app_id) {
+            return Err(ProductError::NotFound(id).into());
+        }
+        Ok(Self(id))
     }
 }
 

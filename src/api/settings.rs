@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::error::ApiError;
 use super::input::{Fields, Problems, TextRule};
+use super::operation::{Operation, Routes};
 use super::request::{JsonBody, ProductPath};
 use super::respond::json;
 use crate::app::App;
@@ -14,6 +15,27 @@ use crate::product::settings::{
     CoapTiming, CodecSettings, CommandSettings, Downlink, FirmwareProtocol, Psk, Settings,
     SoftwareProtocol, UpgradeSettings,
 };
+
+/// What this file serves.
+pub fn routes() -> Routes {
+    Routes::default()
+        .add(
+            Operation::get(
+                "/v1/products/{product_id}/settings",
+                "show_settings",
+                "Shows the settings of a product",
+            ),
+            show,
+        )
+        .add(
+            Operation::put(
+                "/v1/products/{product_id}/settings",
+                "put_settings",
+                "Replaces the settings of a product",
+            ),
+            put,
+        )
+}
 
 const DOWNLINKS: [(&str, Downlink); 2] =
     [("write", Downlink::Write), ("execute", Downlink::Execute)];

@@ -7,10 +7,32 @@ use serde::Serialize;
 
 use super::error::{ApiError, code};
 use super::input::{Fields, Problems, Query};
+use super::operation::{Operation, Routes};
 use super::request::{DevicePath, JsonBody};
 use super::respond::json;
 use crate::app::App;
 use crate::app::trace::{RING_MAX, TraceEntry};
+
+/// What this file serves.
+pub fn routes() -> Routes {
+    Routes::default()
+        .add(
+            Operation::get(
+                "/v1/devices/{device_id}/trace",
+                "show_trace",
+                "Shows the traced messages of a device",
+            ),
+            show,
+        )
+        .add(
+            Operation::put(
+                "/v1/devices/{device_id}/trace",
+                "switch_trace",
+                "Starts or stops the trace of a device",
+            ),
+            switch,
+        )
+}
 
 /// Entries in one answer unless asked for otherwise.
 const DEFAULT_LIMIT: usize = 100;

@@ -1,6 +1,7 @@
 //! Use cases: load, step, commit, act. [`App`] holds the services that the HTTP face and the
 //! shards call.
 
+pub mod credentials;
 pub mod deadlines;
 pub mod device;
 pub mod directory;

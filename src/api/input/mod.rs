@@ -13,7 +13,8 @@ mod tests;
 
 use std::cell::RefCell;
 
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
+use serde_json::Value;
 
 use super::error::{ApiError, code};
 
@@ -85,6 +86,26 @@ impl Problems {
         }
         Err(ApiError::new(StatusCode::BAD_REQUEST, code, message))
     }
+}
+
+/// Reads a whole body: all problems in one error.
+pub fn read_body<T>(
+    body: &Value,
+    reader: impl FnOnce(&Fields<'_>) -> Option<T>,
+) -> Result<T, ApiError> {
+    let problems = Problems::default();
+    let read = Fields::of_body(body, &problems).and_then(|fields| reader(&fields));
+    problems.check()?;
+    // A reader that gives nothing has told why.
+    read.ok_or_else(|| ApiError::invalid("body: takes an object"))
+}
+
+/// Reads a query string: all problems in one error.
+pub fn read_query<T>(uri: &Uri, reader: impl FnOnce(&Query<'_>) -> T) -> Result<T, ApiError> {
+    let problems = Problems::default();
+    let read = reader(&Query::of(uri, &problems)?);
+    problems.check()?;
+    Ok(read)
 }
 
 /// Text for an error: short, and on one line.
