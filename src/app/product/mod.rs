@@ -207,6 +207,7 @@ impl Products {
             description: new.description,
             profile: new.profile,
             created_at: self.parts.clock.now(),
+            deleting: false,
         };
         let guards = vec![Guard::ProductAbsent(id.clone())];
         self.put(guards, record, "create")
@@ -423,6 +424,7 @@ impl ProductPatch {
             description: maybe(&self.description, &old.description),
             profile: self.profile.as_ref().unwrap_or(&old.profile).clone(),
             created_at: old.created_at,
+            deleting: old.deleting,
         }
     }
 }

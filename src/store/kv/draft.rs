@@ -10,6 +10,7 @@ use super::reader;
 use super::{Kv, Order, Writes};
 use crate::base::ids::{DeviceId, ProductId};
 use crate::base::peer::DeviceSeq;
+use crate::store::catalog::{AppRecord, VersionHead};
 use crate::store::keys;
 use crate::store::records::{CodecRecord, ProductRecord};
 use crate::store::rows::{self, ROW_WHOLE_MAX, RowError, Split};
@@ -99,7 +100,18 @@ impl<'a, E: Kv> Draft<'a, E> {
                 session.is_none_or(|session| session.number <= *number)
             }
             Guard::ProductAbsent(id) => self.read(&keys::product(id))?.is_none(),
-            Guard::ProductExists(id) => self.read(&keys::product(id))?.is_some(),
+            Guard::ProductExists(id) => self
+                .record::<ProductRecord>(&keys::product(id))?
+                .is_some_and(|record| !record.deleting),
+            Guard::AppVersion(id, version) => self.version(&keys::app(id))? == *version,
+            Guard::AppExists(id) => self
+                .record::<AppRecord>(&keys::app(id))?
+                .is_some_and(|record| !record.deleting),
+            Guard::GroupVersion(id, version) => self.version(&keys::group(id))? == *version,
+            Guard::TaskVersion(seq, version) => self.version(&keys::task(*seq))? == *version,
+            Guard::CertificateVersion(id, version) => {
+                self.version(&keys::certificate(id))? == *version
+            }
             Guard::ProductVersion(id, version) => self
                 .record::<ProductRecord>(&keys::product(id))?
                 .is_some_and(|record| record.version == *version),
@@ -152,6 +164,11 @@ impl<'a, E: Kv> Draft<'a, E> {
                     .remember(&id, Some(StateMark { version, split }));
             }
             Step::Put { key, row } => self.replace(key, row)?,
+            Step::PutTwo(rows) => {
+                for (key, row) in rows {
+                    self.replace(key, row)?;
+                }
+            }
             Step::Remove(keys) => {
                 for key in keys {
                     self.remove(key)?;
@@ -240,6 +257,12 @@ impl<'a, E: Kv> Draft<'a, E> {
         };
         self.heads.states.remember(id, mark);
         Ok(mark)
+    }
+
+    /// The version of a catalog row; 0 when there is none.
+    fn version(&self, key: &[u8]) -> Result<u64, StoreError> {
+        let head = self.record::<VersionHead>(key)?;
+        Ok(head.map_or(0, |head| head.version))
     }
 
     /// Whether no device belongs to the product: in the batch, then in the engine.
