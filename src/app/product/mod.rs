@@ -9,6 +9,7 @@ mod error;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::envelope;
@@ -90,7 +91,8 @@ pub struct ProductPatch {
 }
 
 /// A product as the v5 API and its events show it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "Product")]
 pub struct ProductView<'a> {
     #[serde(flatten)]
     pub summary: ProductSummary<'a>,
@@ -98,7 +100,7 @@ pub struct ProductView<'a> {
 }
 
 /// A product in a list.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ProductSummary<'a> {
     pub app_id: &'a AppId,
     pub app_name: &'a AppId,
