@@ -4,6 +4,7 @@
 //! Handlers parse, call one service and shape the answer. `project_id` may be anything and
 //! partitions nothing. There is no authentication: serve on loopback alone.
 
+pub mod certificates;
 pub mod codec;
 pub mod device_body;
 pub mod devices;
@@ -16,6 +17,7 @@ pub mod operation;
 pub mod operations;
 pub mod page;
 pub mod product_body;
+pub mod product_model;
 pub mod products;
 pub mod request;
 pub mod respond;
@@ -62,7 +64,9 @@ pub fn operations() -> operation::Operations {
 fn routes() -> Routes {
     Routes::default()
         .merge(spaces::routes())
+        .merge(certificates::routes())
         .merge(products::routes())
+        .merge(product_model::routes())
         .merge(devices::routes())
         .merge(codec::routes())
         .merge(settings::routes())

@@ -1,6 +1,7 @@
 //! Use cases: load, step, commit, act. [`App`] holds the services that the HTTP face and the
 //! shards call.
 
+pub mod certificate;
 pub mod credentials;
 pub mod deadlines;
 pub mod device;
@@ -35,6 +36,7 @@ use tokio::sync::mpsc;
 
 use crate::base::time::Clock;
 use crate::store::{Store, StoreError};
+use certificate::Certificates;
 use device::{DeviceChange, Devices};
 use outbox::Outbox;
 use product::Products;
@@ -51,6 +53,7 @@ pub struct App {
     pub spaces: Arc<Spaces>,
     pub products: Arc<Products>,
     pub devices: Arc<Devices>,
+    pub certificates: Arc<Certificates>,
     pub removals: Arc<Removals>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
@@ -96,6 +99,12 @@ impl App {
             ControlFlow::Continue(())
         })?;
         let tracer = Arc::new(Tracer::new(traced_devices_max));
+        let certificates = Arc::new(Certificates::new(certificate::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            spaces: Arc::clone(&spaces),
+        }));
         let removals = Arc::new(Removals::new(removal::Parts {
             store: Arc::clone(&store),
             outbox: Arc::clone(&outbox),
@@ -112,6 +121,7 @@ impl App {
             spaces,
             products,
             devices,
+            certificates,
             removals,
             outbox,
             tracer,
