@@ -55,10 +55,10 @@ proptest! {
     #[test]
     fn any_body_is_read(body in any_json()) {
         let refused = [
-            product_body::new_product(&body).err(),
-            product_body::product_patch(&body).err(),
-            device_body::new_device(&body).err(),
-            device_body::device_patch(&body).err(),
+            read_body(&body, product_body::new_product).err(),
+            read_body(&body, product_body::product_patch).err(),
+            read_body(&body, device_body::new_device).err(),
+            read_body(&body, device_body::device_patch).err(),
         ];
         for error in refused.into_iter().flatten() {
             prop_assert!(error.message.contains(": "), "{}", error.message);
