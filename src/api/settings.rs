@@ -1,16 +1,18 @@
 //! `/v1/products/{product_id}/settings`. PUT replaces all; what is absent takes its default.
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
 use super::error::ApiError;
 use super::input::{Fields, Problems, TextRule};
 use super::operation::{Operation, Routes};
+use super::precondition::{precondition_of, with_etag};
 use super::request::{JsonBody, ProductPath};
 use super::respond::json;
 use crate::app::App;
+use crate::app::product::settings_tag;
 use crate::product::settings::{
     CoapTiming, CodecSettings, CommandSettings, Downlink, FirmwareProtocol, Psk, Settings,
     SoftwareProtocol, UpgradeSettings,
@@ -46,24 +48,36 @@ const FIRMWARE: [(&str, FirmwareProtocol); 1] = [("LWM2M", FirmwareProtocol::Lwm
 /// A command waits at most as long as it may be queued.
 const RESPONSE_TIMEOUT_MAX_S: u32 = 172_800;
 
-/// `GET …/settings`. Errors: 404.
+/// `GET …/settings`, with their ETag; 304 with `If-None-Match`. Errors: 404.
 pub async fn show(
     State(app): State<App>,
     ProductPath(id): ProductPath,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let product = app.products.show(&id)?;
-    Ok(json(StatusCode::OK, &product.settings))
+    let etag = settings_tag(&product.settings);
+    let known = precondition_of(&headers)?.if_none_match;
+    if known.is_some_and(|tags| tags.matches(Some(&etag))) {
+        return Ok(with_etag(StatusCode::NOT_MODIFIED.into_response(), &etag));
+    }
+    Ok(with_etag(json(StatusCode::OK, &product.settings), &etag))
 }
 
-/// `PUT …/settings`: 200 with all settings. Errors: 404, 400 bad or unknown field.
+/// `PUT …/settings`: 200 with all settings. Errors: 404, 400 bad or unknown field, 412.
 pub async fn put(
     State(app): State<App>,
     ProductPath(id): ProductPath,
+    headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let settings = settings_of(&body)?;
-    let product = app.products.put_settings(id, settings).await?;
-    Ok(json(StatusCode::OK, &product.settings))
+    let precondition = precondition_of(&headers)?;
+    let product = app
+        .products
+        .put_settings(id, settings, precondition)
+        .await?;
+    let etag = settings_tag(&product.settings);
+    Ok(with_etag(json(StatusCode::OK, &product.settings), &etag))
 }
 
 fn settings_of(body: &Value) -> Result<Settings, ApiError> {
