@@ -32,6 +32,7 @@ use tokio::sync::mpsc;
 
 use crate::base::time::Clock;
 use crate::store::{Store, StoreError};
+use credentials::Credentials;
 use device::{DeviceChange, Devices};
 use outbox::Outbox;
 use product::Products;
@@ -49,6 +50,7 @@ pub struct App {
     pub tracer: Arc<Tracer>,
     pub tasks: Tasks,
     pub metrics: PrometheusHandle,
+    pub credentials: Arc<Credentials>,
 }
 
 impl App {
@@ -59,6 +61,7 @@ impl App {
         metrics: PrometheusHandle,
         changes: mpsc::Sender<DeviceChange>,
         traced_devices_max: usize,
+        credentials: Arc<Credentials>,
     ) -> Result<Self, StoreError> {
         let tasks = Tasks::new();
         let outbox = Arc::new(Outbox::new(Arc::clone(&store)));
@@ -89,6 +92,7 @@ impl App {
             tracer: Arc::new(Tracer::new(traced_devices_max)),
             tasks,
             metrics,
+            credentials,
         })
     }
 }
