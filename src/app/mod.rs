@@ -37,6 +37,7 @@ use tokio::sync::mpsc;
 use crate::base::time::Clock;
 use crate::store::{Store, StoreError};
 use certificate::Certificates;
+use credentials::Credentials;
 use device::{DeviceChange, Devices};
 use outbox::Outbox;
 use product::Products;
@@ -59,6 +60,7 @@ pub struct App {
     pub tracer: Arc<Tracer>,
     pub tasks: Tasks,
     pub metrics: PrometheusHandle,
+    pub credentials: Arc<Credentials>,
 }
 
 impl App {
@@ -70,6 +72,7 @@ impl App {
         metrics: PrometheusHandle,
         changes: mpsc::Sender<DeviceChange>,
         traced_devices_max: usize,
+        credentials: Arc<Credentials>,
     ) -> Result<Self, StoreError> {
         let tasks = Tasks::new();
         let outbox = Arc::new(Outbox::new(Arc::clone(&store)));
@@ -127,6 +130,7 @@ impl App {
             tracer,
             tasks,
             metrics,
+            credentials,
         })
     }
 }
