@@ -23,6 +23,19 @@ const PEM: TextRule = TextRule::new(Alphabet::Any, 1, CONTENT_MAX);
 /// Ids of what this server does not have.
 const ID: TextRule = TextRule::new(Alphabet::Id, 0, 64);
 
+/// Made up: nobody has its key.
+const EXAMPLE: &str = "-----BEGIN CERTIFICATE-----
+MIIBaTCCARugAwIBAgIUfA91W0AX2IYAsnlShErLIuveCwIwBQYDK2VwMCkxDTAL
+BgNVBAoMBEFjbWUxGDAWBgNVBAMMD0FjbWUgRGV2aWNlcyBDQTAgFw0yNjExMjIx
+NjUyMzdaGA8yMTI2MTAyOTE2NTIzN1owKTENMAsGA1UECgwEQWNtZTEYMBYGA1UE
+AwwPQWNtZSBEZXZpY2VzIENBMCowBQYDK2VwAyEA1BDF/7v1M+IxuR5Pklm8a0f4
+eHC0hLYtOBAPsET8YNejUzBRMB0GA1UdDgQWBBQoepqlROTIwWFuK1kq+lLBVe3K
+LjAfBgNVHSMEGDAWgBQoepqlROTIwWFuK1kq+lLBVe3KLjAPBgNVHRMBAf8EBTAD
+AQH/MAUGAytlcANBAHvdmiWilkz/pGW449LO+JHX9VENjssdrfSNmllmb4bf/Jl8
+qeKeCn1f24i7WaXh/pI0/koHJiinobW6WcJNDgg=
+-----END CERTIFICATE-----
+";
+
 /// What this file serves.
 pub fn routes() -> Routes {
     const ALL: &str = "/v5/iot/{project_id}/certificates";
@@ -33,7 +46,8 @@ pub fn routes() -> Routes {
             Operation::post(ALL, "add_certificate", "Takes a CA certificate of devices")
                 .body(|f| drop(new_certificate(f)))
                 .answers::<View<'_>>(StatusCode::CREATED)
-                .fails(&[StatusCode::FORBIDDEN]),
+                .fails(&[StatusCode::FORBIDDEN])
+                .example(json!({"content": EXAMPLE})),
             create,
         )
         .add(
@@ -80,7 +94,8 @@ pub fn routes() -> Routes {
             )
             .query(check_action)
             .body(|f| drop(proof_of(f)))
-            .answers_nothing(StatusCode::OK),
+            .answers_nothing(StatusCode::OK)
+            .example(json!({"verify_content": EXAMPLE})),
             verify,
         )
 }

@@ -33,7 +33,8 @@ pub fn routes() -> Routes {
             .query(|q| drop(wanted_of(q)))
             .bytes(&[ZIP, BYTES, FORM])
             .answers::<ProductView<'_>>(StatusCode::CREATED)
-            .fails(&[StatusCode::FORBIDDEN, StatusCode::UNSUPPORTED_MEDIA_TYPE]),
+            .fails(&[StatusCode::FORBIDDEN, StatusCode::UNSUPPORTED_MEDIA_TYPE])
+            .example_text("(the bytes of a zip archive)"),
             import,
         )
         .add(
