@@ -9,6 +9,7 @@ pub mod downlink;
 pub mod due;
 pub mod envelope;
 pub mod figures;
+pub mod group;
 pub mod ingress;
 pub mod input;
 pub mod outbox;
@@ -16,6 +17,7 @@ pub mod platform;
 pub mod product;
 pub mod registration;
 pub mod retention;
+pub mod search;
 pub mod sessions;
 pub mod shard;
 pub mod step;
@@ -33,6 +35,7 @@ use tokio::sync::mpsc;
 use crate::base::time::Clock;
 use crate::store::{Store, StoreError};
 use device::{DeviceChange, Devices};
+use group::{GroupLimits, Groups};
 use outbox::Outbox;
 use product::Products;
 use tasks::Tasks;
@@ -45,6 +48,7 @@ pub struct App {
     pub clock: Clock,
     pub products: Arc<Products>,
     pub devices: Arc<Devices>,
+    pub groups: Arc<Groups>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
     pub tasks: Tasks,
@@ -76,8 +80,15 @@ impl App {
             products: Arc::clone(&products),
             changes,
         }));
+        let groups = Arc::new(Groups::load(group::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            devices: Arc::clone(&devices),
+            limits: GroupLimits::default(),
+        })?);
         store.each_device(&mut |device, _| {
-            devices.count_in(&device.product_id);
+            devices.count_in(&device);
             ControlFlow::Continue(())
         })?;
         Ok(Self {
@@ -85,6 +96,7 @@ impl App {
             clock,
             products,
             devices,
+            groups,
             outbox,
             tracer: Arc::new(Tracer::new(traced_devices_max)),
             tasks,
