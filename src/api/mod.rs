@@ -9,6 +9,7 @@ pub mod device_body;
 pub mod devices;
 pub mod error;
 pub mod events;
+pub mod groups;
 pub mod history;
 pub mod input;
 pub mod openapi;
@@ -19,8 +20,11 @@ pub mod product_body;
 pub mod products;
 pub mod request;
 pub mod respond;
+pub mod search;
 pub mod server;
 pub mod settings;
+pub mod spaces;
+pub mod tags;
 pub mod trace;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -60,8 +64,12 @@ pub fn operations() -> operation::Operations {
 /// Every operation with its handler.
 fn routes() -> Routes {
     Routes::default()
+        .merge(spaces::routes())
         .merge(products::routes())
         .merge(devices::routes())
+        .merge(groups::routes())
+        .merge(tags::routes())
+        .merge(search::routes())
         .merge(codec::routes())
         .merge(settings::routes())
         .merge(history::routes())

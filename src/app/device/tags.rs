@@ -12,7 +12,11 @@ pub const TAGS_MAX: usize = 10;
 impl Devices {
     /// Gives a device these tags; those with a key that it has replace it. Emits `device:update`
     /// when that is news. The keys are different, as the caller checked.
-    pub async fn tag(self: &Arc<Self>, id: DeviceId, tags: Vec<TagRecord>) -> Result<(), DeviceError> {
+    pub async fn tag(
+        self: &Arc<Self>,
+        id: DeviceId,
+        tags: Vec<TagRecord>,
+    ) -> Result<(), DeviceError> {
         self.change(id, (DeviceChangeKind::Updated, false), move |device, _| {
             for tag in &tags {
                 let same = |other: &&mut TagRecord| other.tag_key == tag.tag_key;
@@ -35,7 +39,11 @@ impl Devices {
 
     /// Takes tags with these keys away; those that it has not are no matter. Emits
     /// `device:update` when that is news.
-    pub async fn untag(self: &Arc<Self>, id: DeviceId, keys: Vec<String>) -> Result<(), DeviceError> {
+    pub async fn untag(
+        self: &Arc<Self>,
+        id: DeviceId,
+        keys: Vec<String>,
+    ) -> Result<(), DeviceError> {
         self.change(id, (DeviceChangeKind::Updated, false), move |device, _| {
             device.tags.retain(|tag| !keys.contains(&tag.tag_key));
             Ok(())

@@ -2,6 +2,7 @@
 
 use crate::app::device::DeviceError;
 use crate::app::search::SearchError;
+use crate::app::space::SpaceError;
 use crate::base::ids::GroupId;
 use crate::store::StoreError;
 
@@ -33,6 +34,8 @@ pub enum GroupError {
     #[error("the group is being changed by others, try again")]
     Contended,
     #[error(transparent)]
+    Space(#[from] SpaceError),
+    #[error(transparent)]
     Device(#[from] DeviceError),
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -51,6 +54,7 @@ impl GroupError {
             Self::Rule(_) => "rule",
             Self::Invalid { .. } => "invalid",
             Self::Contended => "contended",
+            Self::Space(e) => e.kind(),
             Self::Device(e) => e.kind(),
             Self::Store(e) => e.kind(),
         }

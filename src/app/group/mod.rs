@@ -19,8 +19,9 @@ use tokio::sync::Notify;
 
 use crate::app::device::members::MemberLimits;
 use crate::app::device::{DeviceDetail, Devices};
-use crate::app::product::random_hex;
+use crate::app::random::random_hex;
 use crate::app::search::{self, Expr, Value};
+use crate::app::space::SpaceError;
 use crate::app::tasks::Tasks;
 use crate::base::ids::{AppId, DeviceId, GroupId};
 use crate::base::time::Clock;
@@ -136,6 +137,15 @@ impl Groups {
         all.filter(|record| record.app_id == *space).collect()
     }
 
+    /// The store's groups of this space are gone with it.
+    pub fn forget_space(&self, space: &AppId) {
+        let gone = self.registry().remove_space(space);
+        for seq in gone {
+            self.parts.devices.members().close(seq);
+        }
+        self.written.notify_waiters();
+    }
+
     /// Which devices are in the group: a condition for the store.
     pub fn filter_of(&self, id: &GroupId) -> Result<Filter, GroupError> {
         self.show(id).map(|group| self.filter(&group))
@@ -218,11 +228,15 @@ impl Groups {
             rule: rule.map(Arc::new),
             record: Arc::new(record.clone()),
         };
-        self.registry().begin_creation(group.clone(), &self.parts.limits)?;
+        self.registry()
+            .begin_creation(group.clone(), &self.parts.limits)?;
         let (seq, is_static) = (record.seq, group.rule.is_none());
         let committed = self
             .commit(
-                vec![Guard::GroupVersion(group_id.clone(), 0)],
+                vec![
+                    Guard::GroupVersion(group_id.clone(), 0),
+                    Guard::AppExists(record.app_id.clone()),
+                ],
                 Change::PutGroup(Box::new(record)),
             )
             .await;
@@ -357,6 +371,7 @@ impl Groups {
         let changes = vec![change];
         match self.parts.store.commit(Commit { guards, changes }).await {
             Ok(()) => Ok(()),
+            Err(CommitError::Conflict(Guard::AppExists(id))) => Err(SpaceError::Unknown(id).into()),
             Err(CommitError::Conflict(_)) => Err(GroupError::Contended),
             Err(CommitError::Store(error)) => Err(error.into()),
         }

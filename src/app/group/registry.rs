@@ -65,7 +65,8 @@ impl Registry {
                 record: Arc::new(record),
             },
         };
-        self.groups.insert(entry.group.record.group_id.clone(), entry);
+        self.groups
+            .insert(entry.group.record.group_id.clone(), entry);
     }
 
     /// The group, unless it is only in the making.
@@ -102,7 +103,8 @@ impl Registry {
             phase: Phase::Creating,
             group,
         };
-        self.groups.insert(entry.group.record.group_id.clone(), entry);
+        self.groups
+            .insert(entry.group.record.group_id.clone(), entry);
         Ok(())
     }
 
@@ -118,7 +120,9 @@ impl Registry {
         };
         let entry = self.groups.get(above);
         let there = entry.filter(|e| !matches!(e.phase, Phase::Creating | Phase::Leaving));
-        let parent = there.map(|e| &e.group).filter(|p| p.record.app_id == record.app_id);
+        let parent = there
+            .map(|e| &e.group)
+            .filter(|p| p.record.app_id == record.app_id);
         let Some(parent) = parent else {
             let space = &record.app_id;
             let problem = format!("there is no group {above} in the resource space {space}");
@@ -213,9 +217,13 @@ impl Registry {
                 self.names.remove(&name);
             }
         }
-        if let Some(entry) = self.groups.get_mut(&kept.group_id) {
-            entry.phase = Phase::Live;
-            entry.group.record = Arc::new(kept);
+        match self.groups.get_mut(&kept.group_id) {
+            Some(entry) => {
+                entry.phase = Phase::Live;
+                entry.group.record = Arc::new(kept);
+            }
+            // Its space went meanwhile.
+            None => self.free_name(&kept),
         }
     }
 
@@ -238,5 +246,20 @@ impl Registry {
         if let Some(entry) = self.groups.remove(id) {
             self.free_name(&entry.group.record);
         }
+    }
+
+    /// Forgets the groups of a space; gives their numbers.
+    pub(super) fn remove_space(&mut self, space: &AppId) -> Vec<u64> {
+        self.names.retain(|(other, _), _| other != space);
+        let mut gone = Vec::new();
+        self.groups.retain(|_, entry| {
+            let record = &entry.group.record;
+            let goes = record.app_id == *space;
+            if goes {
+                gone.push(record.seq);
+            }
+            !goes
+        });
+        gone
     }
 }

@@ -86,10 +86,9 @@ fn one(value: &Value, group: &dyn Fn(&GroupId) -> Filter) -> Filter {
             to: Some(*at),
         },
         // Above what is below it, and the other way round.
-        Value::Edge(edge @ Edge::Marker(_)) => Filter::Not(Box::new(Filter::Or(vec![
-            above(*edge),
-            below(*edge),
-        ]))),
+        Value::Edge(edge @ Edge::Marker(_)) => {
+            Filter::Not(Box::new(Filter::Or(vec![above(*edge), below(*edge)])))
+        }
     }
 }
 

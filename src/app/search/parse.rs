@@ -261,7 +261,8 @@ impl<'a> Parser<'a> {
             self.depth += 1;
             self.bounded(at, self.depth, DEPTH_MAX, "brackets within brackets")?;
             let inner = self.condition()?;
-            self.symbol(')').map_err(|_| self.unexpected("and, or or )"))?;
+            self.symbol(')')
+                .map_err(|_| self.unexpected("and, or or )"))?;
             self.depth -= 1;
             return Ok(inner);
         }
@@ -315,8 +316,7 @@ impl<'a> Parser<'a> {
             && self.takes_keyword("like")
         {
             let (at, text) = self.text()?;
-            let prefix = value::prefix(field, text)
-                .map_err(|problem| wrong(at, field, problem))?;
+            let prefix = value::prefix(field, text).map_err(|problem| wrong(at, field, problem))?;
             return Ok(Expr::Like(named, prefix));
         }
         if self.takes_symbol('=') {
@@ -351,12 +351,16 @@ impl<'a> Parser<'a> {
 
     fn value(&mut self, field: Field) -> Result<Value, SearchError> {
         let (at, text) = self.text()?;
-        field.value(text).map_err(|problem| wrong(at, field, problem))
+        field
+            .value(text)
+            .map_err(|problem| wrong(at, field, problem))
     }
 
     fn edge(&mut self, field: Field) -> Result<Edge, SearchError> {
         let (at, text) = self.text()?;
-        field.edge(text).map_err(|problem| wrong(at, field, problem))
+        field
+            .edge(text)
+            .map_err(|problem| wrong(at, field, problem))
     }
 
     fn list(&mut self, field: Field) -> Result<Vec<Value>, SearchError> {
