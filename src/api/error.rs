@@ -187,7 +187,7 @@ impl From<DeviceError> for ApiError {
                 Self::new(StatusCode::BAD_REQUEST, code::NO_MODEL, message)
             }
             DeviceError::Space(error) => error.into(),
-            DeviceError::Invalid { .. } => Self::invalid(message),
+            DeviceError::Invalid { .. } | DeviceError::Mistakes(_) => Self::invalid(message),
             DeviceError::Contended => Self::contended(message),
             DeviceError::Store(error) => error.into(),
         }
