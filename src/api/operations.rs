@@ -14,7 +14,7 @@ use crate::store::Health;
 
 /// What this file serves.
 pub fn routes() -> Routes {
-    Routes::tagged("Operations")
+    Routes::tagged("Server")
         .add(
             Operation::get("/healthz", "healthz", "Tells that the process serves")
                 .access(Access::Open)

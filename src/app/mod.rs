@@ -37,6 +37,7 @@ use tokio::sync::mpsc;
 
 use crate::base::time::Clock;
 use crate::store::{Store, StoreError};
+use credentials::Credentials;
 use device::{DeviceChange, Devices};
 use group::{GroupLimits, Groups};
 use outbox::Outbox;
@@ -60,6 +61,7 @@ pub struct App {
     pub tracer: Arc<Tracer>,
     pub tasks: Tasks,
     pub metrics: PrometheusHandle,
+    pub credentials: Arc<Credentials>,
 }
 
 impl App {
@@ -71,6 +73,7 @@ impl App {
         metrics: PrometheusHandle,
         changes: mpsc::Sender<DeviceChange>,
         traced_devices_max: usize,
+        credentials: Arc<Credentials>,
     ) -> Result<Self, StoreError> {
         let tasks = Tasks::new();
         let outbox = Arc::new(Outbox::new(Arc::clone(&store)));
@@ -130,6 +133,7 @@ impl App {
             tracer,
             tasks,
             metrics,
+            credentials,
         })
     }
 }

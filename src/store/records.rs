@@ -264,6 +264,9 @@ pub enum CodecKind {
 pub struct SettingsRecord {
     pub settings: Settings,
     pub updated_at: Timestamp,
+    /// Counts the writes of this record, from 1; 0 in old ones.
+    #[serde(default)]
+    pub version: u64,
 }
 
 /// What one uplink reported: `services` is JSON as it was pushed,

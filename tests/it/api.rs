@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use strait::api;
 use strait::app::App;
+use strait::app::credentials::{CLOCK_SKEW, Credential, Credentials};
 use strait::app::device::DeviceChange;
 use strait::base::ids::DeviceId;
 use strait::base::time::{Clock, Timestamp};
@@ -17,6 +18,8 @@ use strait::store::{Change, Commit, Store};
 use strait::telemetry;
 use tokio::sync::mpsc;
 use tower::ServiceExt;
+
+use crate::conformity;
 
 /// 2026-03-01T12:00:00Z
 pub(crate) const NOW: &str = "20260301T120000Z";
@@ -53,12 +56,31 @@ impl Server {
         Self::over(Arc::new(MemoryStore::new()))
     }
 
+    /// One that asks who comes: `credentials` are all it knows.
+    pub(crate) fn with_auth(credentials: Vec<Credential>) -> Self {
+        let set = credentials.into_iter().collect();
+        let credentials = Credentials::of(set, CLOCK_SKEW);
+        Self::with(Arc::new(MemoryStore::new()), credentials)
+    }
+
     pub(crate) fn over(store: Arc<MemoryStore>) -> Self {
+        Self::with(store, Credentials::nobody_asked())
+    }
+
+    fn with(store: Arc<MemoryStore>, credentials: Credentials) -> Self {
         let clock = Clock::manual(Timestamp::parse(NOW).unwrap());
         let (sender, changes) = mpsc::channel(64);
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let metrics = telemetry::detached_metrics();
-        let app = App::start(shared, clock.clone(), metrics, sender, 10).unwrap();
+        let app = App::start(
+            shared,
+            clock.clone(),
+            metrics,
+            sender,
+            10,
+            Arc::new(credentials),
+        )
+        .unwrap();
         Self {
             router: api::router(app.clone()),
             app,
@@ -68,7 +90,15 @@ impl Server {
         }
     }
 
+    /// The status of an answer that has no end.
+    pub(crate) async fn begin(&self, request: Request<Body>) -> StatusCode {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        response.status()
+    }
+
+    /// The whole answer, which must be as the OpenAPI document says.
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
@@ -77,6 +107,9 @@ impl Server {
             true => Value::Null,
             false => serde_json::from_str(&text).unwrap_or(Value::String(text)),
         };
+        let media = parts.headers.get("content-type");
+        let media = media.map_or("", |value| value.to_str().unwrap());
+        conformity::check(&method, &path, parts.status.as_u16(), media, &body);
         Answer {
             status: parts.status,
             headers: parts.headers,

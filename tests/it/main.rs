@@ -18,6 +18,7 @@ mod api_events;
 mod api_groups;
 mod api_history;
 mod api_http;
+mod api_openapi;
 mod api_products;
 mod api_search;
 mod api_tags;
@@ -26,6 +27,7 @@ mod bad_input;
 #[allow(dead_code, reason = "the engine's own tests use more of it")]
 mod client;
 mod codecs;
+mod conformity;
 mod devices;
 mod registration;
 #[path = "../sim/server.rs"]

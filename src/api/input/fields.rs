@@ -218,8 +218,7 @@ impl<'a> Fields<'a> {
             self.wrong(name, value, takes());
             return None;
         };
-        let found = number.as_u64().and_then(|n| u32::try_from(n).ok());
-        let found = found.filter(|n| range.contains(n));
+        let found = whole(number).filter(|n| range.contains(n));
         if found.is_none() {
             self.problem(name, format!("got {number}, takes {}", takes()));
         }
@@ -396,6 +395,21 @@ impl<'a> Fields<'a> {
             self.problem(&shown, problem);
         }
     }
+}
+
+/// A whole number, also when it is written as `1.0` or `1e3`: JSON knows but one kind of number.
+fn whole(number: &serde_json::Number) -> Option<u32> {
+    if let Some(n) = number.as_u64() {
+        return u32::try_from(n).ok();
+    }
+    let found = number.as_f64()?;
+    let is_whole = (0.0..=f64::from(u32::MAX)).contains(&found) && found.trunc() == found;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole and in range"
+    )]
+    is_whole.then_some(found as u32)
 }
 
 /// What a JSON value is, in words, with numbers and booleans themselves.

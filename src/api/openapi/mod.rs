@@ -26,7 +26,7 @@ const SCRIPT: &str = include_str!("page.js");
 
 /// What this file serves.
 pub fn routes() -> Routes {
-    Routes::tagged("Operations")
+    Routes::tagged("Server")
         .add(
             Operation::get("/openapi.json", "openapi", "This document")
                 .access(Access::Open)
