@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::app::certificate::CertificateError;
 use crate::app::device::DeviceError;
+use crate::app::group::GroupError;
 use crate::app::product::ProductError;
 use crate::app::space::SpaceError;
 use crate::app::trace::TraceError;
@@ -199,7 +200,7 @@ impl From<DeviceError> for ApiError {
                 Self::new(StatusCode::BAD_REQUEST, code::NO_MODEL, message)
             }
             DeviceError::Space(error) => error.into(),
-            DeviceError::Invalid { .. } => Self::invalid(message),
+            DeviceError::Invalid { .. } | DeviceError::Mistakes(_) => Self::invalid(message),
             DeviceError::Contended => Self::contended(message),
             DeviceError::Store(error) => error.into(),
         }
@@ -229,6 +230,26 @@ impl From<PackageError> for ApiError {
             // Each names its file.
             PackageError::Mistakes { .. } => Self::invalid(error.to_string()),
             _ => Self::invalid(format!("body: {error}")),
+        }
+    }
+}
+
+impl From<GroupError> for ApiError {
+    fn from(error: GroupError) -> Self {
+        let message = error.to_string();
+        match error {
+            GroupError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, code::INVALID, message),
+            GroupError::Contended => Self::contended(message),
+            GroupError::Space(error) => error.into(),
+            GroupError::Device(error) => error.into(),
+            GroupError::Store(error) => error.into(),
+            GroupError::NameTaken { .. }
+            | GroupError::TooMany { .. }
+            | GroupError::TooManyDynamic { .. }
+            | GroupError::HasBelow
+            | GroupError::Dynamic
+            | GroupError::Rule(_)
+            | GroupError::Invalid { .. } => Self::invalid(message),
         }
     }
 }

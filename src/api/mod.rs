@@ -11,6 +11,7 @@ pub mod device_body;
 pub mod devices;
 pub mod error;
 pub mod events;
+pub mod groups;
 pub mod history;
 pub mod input;
 pub mod openapi;
@@ -23,9 +24,11 @@ pub mod product_model;
 pub mod products;
 pub mod request;
 pub mod respond;
+pub mod search;
 pub mod server;
 pub mod settings;
 pub mod spaces;
+pub mod tags;
 pub mod trace;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -74,6 +77,9 @@ fn routes() -> Routes {
         .merge(products::routes())
         .merge(product_model::routes())
         .merge(devices::routes())
+        .merge(groups::routes())
+        .merge(tags::routes())
+        .merge(search::routes())
         .merge(codec::routes())
         .merge(settings::routes())
         .merge(history::routes())

@@ -15,9 +15,10 @@ use crate::app::App;
 use crate::app::certificate::CertificateError;
 use crate::app::credentials::Caller;
 use crate::app::device::DeviceError;
+use crate::app::group::GroupError;
 use crate::app::product::ProductError;
 use crate::app::space::SpaceError;
-use crate::base::ids::{AppId, CertificateId, DeviceId, IdError, ProductId};
+use crate::base::ids::{AppId, CertificateId, DeviceId, GroupId, IdError, ProductId};
 use crate::base::limits::HTTP_BODY_MAX;
 use crate::bug;
 
@@ -70,6 +71,22 @@ impl FromRequestParts<App> for ProductPath {
         let caller = caller_of(parts)?;
         if caller.space.is_some() && !caller.may_see(&app.products.show(&id)?.record.app_id) {
             return Err(ProductError::NotFound(id).into());
+        }
+        Ok(Self(id))
+    }
+}
+
+/// `{group_id}` of the path. A group of another resource space than the caller's is not there.
+pub struct GroupPath(pub GroupId);
+
+impl FromRequestParts<App> for GroupPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let id = path_id(parts, app, "group_id", GroupId::parse).await?;
+        let group = app.groups.show(&id)?;
+        if !caller_of(parts)?.may_see(&group.record.app_id) {
+            return Err(GroupError::NotFound(id).into());
         }
         Ok(Self(id))
     }

@@ -10,6 +10,7 @@ pub mod downlink;
 pub mod due;
 pub mod envelope;
 pub mod figures;
+pub mod group;
 pub mod ingress;
 pub mod input;
 pub mod outbox;
@@ -19,6 +20,7 @@ mod random;
 pub mod registration;
 pub mod removal;
 pub mod retention;
+pub mod search;
 pub mod sessions;
 pub mod shard;
 pub mod space;
@@ -39,6 +41,7 @@ use crate::store::{Store, StoreError};
 use certificate::Certificates;
 use credentials::Credentials;
 use device::{DeviceChange, Devices};
+use group::{GroupLimits, Groups};
 use outbox::Outbox;
 use product::Products;
 use removal::Removals;
@@ -55,6 +58,7 @@ pub struct App {
     pub products: Arc<Products>,
     pub devices: Arc<Devices>,
     pub certificates: Arc<Certificates>,
+    pub groups: Arc<Groups>,
     pub removals: Arc<Removals>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
@@ -97,8 +101,15 @@ impl App {
             spaces: Arc::clone(&spaces),
             changes,
         }));
+        let groups = Arc::new(Groups::load(group::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            devices: Arc::clone(&devices),
+            limits: GroupLimits::default(),
+        })?);
         store.each_device(&mut |device, _| {
-            devices.count_in(&device.product_id);
+            devices.count_in(&device);
             ControlFlow::Continue(())
         })?;
         let tracer = Arc::new(Tracer::new(traced_devices_max));
@@ -115,6 +126,7 @@ impl App {
             spaces: Arc::clone(&spaces),
             products: Arc::clone(&products),
             devices: Arc::clone(&devices),
+            groups: Arc::clone(&groups),
             tracer: Arc::clone(&tracer),
         }));
         removals.resume()?;
@@ -125,6 +137,7 @@ impl App {
             products,
             devices,
             certificates,
+            groups,
             removals,
             outbox,
             tracer,

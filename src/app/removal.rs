@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use super::device::{DeviceError, Devices};
+use super::group::Groups;
 use super::outbox::Outbox;
 use super::product::{ProductError, Products};
 use super::space::{SpaceError, Spaces};
@@ -44,6 +45,7 @@ pub struct Parts {
     pub spaces: Arc<Spaces>,
     pub products: Arc<Products>,
     pub devices: Arc<Devices>,
+    pub groups: Arc<Groups>,
     pub tracer: Arc<Tracer>,
 }
 
@@ -200,6 +202,7 @@ impl Removals {
                     // All of them at one moment, also those that later commits will mark.
                     self.parts.products.hide(&ids_of(&products));
                     self.parts.spaces.reload()?;
+                    self.parts.groups.forget_space(id);
                     return Ok(());
                 }
                 // One of its products was changed meanwhile.
@@ -246,6 +249,7 @@ impl Removals {
         changes.extend(files.map(|file| Change::DeleteFile(file.file_id)));
         changes.push(Change::DeleteApp(id.clone()));
         self.commit(changes).await?;
+        self.parts.groups.forget_space(id);
         self.parts.spaces.reload()
     }
 
