@@ -427,6 +427,7 @@ impl Config {
             ("store.history_days", store.history_days),
             ("store.raw_days", store.raw_days),
             ("store.events_days", store.events_days),
+            ("store.audit_days", store.audit_days),
         ];
         for (field, days) in days {
             if !(1..=36_500).contains(&days) {

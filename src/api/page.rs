@@ -3,6 +3,7 @@
 //! A marker is 24 hexadecimal digits: the ascending number of a product or device, padded with
 //! zeros. A page holds what comes before its marker, newest first.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error::code;
@@ -18,7 +19,7 @@ pub struct PageQuery {
 }
 
 /// `page` of an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PageInfo {
     pub count: u64,
     pub marker: Option<String>,

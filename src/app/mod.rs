@@ -1,6 +1,7 @@
 //! Use cases: load, step, commit, act. [`App`] holds the services that the HTTP face and the
 //! shards call.
 
+pub mod audit;
 pub mod credentials;
 pub mod deadlines;
 pub mod device;
@@ -32,6 +33,7 @@ use tokio::sync::mpsc;
 
 use crate::base::time::Clock;
 use crate::store::{Store, StoreError};
+use audit::Audit;
 use credentials::Credentials;
 use device::{DeviceChange, Devices};
 use outbox::Outbox;
@@ -51,6 +53,7 @@ pub struct App {
     pub tasks: Tasks,
     pub metrics: PrometheusHandle,
     pub credentials: Arc<Credentials>,
+    pub audit: Arc<Audit>,
 }
 
 impl App {
@@ -83,6 +86,7 @@ impl App {
             devices.count_in(&device.product_id);
             ControlFlow::Continue(())
         })?;
+        let audit = Arc::new(Audit::new(Arc::clone(&store), clock.clone()));
         Ok(Self {
             store,
             clock,
@@ -93,6 +97,7 @@ impl App {
             tasks,
             metrics,
             credentials,
+            audit,
         })
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod api;
+mod api_auth;
 mod api_codec;
 mod api_device_lists;
 mod api_device_states;
@@ -26,6 +27,7 @@ mod registration;
 #[path = "../sim/server.rs"]
 #[allow(dead_code, reason = "the simulation uses more of it")]
 mod server;
+mod signer;
 mod store;
 mod wire_tables;
 
