@@ -8,6 +8,7 @@
 )]
 
 mod api;
+mod api_audit;
 mod api_auth;
 mod api_codec;
 mod api_device_lists;
@@ -18,10 +19,12 @@ mod api_events;
 mod api_history;
 mod api_http;
 mod api_products;
+mod api_server;
 #[path = "../../src/engine/dtls/tests/client.rs"]
 #[allow(dead_code, reason = "the engine's own tests use more of it")]
 mod client;
 mod codecs;
+mod credentials_cli;
 mod devices;
 mod registration;
 #[path = "../sim/server.rs"]
