@@ -24,21 +24,23 @@ use crate::store::catalog::AuditRecord;
 
 /// What this file serves.
 pub fn routes() -> Routes {
-    let operation = Operation::get(
-        "/v1/audit",
-        "list_audit",
-        "Lists writes that were asked for, newest first",
-    );
-    let operation = operation
+    Routes::tagged("Audit log").add(
+        Operation::get(
+            "/v1/audit",
+            "list_audit",
+            "Lists writes that were asked for, newest first",
+        )
         .access(Access::Admin)
-        .query(|query| drop(wanted_of(query)))
+        .query(|q| drop(wanted_of(q)))
         .answers::<AuditView>(StatusCode::OK)
-        .fails(&[StatusCode::BAD_REQUEST]);
-    Routes::default().add(operation, list)
+        .example_query(&[("operation", "create_device"), ("limit", "10")]),
+        list,
+    )
 }
 
 /// One write.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "AuditRow")]
 struct RowView {
     time: String,
     /// Null: nobody had to say who he is.
@@ -58,6 +60,7 @@ struct RowView {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "AuditLog")]
 struct AuditView {
     audit: Vec<RowView>,
     page: PageInfo,
@@ -122,14 +125,17 @@ fn wanted_of(query: &Query<'_>) -> Wanted {
         status: status.and_then(|status| u16::try_from(status).ok()),
         from,
         to,
-        before: query.raw("marker").and_then(|text| {
-            let place = parse_marker(text);
-            if place.is_none() {
-                let problem = format!("got {}, takes the marker of an earlier page", quoted(text));
-                query.problem(code::MARKER, "marker", problem);
-            }
-            place
-        }),
+        before: query
+            .raw_like("marker", "^[0-9A-Fa-f]{32}$")
+            .and_then(|text| {
+                let place = parse_marker(text);
+                if place.is_none() {
+                    let problem =
+                        format!("got {}, takes the marker of an earlier page", quoted(text));
+                    query.problem(code::MARKER, "marker", problem);
+                }
+                place
+            }),
         limit: usize::try_from(limit).unwrap_or(10),
     }
 }

@@ -13,6 +13,7 @@ pub mod error;
 pub mod events;
 pub mod history;
 pub mod input;
+pub mod openapi;
 pub mod operation;
 pub mod operations;
 pub mod page;
@@ -25,11 +26,11 @@ pub mod server;
 pub mod settings;
 pub mod trace;
 
-use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
+use axum::{Extension, Router};
 
 use crate::app::App;
 use auth::Gate;
@@ -44,6 +45,7 @@ const REQUEST_ID_MAX: usize = 128;
 /// Everything that is served over HTTP.
 pub fn router(app: App) -> Router {
     let (router, operations) = routes().build();
+    let document = openapi::Served::of(operations.clone());
     let gate = Gate {
         app: app.clone(),
         operations,
@@ -51,9 +53,15 @@ pub fn router(app: App) -> Router {
     router
         .fallback(operations::unknown_path)
         .method_not_allowed_fallback(operations::wrong_method)
+        .layer(Extension(document))
         .layer(from_fn_with_state(gate, auth::admit))
         .layer(from_fn_with_state(app.clone(), observe))
         .with_state(app)
+}
+
+/// Every operation, for those who describe them.
+pub fn operations() -> operation::Operations {
+    routes().build().1
 }
 
 /// Every operation with its handler.
@@ -68,6 +76,7 @@ fn routes() -> Routes {
         .merge(events::routes())
         .merge(audit::routes())
         .merge(operations::routes())
+        .merge(openapi::routes())
 }
 
 /// The name of a request, among its extensions.

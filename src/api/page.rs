@@ -20,6 +20,7 @@ pub struct PageQuery {
 
 /// `page` of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Page")]
 pub struct PageInfo {
     pub count: u64,
     pub marker: Option<String>,
@@ -34,13 +35,15 @@ impl PageQuery {
         Self {
             limit: number("limit", 1..=50, 10, code::LIMIT),
             offset: number("offset", 0..=500, 0, code::INVALID),
-            before: query.raw("marker").and_then(|text| {
-                parse_marker(text).unwrap_or_else(|| {
-                    let problem = format!("got {}, takes 24 hexadecimal digits", quoted(text));
-                    query.problem(code::MARKER, "marker", problem);
-                    None
-                })
-            }),
+            before: query
+                .raw_like("marker", "^[0-9A-Fa-f]{24}$")
+                .and_then(|text| {
+                    parse_marker(text).unwrap_or_else(|| {
+                        let problem = format!("got {}, takes 24 hexadecimal digits", quoted(text));
+                        query.problem(code::MARKER, "marker", problem);
+                        None
+                    })
+                }),
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod config;
 pub mod credentials;
 pub mod demo;
 pub mod load;
+pub mod openapi;
 pub mod progress;
 pub mod samples;
 pub mod serve;
@@ -46,6 +47,8 @@ enum Command {
     CheckConfig(config::CheckArgs),
     /// Print a commented configuration template
     Config(config::PrintArgs),
+    /// Print the OpenAPI document of the HTTP interface
+    Openapi,
 }
 
 /// Reads the arguments. The exit code of wrong ones is 2, below `codec` its own, as
@@ -77,5 +80,6 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Store(args) => store::run(args),
         Command::CheckConfig(args) => config::check(args),
         Command::Config(args) => config::print(args),
+        Command::Openapi => openapi::print(),
     }
 }

@@ -10,6 +10,7 @@ pub mod precondition;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -94,7 +95,8 @@ pub struct ProductPatch {
 }
 
 /// A product as the v5 API and its events show it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "Product")]
 pub struct ProductView<'a> {
     #[serde(flatten)]
     pub summary: ProductSummary<'a>,
@@ -102,7 +104,7 @@ pub struct ProductView<'a> {
 }
 
 /// A product in a list.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ProductSummary<'a> {
     pub app_id: &'a AppId,
     pub app_name: &'a AppId,
