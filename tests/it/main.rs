@@ -21,6 +21,7 @@ mod api_http;
 mod api_openapi;
 mod api_products;
 mod api_server;
+mod api_signatures;
 #[path = "../../src/engine/dtls/tests/client.rs"]
 #[allow(dead_code, reason = "the engine's own tests use more of it")]
 mod client;
