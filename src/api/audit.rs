@@ -91,14 +91,10 @@ pub async fn list(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     if let Some(space) = caller.space {
-        return Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            code::NOT_AUTHORIZED,
-            format!(
-                "the audit log is for credentials without a resource space, this one has {}",
-                space.as_str()
-            ),
-        ));
+        return Err(ApiError::foreign_space(format!(
+            "the audit log is for credentials without a resource space, this one has {}",
+            space.as_str()
+        )));
     }
     let wanted = read_query(&uri, wanted_of)?;
     let page = tokio::task::spawn_blocking(move || app.audit.list(&wanted));

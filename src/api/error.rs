@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::app::device::DeviceError;
 use crate::app::product::ProductError;
+use crate::app::space::SpaceError;
 use crate::app::trace::TraceError;
 use crate::product::codec::LoadError;
 use crate::store::StoreError;
@@ -26,6 +27,7 @@ pub mod code {
     pub const TIME_ORDER: &str = "IOTDA.000010";
     pub const LIMIT: &str = "IOTDA.000017";
     pub const MARKER: &str = "IOTDA.000018";
+    pub const NO_SPACE: &str = "IOTDA.001000";
     pub const NOT_AUTHORIZED: &str = "IOTDA.001002";
     pub const NO_MODEL: &str = "IOTDA.009002";
     pub const NO_PRODUCT: &str = "IOTDA.013001";
@@ -88,6 +90,11 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, code::MALFORMED, message)
     }
 
+    /// 403: the caller may not touch what this names.
+    pub fn foreign_space(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code::NOT_AUTHORIZED, message)
+    }
+
     /// 503: waiting helps.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self {
@@ -140,6 +147,21 @@ impl From<StoreError> for ApiError {
     }
 }
 
+impl From<SpaceError> for ApiError {
+    fn from(error: SpaceError) -> Self {
+        let message = error.to_string();
+        match error {
+            SpaceError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, code::NO_SPACE, message),
+            SpaceError::Unknown(_) => Self::new(StatusCode::FORBIDDEN, code::NO_SPACE, message),
+            SpaceError::NameTaken(_) | SpaceError::TooMany | SpaceError::IsDefault(_) => {
+                Self::invalid(message)
+            }
+            SpaceError::Contended => Self::contended(message),
+            SpaceError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<ProductError> for ApiError {
     fn from(error: ProductError) -> Self {
         let message = error.to_string();
@@ -148,9 +170,8 @@ impl From<ProductError> for ApiError {
                 Self::new(StatusCode::NOT_FOUND, code::NO_PRODUCT, message)
             }
             ProductError::NoCodec(_) => Self::new(StatusCode::NOT_FOUND, code::INVALID, message),
-            ProductError::Exists(_) | ProductError::InUse(_) | ProductError::Invalid { .. } => {
-                Self::invalid(message)
-            }
+            ProductError::Exists(_) | ProductError::Invalid { .. } => Self::invalid(message),
+            ProductError::Space(error) => error.into(),
             ProductError::Mistakes(mistakes) => Self {
                 errors: Some(mistakes),
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code::INVALID, message)
@@ -180,6 +201,7 @@ impl From<DeviceError> for ApiError {
             DeviceError::NoProduct(_) => {
                 Self::new(StatusCode::BAD_REQUEST, code::NO_MODEL, message)
             }
+            DeviceError::Space(error) => error.into(),
             DeviceError::Invalid { .. } => Self::invalid(message),
             DeviceError::Contended => Self::contended(message),
             DeviceError::Store(error) => error.into(),

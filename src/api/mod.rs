@@ -24,6 +24,7 @@ pub mod request;
 pub mod respond;
 pub mod server;
 pub mod settings;
+pub mod spaces;
 pub mod trace;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -67,6 +68,7 @@ pub fn operations() -> operation::Operations {
 /// Every operation with its handler.
 fn routes() -> Routes {
     Routes::default()
+        .merge(spaces::routes())
         .merge(products::routes())
         .merge(devices::routes())
         .merge(codec::routes())

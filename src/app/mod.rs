@@ -15,10 +15,13 @@ pub mod input;
 pub mod outbox;
 pub mod platform;
 pub mod product;
+mod random;
 pub mod registration;
+pub mod removal;
 pub mod retention;
 pub mod sessions;
 pub mod shard;
+pub mod space;
 pub mod step;
 pub mod tasks;
 pub mod timers;
@@ -38,6 +41,8 @@ use credentials::Credentials;
 use device::{DeviceChange, Devices};
 use outbox::Outbox;
 use product::Products;
+use removal::Removals;
+use space::Spaces;
 use tasks::Tasks;
 use trace::Tracer;
 
@@ -46,8 +51,10 @@ use trace::Tracer;
 pub struct App {
     pub store: Arc<dyn Store>,
     pub clock: Clock,
+    pub spaces: Arc<Spaces>,
     pub products: Arc<Products>,
     pub devices: Arc<Devices>,
+    pub removals: Arc<Removals>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
     pub tasks: Tasks,
@@ -57,7 +64,8 @@ pub struct App {
 }
 
 impl App {
-    /// Loads what must be in memory. `changes` hears of each durable change of a device.
+    /// Loads what must be in memory, and goes on with deletions that were begun. `changes` hears of
+    /// each durable change of a device. Must be called inside a tokio runtime.
     pub fn start(
         store: Arc<dyn Store>,
         clock: Clock,
@@ -68,11 +76,17 @@ impl App {
     ) -> Result<Self, StoreError> {
         let tasks = Tasks::new();
         let outbox = Arc::new(Outbox::new(Arc::clone(&store)));
+        let spaces = Arc::new(Spaces::load(space::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+        })?);
         let products = Arc::new(Products::load(product::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),
             outbox: Arc::clone(&outbox),
             tasks: tasks.clone(),
+            spaces: Arc::clone(&spaces),
         })?);
         let devices = Arc::new(Devices::new(device::Parts {
             store: Arc::clone(&store),
@@ -80,6 +94,7 @@ impl App {
             outbox: Arc::clone(&outbox),
             tasks: tasks.clone(),
             products: Arc::clone(&products),
+            spaces: Arc::clone(&spaces),
             changes,
         }));
         store.each_device(&mut |device, _| {
@@ -87,13 +102,26 @@ impl App {
             ControlFlow::Continue(())
         })?;
         let audit = Arc::new(Audit::new(Arc::clone(&store), clock.clone()));
+        let tracer = Arc::new(Tracer::new(traced_devices_max));
+        let removals = Arc::new(Removals::new(removal::Parts {
+            store: Arc::clone(&store),
+            outbox: Arc::clone(&outbox),
+            tasks: tasks.clone(),
+            spaces: Arc::clone(&spaces),
+            products: Arc::clone(&products),
+            devices: Arc::clone(&devices),
+            tracer: Arc::clone(&tracer),
+        }));
+        removals.resume()?;
         Ok(Self {
             store,
             clock,
+            spaces,
             products,
             devices,
+            removals,
             outbox,
-            tracer: Arc::new(Tracer::new(traced_devices_max)),
+            tracer,
             tasks,
             metrics,
             credentials,

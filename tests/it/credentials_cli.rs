@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -146,14 +146,13 @@ impl Serving {
 
     /// Waits for the server to follow the file.
     async fn follows(&self, token: &str, want: u16) {
-        let began = Instant::now();
-        while self.status(token).await != want {
-            assert!(
-                began.elapsed() < Duration::from_secs(20),
-                "{want} does not come"
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let followed = async {
+            while self.status(token).await != want {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let followed = tokio::time::timeout(Duration::from_secs(20), followed).await;
+        assert!(followed.is_ok(), "{want} does not come");
     }
 }
 
