@@ -55,6 +55,10 @@ pub struct ApiError {
     pub retry_after_s: Option<u32>,
 }
 
+/// The code of a failed request, among the extensions of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorCode(pub &'static str);
+
 /// What every failed request answers.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Error")]
@@ -119,6 +123,7 @@ impl IntoResponse for ApiError {
             errors: self.errors.as_deref(),
         };
         let mut response = (self.status, Json(body)).into_response();
+        response.extensions_mut().insert(ErrorCode(self.code));
         if self.status == StatusCode::UNAUTHORIZED {
             let value = HeaderValue::from_static(SCHEMES);
             response

@@ -4,6 +4,7 @@
 //! Handlers parse, call one service and shape the answer. `project_id` may be anything and
 //! partitions nothing. Who asks is found out first ([`auth`]).
 
+pub mod audit;
 pub mod auth;
 pub mod certificates;
 pub mod codec;
@@ -85,21 +86,27 @@ fn routes() -> Routes {
         .merge(history::routes())
         .merge(trace::routes())
         .merge(events::routes())
+        .merge(audit::routes())
         .merge(operations::routes())
         .merge(openapi::routes())
 }
+
+/// The name of a request, among its extensions.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub HeaderValue);
 
 /// Counts and times every request, and names it: the caller's `X-Request-Id`, else one of ours.
 async fn observe(
     State(app): State<App>,
     matched: Option<MatchedPath>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let began = app.clock.instant();
     let path = matched.map_or_else(|| "none".to_owned(), |m| m.as_str().to_owned());
     let method = method_label(request.method());
     let id = request_id(&request);
+    request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
     let took = app.clock.instant().saturating_duration_since(began);
     let status = response.status().as_u16().to_string();

@@ -1,6 +1,7 @@
 //! Use cases: load, step, commit, act. [`App`] holds the services that the HTTP face and the
 //! shards call.
 
+pub mod audit;
 pub mod certificate;
 pub mod credentials;
 pub mod deadlines;
@@ -38,6 +39,7 @@ use tokio::sync::mpsc;
 
 use crate::base::time::Clock;
 use crate::store::{Store, StoreError};
+use audit::Audit;
 use certificate::Certificates;
 use credentials::Credentials;
 use device::{DeviceChange, Devices};
@@ -65,6 +67,7 @@ pub struct App {
     pub tasks: Tasks,
     pub metrics: PrometheusHandle,
     pub credentials: Arc<Credentials>,
+    pub audit: Arc<Audit>,
 }
 
 impl App {
@@ -112,6 +115,7 @@ impl App {
             devices.count_in(&device);
             ControlFlow::Continue(())
         })?;
+        let audit = Arc::new(Audit::new(Arc::clone(&store), clock.clone()));
         let tracer = Arc::new(Tracer::new(traced_devices_max));
         let certificates = Arc::new(Certificates::new(certificate::Parts {
             store: Arc::clone(&store),
@@ -144,6 +148,7 @@ impl App {
             tasks,
             metrics,
             credentials,
+            audit,
         })
     }
 }

@@ -8,6 +8,8 @@
 )]
 
 mod api;
+mod api_audit;
+mod api_auth;
 mod api_certificates;
 mod api_codec;
 mod api_device_bad_input;
@@ -23,6 +25,8 @@ mod api_model;
 mod api_openapi;
 mod api_products;
 mod api_search;
+mod api_server;
+mod api_signatures;
 mod api_spaces;
 mod api_tags;
 mod bad_input;
@@ -31,11 +35,13 @@ mod bad_input;
 mod client;
 mod codecs;
 mod conformity;
+mod credentials_cli;
 mod devices;
 mod registration;
 #[path = "../sim/server.rs"]
 #[allow(dead_code, reason = "the simulation uses more of it")]
 mod server;
+mod signer;
 mod store;
 mod wire_tables;
 
