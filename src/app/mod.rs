@@ -24,7 +24,6 @@ pub mod timers;
 pub mod trace;
 pub mod uplink;
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -76,10 +75,6 @@ impl App {
             products: Arc::clone(&products),
             changes,
         }));
-        store.each_device(&mut |device, _| {
-            devices.count_in(&device.product_id);
-            ControlFlow::Continue(())
-        })?;
         Ok(Self {
             store,
             clock,

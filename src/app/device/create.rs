@@ -81,7 +81,6 @@ impl Devices {
         self.commit(Commit { guards, changes })
             .await
             .map_err(error::of_commit)?;
-        self.count_in(&detail.device.product_id);
         self.tell(&device_id, DeviceChangeKind::Created, None).await;
         Ok(detail)
     }

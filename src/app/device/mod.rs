@@ -11,11 +11,10 @@ pub mod list;
 pub mod status;
 pub mod view;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::app::envelope::{self, DeviceHeader};
 use crate::app::outbox::Outbox;
@@ -35,9 +34,6 @@ pub use error::DeviceError;
 
 /// Tries of a change that others overtake.
 const TRIES: usize = 5;
-
-/// Searches through all devices at the same time.
-const SCANS: usize = 2;
 
 /// What became durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,8 +70,6 @@ pub struct Parts {
 /// The devices of one server.
 pub struct Devices {
     parts: Parts,
-    counts: Mutex<HashMap<ProductId, u64>>,
-    scans: Semaphore,
 }
 
 /// A device to create. Formats and lengths were checked by the caller.
@@ -143,39 +137,8 @@ pub struct DeviceDetail {
 }
 
 impl Devices {
-    pub fn new(parts: Parts) -> Self {
-        Self {
-            parts,
-            counts: Mutex::default(),
-            scans: Semaphore::new(SCANS),
-        }
-    }
-
-    /// Counts a device that the store held at the start.
-    pub fn count_in(&self, product_id: &ProductId) {
-        *self.counts().entry(product_id.clone()).or_default() += 1;
-    }
-
-    fn count_out(&self, product_id: &ProductId) {
-        let mut counts = self.counts();
-        if let Some(count) = counts.get_mut(product_id) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                counts.remove(product_id);
-            }
-        }
-    }
-
-    fn count_of(&self, product_id: Option<&ProductId>) -> u64 {
-        let counts = self.counts();
-        match product_id {
-            Some(id) => counts.get(id).copied().unwrap_or(0),
-            None => counts.values().sum(),
-        }
-    }
-
-    fn counts(&self) -> MutexGuard<'_, HashMap<ProductId, u64>> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    pub const fn new(parts: Parts) -> Self {
+        Self { parts }
     }
 
     /// The device as it is now.
