@@ -31,7 +31,6 @@ pub mod timers;
 pub mod trace;
 pub mod uplink;
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -111,10 +110,6 @@ impl App {
             devices: Arc::clone(&devices),
             limits: GroupLimits::default(),
         })?);
-        store.each_device(&mut |device, _| {
-            devices.count_in(&device);
-            ControlFlow::Continue(())
-        })?;
         let audit = Arc::new(Audit::new(Arc::clone(&store), clock.clone()));
         let tracer = Arc::new(Tracer::new(traced_devices_max));
         let certificates = Arc::new(Certificates::new(certificate::Parts {

@@ -141,7 +141,8 @@ pub const fn is_portable(table: Table) -> bool {
         | Table::Files
         | Table::Contents
         | Table::Certificates
-        | Table::Audit => true,
+        | Table::Audit
+        | Table::Names => true,
         // A restored counter would use numbers again, which breaks the keys.
         Table::Sessions => false,
     }

@@ -6,7 +6,7 @@
 //! | 00 | meta | name | as [`Meta`] says |
 //! | 01 | devices | device id | row with a sealed part: `DeviceRecord` |
 //! | 02 | states | device id | row: `StateRecord` |
-//! | 03 | nodes | node id | device id |
+//! | 03 | nodes | node id | seq `u64`, device id |
 //! | 04 | order | seq `u64` | device id |
 //! | 05 | members | product id, 00, seq `u64` | device id |
 //! | 06 | products | product id | row: `ProductRecord` |
@@ -25,9 +25,10 @@
 //! | 13 | contents | file id | row: `FileContent` |
 //! | 14 | certificates | certificate id | row: `CertificateRecord` |
 //! | 15 | audit | ms `u64`, seq `u64` | row: `AuditRecord` |
+//! | 16 | names | device name with each 00 as 00 ff, 00 01, seq `u64` | device id |
 //!
-//! 03, 04 and 05 are indexes of 01: text as it is, without a row header (`rows.rs`). Ids hold
-//! no 00 byte, so 05 is unambiguous. Prefixes are never used anew.
+//! 03, 04, 05 and 16 are indexes of 01: text as it is, without a row header (`rows.rs`). Ids hold
+//! no 00 byte, so 05 is unambiguous; names may, so 16 escapes it. Prefixes are never used anew.
 
 use crate::base::ids::{AppId, CertificateId, DeviceId, FileId, GroupId, NodeId, ProductId};
 use crate::base::peer::DeviceSeq;
@@ -60,11 +61,12 @@ pub enum Table {
     Contents = 0x13,
     Certificates = 0x14,
     Audit = 0x15,
+    Names = 0x16,
 }
 
 impl Table {
     /// Every table, ascending.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Meta,
         Self::Devices,
         Self::States,
@@ -87,6 +89,7 @@ impl Table {
         Self::Contents,
         Self::Certificates,
         Self::Audit,
+        Self::Names,
     ];
 
     /// The first byte of this table's keys.
@@ -125,6 +128,7 @@ impl Table {
             Self::Contents => "contents",
             Self::Certificates => "certificates",
             Self::Audit => "audit",
+            Self::Names => "names",
         }
     }
 
@@ -184,6 +188,66 @@ pub fn state(id: &DeviceId) -> Vec<u8> {
 
 pub fn node(id: &NodeId) -> Vec<u8> {
     Table::Nodes.key(&[id.as_str().as_bytes()])
+}
+
+/// The value of a row of `nodes`.
+pub fn node_value(seq: u64, id: &DeviceId) -> Vec<u8> {
+    [&seq.to_be_bytes(), id.as_str().as_bytes()].concat()
+}
+
+/// Seq and device id of a row of `nodes`; `None` when the value has another shape.
+pub fn split_node_value(value: &[u8]) -> Option<(u64, &[u8])> {
+    let (seq, id) = value.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*seq), id))
+}
+
+/// From the smallest key of node ids that begin so to the smallest above them.
+pub fn nodes_with(prefix: &str) -> (Vec<u8>, Vec<u8>) {
+    beginning(Table::Nodes.key(&[prefix.as_bytes()]))
+}
+
+pub fn name(name: &str, seq: u64) -> Vec<u8> {
+    Table::Names.key(&[&escaped(name), &[0, 1], &seq.to_be_bytes()])
+}
+
+/// From the smallest key of this name to the smallest above it.
+pub fn names_of(name: &str) -> (Vec<u8>, Vec<u8>) {
+    let name = escaped(name);
+    (
+        Table::Names.key(&[&name, &[0, 1]]),
+        Table::Names.key(&[&name, &[0, 2]]),
+    )
+}
+
+/// From the smallest key of names that begin so to the smallest above them.
+pub fn names_with(prefix: &str) -> (Vec<u8>, Vec<u8>) {
+    beginning(Table::Names.key(&[&escaped(prefix)]))
+}
+
+fn escaped(name: &str) -> Vec<u8> {
+    let mut escaped = Vec::with_capacity(name.len());
+    for byte in name.bytes() {
+        escaped.push(byte);
+        if byte == 0 {
+            escaped.push(0xff);
+        }
+    }
+    escaped
+}
+
+/// No byte of a text is ff, nor the one behind it.
+fn beginning(from: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+    let to = [&from[..], &[0xff]].concat();
+    (from, to)
+}
+
+/// The device of a row of `nodes` or `names`.
+pub fn indexed_seq(key: &[u8], value: &[u8]) -> Option<u64> {
+    match Table::of(key)? {
+        Table::Nodes => split_node_value(value).map(|(seq, _)| seq),
+        Table::Names => key.last_chunk::<8>().copied().map(u64::from_be_bytes),
+        _ => None,
+    }
 }
 
 pub fn order(seq: u64) -> Vec<u8> {
@@ -349,6 +413,35 @@ mod tests {
             part(1, 256),
         ];
         assert!(ascending.is_sorted(), "{ascending:x?}");
+    }
+
+    #[test]
+    fn names_lie_in_their_spans_alone() {
+        let names = [
+            "",
+            "a",
+            "a\0",
+            "a\0b",
+            "a\0\u{1}",
+            "a\u{1}",
+            "ab",
+            "b",
+            "\u{10ffff}",
+            "ä",
+        ];
+        for name in names {
+            for seq in [0, 1, u64::MAX] {
+                let key = super::name(name, seq);
+                assert_eq!(indexed_seq(&key, b"d"), Some(seq));
+                for other in names {
+                    let (from, to) = names_of(other);
+                    assert_eq!(from <= key && key < to, name == other, "{name:?} {other:?}");
+                    let (from, to) = names_with(other);
+                    let is_in = from <= key && key < to;
+                    assert_eq!(is_in, name.starts_with(other), "{name:?} {other:?}");
+                }
+            }
+        }
     }
 
     #[test]

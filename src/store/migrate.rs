@@ -4,22 +4,31 @@
 //! |---|---|---|
 //! | 1 | 0.1.0 | as in `keys.rs` and `rows.rs`, secrets of devices in the open |
 //! | 2 | unreleased | secrets of devices sealed (`sealed.rs`), check value of the sealing key |
+//! | 3 | unreleased | seq in the rows of `nodes`, the table `names`, a record for each resource space |
 //!
 //! A step reads format N and writes N + 1, in batches that may be repeated after a crash; the
 //! number is written last. Errors: `StoreError::Format` for a newer database, `StoreError::Key`
 //! for another sealing key than the database's.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use super::catalog::AppRecord;
 use super::engine::{Kv, Order, Writes};
+use super::facts::DeviceFacts;
 use super::keys::{self, Meta, Table};
-use super::records::DeviceRecord;
+use super::records::{DeviceRecord, ProductRecord};
 use super::rows::{self, ROW_FORMAT, ROW_WHOLE_MAX, RowError, Split};
 use super::seal::{CHECK_LEN, Sealer};
 use super::{StoreError, sealed};
+use crate::base::ids::AppId;
+use crate::base::time::Timestamp;
 
 /// The format that this version writes.
-pub const NEWEST: u32 = 2;
+pub const NEWEST: u32 = 3;
+
+/// The space that takes what names none.
+const DEFAULT_APP: &str = "default";
 
 /// Rows rewritten in one batch.
 const STEP: usize = 256;
@@ -31,6 +40,12 @@ pub fn migrate<E: Kv>(engine: &E, sealer: &Sealer) -> Result<(), StoreError> {
         Some(NEWEST) => must_fit(engine, sealer),
         Some(1) => {
             seal_secrets(engine, sealer)?;
+            index_names(engine)?;
+            write_format(engine, sealer)
+        }
+        Some(2) => {
+            must_fit(engine, sealer)?;
+            index_names(engine)?;
             write_format(engine, sealer)
         }
         Some(found) => Err(StoreError::Format {
@@ -93,13 +108,32 @@ fn seal_secrets<E: Kv>(engine: &E, sealer: &Sealer) -> Result<(), StoreError> {
     }
     let mut writes = Writes::new();
     writes.insert(keys::meta(Meta::Seal), Some(sealer.check_value().into()));
-    let (mut from, to) = Table::Devices.span();
+    engine.apply(&writes)?;
+    engine.sync()?;
     let mut split = next_split(engine)?;
     let mut count = 0_usize;
+    rewrite(engine, Table::Devices, &mut |key, row, writes| {
+        let sealed = seal_device(engine, sealer, key, row, &mut split, writes)?;
+        count = count.saturating_add(usize::from(sealed));
+        Ok(())
+    })?;
+    if count > 0 {
+        tracing::info!(
+            devices = count,
+            "their secrets are sealed now; `strait store export` and `import` into a new directory \
+             also rid the disk of old copies in the open"
+        );
+    }
+    Ok(())
+}
+
+/// Adds what a row of a table becomes to the writes.
+type Rewrite<'a> = &'a mut dyn FnMut(&[u8], Vec<u8>, &mut Writes) -> Result<(), StoreError>;
+
+/// Walks a table, applying what `each` writes in batches. What a batch writes is not walked again.
+fn rewrite<E: Kv>(engine: &E, table: Table, each: Rewrite<'_>) -> Result<(), StoreError> {
+    let (mut from, to) = table.span();
     loop {
-        engine.apply(&writes)?;
-        engine.sync()?;
-        writes.clear();
         let mut chunk = Vec::new();
         engine.range(&from, &to, Order::Ascending, &mut |key, row| {
             chunk.push((key.to_vec(), row.to_vec()));
@@ -110,23 +144,99 @@ fn seal_secrets<E: Kv>(engine: &E, sealer: &Sealer) -> Result<(), StoreError> {
             }
         })?;
         let Some((last, _)) = chunk.last() else {
-            break;
+            return Ok(());
         };
         from.clone_from(last);
         from.push(0);
+        let mut writes = Writes::new();
         for (key, row) in chunk {
-            let sealed = seal_device(engine, sealer, &key, row, &mut split, &mut writes);
-            count = count.saturating_add(usize::from(sealed?));
+            each(&key, row, &mut writes)?;
+        }
+        if !writes.is_empty() {
+            engine.apply(&writes)?;
+            engine.sync()?;
         }
     }
-    if count > 0 {
-        tracing::info!(
-            devices = count,
-            "their secrets are sealed now; `strait store export` and `import` into a new directory \
-             also rid the disk of old copies in the open"
-        );
+}
+
+/// Format 2 to 3: index rows of every device, and a record for each space that is named.
+fn index_names<E: Kv>(engine: &E) -> Result<(), StoreError> {
+    let mut of_devices = BTreeMap::new();
+    rewrite(engine, Table::Devices, &mut |key, row, writes| {
+        let row = joined(engine, key, row)?;
+        let device: DeviceFacts = rows::decode_beside(&row).map_err(|e| wrong(engine, key, &e))?;
+        let (id, seq) = (&device.device_id, device.seq);
+        let node = keys::node_value(seq, id);
+        writes.insert(keys::node(&device.node_id), Some(node));
+        if let Some(name) = &device.device_name {
+            let value = id.as_str().as_bytes().to_vec();
+            writes.insert(keys::name(name, seq), Some(value));
+        }
+        keep_older(&mut of_devices, device.app_id, device.created_at);
+        Ok(())
+    })?;
+    let mut spaces = BTreeMap::new();
+    rewrite(engine, Table::Products, &mut |key, row, _| {
+        let row = joined(engine, key, row)?;
+        let product: ProductRecord = rows::decode(&row).map_err(|e| wrong(engine, key, &e))?;
+        keep_older(&mut spaces, product.app_id, product.created_at);
+        Ok(())
+    })?;
+    for (app_id, at) in of_devices {
+        spaces.entry(app_id).or_insert(at);
+    }
+    create_spaces(engine, spaces)
+}
+
+fn keep_older(known: &mut BTreeMap<AppId, Timestamp>, app_id: AppId, at: Timestamp) {
+    let oldest = known.entry(app_id).or_insert(at);
+    *oldest = at.min(*oldest);
+}
+
+/// A record for each space that has none, as old as what is in it.
+fn create_spaces<E: Kv>(engine: &E, spaces: BTreeMap<AppId, Timestamp>) -> Result<(), StoreError> {
+    let seq = engine.get(&keys::meta(Meta::Seq))?.unwrap_or_default();
+    let mut seq = <[u8; 8]>::try_from(seq.as_slice())
+        .map_or(1, u64::from_be_bytes)
+        .max(1);
+    let mut spaces = spaces.into_iter().peekable();
+    while spaces.peek().is_some() {
+        let mut writes = Writes::new();
+        for (app_id, created_at) in spaces.by_ref().take(STEP) {
+            let key = keys::app(&app_id);
+            if engine.get(&key)?.is_some() {
+                continue;
+            }
+            let record = AppRecord {
+                version: 1,
+                app_name: app_id.as_str().to_owned(),
+                is_default: app_id.as_str() == DEFAULT_APP,
+                app_id,
+                seq,
+                deleting: false,
+                created_at,
+            };
+            seq = seq.saturating_add(1);
+            let row = rows::encode(&record).map_err(|e| wrong(engine, &key, &e))?;
+            writes.insert(key, Some(row));
+        }
+        writes.insert(keys::meta(Meta::Seq), Some(seq.to_be_bytes().into()));
+        engine.apply(&writes)?;
+        engine.sync()?;
     }
     Ok(())
+}
+
+/// The row with its parts.
+fn joined<E: Kv>(engine: &E, key: &[u8], row: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+    rows::join(row, |part| engine.get(part))?.ok_or_else(|| {
+        let row = keys::show(key);
+        corrupt(engine, &format!("{row}: a part of it is missing"))
+    })
+}
+
+fn wrong<E: Kv>(engine: &E, key: &[u8], e: &RowError) -> StoreError {
+    corrupt(engine, &format!("{}: {e}", keys::show(key)))
 }
 
 /// Adds what seals one device to `writes`. `false`: it is sealed already.
@@ -138,12 +248,9 @@ fn seal_device<E: Kv>(
     next_split: &mut u64,
     writes: &mut Writes,
 ) -> Result<bool, StoreError> {
-    let wrong = |e: RowError| corrupt(engine, &format!("{}: {e}", keys::show(key)));
+    let wrong = |e: RowError| wrong(engine, key, &e);
     let old = Split::decode(&row).map_err(wrong)?;
-    let whole = rows::join(row, |part| engine.get(part))?.ok_or_else(|| {
-        let row = keys::show(key);
-        corrupt(engine, &format!("{row}: a part of it is missing"))
-    })?;
+    let whole = joined(engine, key, row)?;
     if whole.first() != Some(&ROW_FORMAT) {
         return Ok(false);
     }

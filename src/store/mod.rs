@@ -9,8 +9,10 @@ pub mod archive;
 pub mod catalog;
 pub mod check;
 pub mod engine;
+pub mod facts;
 pub mod find;
 pub mod generation;
+pub mod index;
 pub mod key_file;
 pub mod keys;
 pub mod kv;
@@ -170,7 +172,7 @@ pub enum Guard {
 /// One change of durable state. Puts replace.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// Writes the record and its indexes (node id, product, order).
+    /// Writes the record and its indexes (node id, name, product, order).
     PutDevice(Box<DeviceRecord>),
     /// Removes record, indexes, state and session. History and raw uplinks are keyed by `seq`: they can't
     /// be reached any more and go by age.

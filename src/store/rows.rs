@@ -206,12 +206,6 @@ pub struct DeviceHead {
     pub product_id: ProductId,
 }
 
-/// The first field of a state row.
-#[derive(Debug, serde::Deserialize)]
-pub struct StateHead {
-    pub version: u64,
-}
-
 /// The first field of an event row.
 #[derive(Debug, serde::Deserialize)]
 pub struct EventHead {
@@ -305,7 +299,6 @@ mod tests {
         #[test]
         fn states_come_back(state in states()) {
             let row = encode(&state).unwrap();
-            prop_assert_eq!(decode::<StateHead>(&row).unwrap().version, state.version);
             prop_assert_eq!(decode::<StateRecord>(&row).unwrap(), state);
         }
 

@@ -84,7 +84,6 @@ impl Devices {
         self.commit(Commit { guards, changes })
             .await
             .map_err(error::of_commit)?;
-        self.count_in(&detail.device);
         self.tell(&device_id, DeviceChangeKind::Created, None).await;
         Ok(detail)
     }

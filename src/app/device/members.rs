@@ -1,19 +1,23 @@
 //! Groups as devices know them: which there are, and how many devices are in each.
 //!
-//! A device's record names its groups; the counts here are derived from all records, and hold
-//! what is about to be written as well, so that two devices can't both take the last place.
+//! A device's record names its groups, and the store counts them. Here is only what is about to be
+//! written, so that two devices can't both take the last place.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{DeviceChangeKind, DeviceDetail, DeviceError, Devices};
 use crate::base::ids::DeviceId;
+use crate::store::StoreError;
 use crate::store::catalog::GroupRecord;
+use crate::store::find::{Filter, Find, FindOrder};
 
-/// Members of every group that there is, by the `seq` of the group.
+/// Tries to take a place while others are taking theirs.
+const PLACE_TRIES: usize = 100;
+
+/// Every group that there is, by its `seq`, with the number of devices that are about to join it.
 #[derive(Debug, Default)]
-pub struct Members(Mutex<HashMap<u64, u32>>);
+pub struct Members(Mutex<HashMap<u64, u64>>);
 
 /// How full groups may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,59 +27,37 @@ pub struct MemberLimits {
 }
 
 impl Members {
-    fn counts(&self) -> MutexGuard<'_, HashMap<u64, u32>> {
+    fn joining(&self) -> MutexGuard<'_, HashMap<u64, u64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on devices may be in this group.
     pub fn open(&self, seq: u64) {
-        self.counts().entry(seq).or_default();
+        self.joining().entry(seq).or_default();
     }
 
     /// The group is gone, and whoever still names it is in no group by that.
     pub fn close(&self, seq: u64) {
-        self.counts().remove(&seq);
+        self.joining().remove(&seq);
     }
 
     pub fn is_open(&self, seq: u64) -> bool {
-        self.counts().contains_key(&seq)
+        self.joining().contains_key(&seq)
     }
 
-    /// Devices in the group; `None` when there is no such group.
-    pub fn count_of(&self, seq: u64) -> Option<u32> {
-        self.counts().get(&seq).copied()
+    /// Begins to join. Returns how many are joining now, this one included; `None`: there is no such
+    /// group.
+    fn begin(&self, seq: u64) -> Option<u64> {
+        let mut joining = self.joining();
+        let count = joining.get_mut(&seq)?;
+        *count = count.saturating_add(1);
+        Some(*count)
     }
 
-    pub(super) fn count_in(&self, groups: &[u64]) {
-        let mut counts = self.counts();
-        for seq in groups {
-            if let Some(count) = counts.get_mut(seq) {
-                *count = count.saturating_add(1);
-            }
-        }
-    }
-
-    pub(super) fn count_out(&self, groups: &[u64]) {
-        let mut counts = self.counts();
-        for seq in groups {
-            if let Some(count) = counts.get_mut(seq) {
-                *count = count.saturating_sub(1);
-            }
-        }
-    }
-
-    /// Takes a place, given back with `count_out`.
-    fn reserve(&self, seq: u64, max: u32) -> Result<(), DeviceError> {
-        match self.counts().get_mut(&seq) {
-            Some(count) if *count >= max => Err(DeviceError::invalid(
-                "group_id",
-                format!("the group has {count} devices already, takes up to {max}"),
-            )),
-            Some(count) => {
-                *count += 1;
-                Ok(())
-            }
-            None => Err(DeviceError::invalid("group_id", "the group is gone")),
+    /// Joined, or not.
+    fn end(&self, seq: u64) {
+        if let Some(count) = self.joining().get_mut(&seq) {
+            *count = count.saturating_sub(1);
         }
     }
 }
@@ -95,25 +77,59 @@ impl Devices {
             if detail.device.groups.contains(&group.seq) {
                 return Ok(());
             }
-            this.members.reserve(group.seq, limits.devices_per_group)?;
+            this.take_place(group.seq, limits.devices_per_group).await?;
             let joined = this.write_joined(id, &group, limits).await;
-            if !matches!(joined, Ok(true)) {
-                this.members.count_out(&[group.seq]);
-            }
-            joined.map(drop)
+            this.members.end(group.seq);
+            joined
         })
         .await
     }
 
-    /// Whether it was not in it before.
+    /// Devices in the group.
+    pub fn count_members(&self, seq: u64) -> Result<u64, StoreError> {
+        let found = self.parts.store.find(&Find {
+            filter: &Filter::Group(seq),
+            now: self.parts.clock.now(),
+            order: FindOrder::NewestFirst,
+            offset: 0,
+            limit: 0,
+            beyond: None,
+        })?;
+        Ok(found.count)
+    }
+
+    /// Takes a place in a group, given back with [`Members::end`]. One that has just joined may be
+    /// counted twice, as joining and as in it: then a full group is looked at again.
+    async fn take_place(&self, seq: u64, max: u32) -> Result<(), DeviceError> {
+        let mut tries = PLACE_TRIES;
+        loop {
+            let Some(joining) = self.members.begin(seq) else {
+                return Err(DeviceError::invalid("group_id", "the group is gone"));
+            };
+            // Counted after this one began to join, so nobody who joins meanwhile is missed.
+            let count = self
+                .count_members(seq)
+                .inspect_err(|_| self.members.end(seq))?;
+            if count.saturating_add(joining) <= u64::from(max) {
+                return Ok(());
+            }
+            self.members.end(seq);
+            tries -= 1;
+            if count >= u64::from(max) || tries == 0 {
+                let problem = format!("the group has {count} devices already, takes up to {max}");
+                return Err(DeviceError::invalid("group_id", problem));
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     async fn write_joined(
         self: &Arc<Self>,
         id: DeviceId,
         group: &Arc<GroupRecord>,
         limits: MemberLimits,
-    ) -> Result<bool, DeviceError> {
-        let news = Arc::new(AtomicBool::new(false));
-        let (told, this) = (Arc::clone(&news), Arc::clone(self));
+    ) -> Result<(), DeviceError> {
+        let this = Arc::clone(self);
         let group = Arc::clone(group);
         self.change(id, (DeviceChangeKind::Updated, false), move |device, _| {
             if device.app_id != group.app_id {
@@ -125,9 +141,7 @@ impl Devices {
                     ),
                 ));
             }
-            let is_in = device.groups.contains(&group.seq);
-            told.store(!is_in, Ordering::Relaxed);
-            if is_in {
+            if device.groups.contains(&group.seq) {
                 return Ok(());
             }
             let others = device.groups.iter();
@@ -140,30 +154,19 @@ impl Devices {
             device.groups.push(group.seq);
             Ok(())
         })
-        .await?;
-        Ok(news.load(Ordering::Relaxed))
+        .await
+        .map(drop)
     }
 
     /// Takes a device out of a group; nothing happens when it is not in it. Emits `device:update`.
     pub async fn leave_group(self: &Arc<Self>, id: DeviceId, seq: u64) -> Result<(), DeviceError> {
-        let this = Arc::clone(self);
-        self.finish("group leave", async move {
-            let news = Arc::new(AtomicBool::new(false));
-            let told = Arc::clone(&news);
-            let change = (DeviceChangeKind::Updated, false);
-            this.change(id, change, move |device, _| {
-                let before = device.groups.len();
-                device.groups.retain(|other| *other != seq);
-                told.store(device.groups.len() < before, Ordering::Relaxed);
-                Ok(())
-            })
-            .await?;
-            if news.load(Ordering::Relaxed) {
-                this.members.count_out(&[seq]);
-            }
+        let change = (DeviceChangeKind::Updated, false);
+        self.change(id, change, move |device, _| {
+            device.groups.retain(|other| *other != seq);
             Ok(())
         })
         .await
+        .map(drop)
     }
 }
 

@@ -14,8 +14,7 @@ pub mod status;
 mod tags;
 pub mod view;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, mpsc};
@@ -43,8 +42,8 @@ pub use tags::TAGS_MAX;
 /// Tries of a change that others overtake.
 const TRIES: usize = 5;
 
-/// Searches through all devices at the same time.
-const SCANS: usize = 2;
+/// Searches at the same time: each holds a thread.
+const SCANS: usize = 4;
 
 /// What became durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +81,6 @@ pub struct Parts {
 /// The devices of one server.
 pub struct Devices {
     parts: Parts,
-    counts: Mutex<HashMap<ProductId, u64>>,
     members: Members,
     scans: Arc<Semaphore>,
 }
@@ -157,44 +155,14 @@ impl Devices {
     pub fn new(parts: Parts) -> Self {
         Self {
             parts,
-            counts: Mutex::default(),
             members: Members::default(),
             scans: Arc::new(Semaphore::new(SCANS)),
         }
     }
 
-    /// Counts a device, in its product and in its groups.
-    pub fn count_in(&self, device: &DeviceRecord) {
-        *self.counts().entry(device.product_id.clone()).or_default() += 1;
-        self.members.count_in(&device.groups);
-    }
-
-    fn count_out(&self, device: &DeviceRecord) {
-        self.members.count_out(&device.groups);
-        let mut counts = self.counts();
-        if let Some(count) = counts.get_mut(&device.product_id) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                counts.remove(&device.product_id);
-            }
-        }
-    }
-
-    /// Which groups devices may name, and how many do.
+    /// Which groups devices may name.
     pub const fn members(&self) -> &Members {
         &self.members
-    }
-
-    fn count_of(&self, product_id: Option<&ProductId>) -> u64 {
-        let counts = self.counts();
-        let hidden = self.parts.products.hidden();
-        let there = counts.iter().filter(|(id, _)| !hidden.contains(*id));
-        let wanted = there.filter(|(id, _)| product_id.is_none_or(|wanted| wanted == *id));
-        wanted.map(|(_, count)| count).sum()
-    }
-
-    fn counts(&self) -> MutexGuard<'_, HashMap<ProductId, u64>> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The device as it is now.

@@ -93,9 +93,9 @@ impl World {
         Ok(made.record.group_id.clone())
     }
 
-    fn count(&self, id: &GroupId) -> u32 {
+    fn count(&self, id: &GroupId) -> u64 {
         let seq = self.groups.show(id).unwrap().record.seq;
-        self.app.devices.members().count_of(seq).unwrap()
+        self.app.devices.count_members(seq).unwrap()
     }
 }
 

@@ -16,9 +16,10 @@ use super::draft::{Counters, Draft, StepError};
 use super::heads::Heads;
 use super::plan::Plan;
 use super::reader::corrupt;
-use super::{Kv, Order, Shared, Writes, resolve};
+use super::{Kv, Order, Shared, Writes, load, resolve};
 use crate::base::limits::BATCH_MAX;
 use crate::base::time::Clock;
+use crate::store::index::{Keys, Touch};
 use crate::store::keys::{self, Meta, Table};
 use crate::store::{CommitError, StoreError};
 
@@ -91,6 +92,9 @@ pub(super) struct Committer<E> {
     counters: Counters,
     batch: u64,
     seq_end: u64,
+    keys: Keys,
+    /// A batch whose answer was an error, and its number: it may be there all the same.
+    doubtful: Option<(u64, Vec<Touch>)>,
 }
 
 impl<E: Kv> Committer<E> {
@@ -109,6 +113,7 @@ impl<E: Kv> Committer<E> {
         shared.last_event.store(counters.position, Ordering::SeqCst);
         shared.seq_next.store(seq_end, Ordering::SeqCst);
         shared.seq_end.store(seq_end, Ordering::SeqCst);
+        let keys = shared.index_now().keys();
         Ok(Self {
             shared,
             jobs,
@@ -116,6 +121,8 @@ impl<E: Kv> Committer<E> {
             counters,
             batch,
             seq_end,
+            keys,
+            doubtful: None,
         })
     }
 
@@ -145,7 +152,12 @@ impl<E: Kv> Committer<E> {
     fn run_batch(&mut self, jobs: Vec<Job>) -> bool {
         let shared = Arc::clone(&self.shared);
         let before = self.counters;
-        let mut draft = Draft::new(&shared.engine, &mut self.heads, &mut self.counters);
+        let mut draft = Draft::new(
+            &shared.engine,
+            &mut self.heads,
+            &mut self.counters,
+            &self.keys,
+        );
         let mut waiting = Vec::with_capacity(jobs.len());
         let mut reserve = shared
             .seq_next
@@ -175,6 +187,7 @@ impl<E: Kv> Committer<E> {
             }
         }
         let mut writes = std::mem::take(&mut draft.writes);
+        let touches = std::mem::take(&mut draft.touches);
         if let Some(e) = broken {
             // A damaged row stays damaged: opening the engine anew can't help, and the other
             // commits of the batch may try again.
@@ -195,12 +208,13 @@ impl<E: Kv> Committer<E> {
         } else {
             self.seq_end
         };
-        self.make_durable(writes, waiting, before, seq_end)
+        self.make_durable(writes, touches, waiting, before, seq_end)
     }
 
     fn make_durable(
         &mut self,
         mut writes: Writes,
+        touches: Vec<Touch>,
         waiting: Vec<Waiting>,
         before: Counters,
         seq_end: u64,
@@ -227,11 +241,13 @@ impl<E: Kv> Committer<E> {
                     .last_event
                     .store(self.counters.position, Ordering::SeqCst);
                 metrics::counter!("strait_store_batches_total").increment(1);
+                load::apply(shared, touches);
                 answer(waiting, None);
                 true
             }
             Err(e) => {
                 metrics::counter!("strait_store_failed_batches_total").increment(1);
+                self.doubtful = Some((self.batch, touches));
                 self.batch = self.batch.saturating_sub(1);
                 self.forget(before);
                 answer(waiting, Some(&e));
@@ -310,6 +326,11 @@ impl<E: Kv> Committer<E> {
         self.seq_end = number(engine, Meta::Seq)?.max(self.seq_end);
         self.heads.clear();
         let shared = &self.shared;
+        if let Some((batch, touches)) = self.doubtful.take()
+            && batch == self.batch
+        {
+            load::apply(shared, touches);
+        }
         shared
             .last_event
             .store(self.counters.position, Ordering::SeqCst);

@@ -11,6 +11,8 @@ use super::{Kv, Order, Writes};
 use crate::base::ids::{DeviceId, ProductId};
 use crate::base::peer::DeviceSeq;
 use crate::store::catalog::{AppRecord, VersionHead};
+use crate::store::facts::{DeviceFacts, StateFacts};
+use crate::store::index::{Keys, Life, Touch, Versions};
 use crate::store::keys;
 use crate::store::records::{CodecRecord, ProductRecord, SettingsRecord};
 use crate::store::rows::{self, ROW_WHOLE_MAX, RowError, Split};
@@ -51,16 +53,26 @@ pub(super) struct Draft<'a, E> {
     engine: &'a E,
     heads: &'a mut Heads,
     pub(super) counters: &'a mut Counters,
+    keys: &'a Keys,
     pub(super) writes: Writes,
+    /// What the writes change of the index, in order.
+    pub(super) touches: Vec<Touch>,
 }
 
 impl<'a, E: Kv> Draft<'a, E> {
-    pub(super) fn new(engine: &'a E, heads: &'a mut Heads, counters: &'a mut Counters) -> Self {
+    pub(super) fn new(
+        engine: &'a E,
+        heads: &'a mut Heads,
+        counters: &'a mut Counters,
+        keys: &'a Keys,
+    ) -> Self {
         Self {
             engine,
             heads,
             counters,
+            keys,
             writes: Writes::new(),
+            touches: Vec::new(),
         }
     }
 
@@ -100,13 +112,13 @@ impl<'a, E: Kv> Draft<'a, E> {
                 session.is_none_or(|session| session.number <= *number)
             }
             Guard::ProductAbsent(id) => self.read(&keys::product(id))?.is_none(),
-            Guard::ProductExists(id) => self
-                .record::<ProductRecord>(&keys::product(id))?
-                .is_some_and(|record| !record.deleting),
+            Guard::ProductExists(id) => {
+                self.is_there(keys::product(id), |record: &ProductRecord| record.deleting)?
+            }
             Guard::AppVersion(id, version) => self.version(&keys::app(id))? == *version,
-            Guard::AppExists(id) => self
-                .record::<AppRecord>(&keys::app(id))?
-                .is_some_and(|record| !record.deleting),
+            Guard::AppExists(id) => {
+                self.is_there(keys::app(id), |record: &AppRecord| record.deleting)?
+            }
             Guard::GroupVersion(id, version) => self.version(&keys::group(id))? == *version,
             Guard::TaskVersion(seq, version) => self.version(&keys::task(*seq))? == *version,
             Guard::CertificateVersion(id, version) => {
@@ -129,43 +141,31 @@ impl<'a, E: Kv> Draft<'a, E> {
 
     fn take(&mut self, step: Step) -> Result<(), StoreError> {
         match step {
-            Step::Device {
-                id,
-                seq,
-                version,
-                node,
-                product,
+            Step::Device { facts, row } => self.put_device(&facts, row)?,
+            Step::DeleteDevice(id) => self.delete_device(&id)?,
+            Step::State { id, facts, row } => self.put_state(&id, &facts, row)?,
+            Step::Owner {
+                key,
                 row,
+                more,
+                deleting,
+                product,
             } => {
-                let old = self.drop_indexes(&id)?;
-                if let Some(old) = old.filter(|old| *old != seq) {
-                    self.remove(keys::session(DeviceSeq(old)))?;
+                let there = row.is_some() && !deleting;
+                self.heads.owners.remember(&key, there);
+                if let Some(id) = product {
+                    self.touches.push(Touch::Product {
+                        key: self.keys.product(&id),
+                        hidden: deleting,
+                    });
                 }
-                self.write(keys::node(&node), id.as_str().as_bytes().to_vec());
-                self.write(keys::order(seq), id.as_str().as_bytes().to_vec());
-                self.write(keys::member(&product, seq), id.as_str().as_bytes().to_vec());
-                self.replace(keys::device(&id), row)?;
-                self.heads
-                    .devices
-                    .remember(&id, Some(DeviceMark { seq, version }));
-            }
-            Step::DeleteDevice(id) => {
-                if let Some(old) = self.drop_indexes(&id)? {
-                    self.remove(keys::session(DeviceSeq(old)))?;
+                match row {
+                    Some(row) => self.replace(key, row)?,
+                    None => self.remove(key)?,
                 }
-                self.remove(keys::device(&id))?;
-                self.remove(keys::state(&id))?;
-                self.heads.devices.remember(&id, None);
-                self.heads.states.remember(&id, None);
-            }
-            Step::State { id, version, row } => {
-                if let Some(split) = self.state_mark(&id)?.and_then(|mark| mark.split) {
-                    self.remove_parts(split);
+                for key in more {
+                    self.remove(key)?;
                 }
-                let split = self.put(keys::state(&id), row)?;
-                self.heads
-                    .states
-                    .remember(&id, Some(StateMark { version, split }));
             }
             Step::Put { key, row } => self.replace(key, row)?,
             Step::PutTwo(rows) => {
@@ -199,22 +199,116 @@ impl<'a, E: Kv> Draft<'a, E> {
         Ok(())
     }
 
-    /// Removes the indexes of the device as it is now, where they point to it. Returns its seq.
-    fn drop_indexes(&mut self, id: &DeviceId) -> Result<Option<u64>, StoreError> {
-        let Some(old) = self.record::<rows::DeviceHead>(&keys::device(id))? else {
+    fn put_device(&mut self, facts: &DeviceFacts, row: Vec<u8>) -> Result<(), StoreError> {
+        let id = &facts.device_id;
+        let old = self.drop_indexes(id)?;
+        let entry = self.keys.entry(facts);
+        match old {
+            Some(old) if old.seq == facts.seq => self.touches.push(Touch::Change {
+                old: self.keys.entry(&old),
+                new: entry,
+            }),
+            old => {
+                if let Some(old) = old {
+                    self.remove(keys::session(DeviceSeq(old.seq)))?;
+                    self.forget_device(&old)?;
+                }
+                // A state may be there before its device, or have been another's with this id.
+                let state = self.record::<StateFacts>(&keys::state(id))?;
+                let life = state.map_or_else(Life::default, |state| Life {
+                    heard: state.last_heard(),
+                    versions: self.keys.versions(&state),
+                });
+                self.touches.push(Touch::Add(entry, life));
+            }
+        }
+        let value = id.as_str().as_bytes();
+        let (seq, version) = (facts.seq, facts.version);
+        self.write(keys::node(&facts.node_id), keys::node_value(seq, id));
+        self.write(keys::order(seq), value.to_vec());
+        self.write(keys::member(&facts.product_id, seq), value.to_vec());
+        if let Some(name) = &facts.device_name {
+            self.write(keys::name(name, seq), value.to_vec());
+        }
+        self.replace(keys::device(id), row)?;
+        let mark = DeviceMark { seq, version };
+        self.heads.devices.remember(id, Some(mark));
+        Ok(())
+    }
+
+    fn delete_device(&mut self, id: &DeviceId) -> Result<(), StoreError> {
+        if let Some(old) = self.drop_indexes(id)? {
+            self.remove(keys::session(DeviceSeq(old.seq)))?;
+            self.forget_device(&old)?;
+        }
+        self.remove(keys::device(id))?;
+        self.remove(keys::state(id))?;
+        self.heads.devices.remember(id, None);
+        self.heads.states.remember(id, None);
+        Ok(())
+    }
+
+    fn put_state(
+        &mut self,
+        id: &DeviceId,
+        facts: &StateFacts,
+        row: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let old = self.state_mark(id)?;
+        if let Some(split) = old.and_then(|mark| mark.split) {
+            self.remove_parts(split);
+        }
+        let versions = self.keys.versions(facts);
+        if let Some(device) = self.device_mark(id)? {
+            self.touches.push(Touch::State {
+                seq: device.seq,
+                heard: facts.last_heard(),
+                old: old.map_or_else(Versions::default, |mark| mark.versions),
+                new: versions,
+            });
+        }
+        let split = self.put(keys::state(id), row)?;
+        let mark = StateMark {
+            version: facts.version,
+            split,
+            versions,
+        };
+        self.heads.states.remember(id, Some(mark));
+        Ok(())
+    }
+
+    /// Takes the device out of the index.
+    fn forget_device(&mut self, old: &DeviceFacts) -> Result<(), StoreError> {
+        let state = self.state_mark(&old.device_id)?;
+        let versions = state.map_or_else(Versions::default, |mark| mark.versions);
+        let entry = self.keys.entry(old);
+        self.touches.push(Touch::Remove(entry, versions));
+        Ok(())
+    }
+
+    /// Removes the indexes of the device as it is now, where they point to it. Returns what it was.
+    fn drop_indexes(&mut self, id: &DeviceId) -> Result<Option<DeviceFacts>, StoreError> {
+        let Some(old) = self.record::<DeviceFacts>(&keys::device(id))? else {
             return Ok(None);
         };
+        let node = keys::node(&old.node_id);
+        let owner = self.read(&node)?;
+        let owner = owner.as_deref().and_then(keys::split_node_value);
+        if owner.is_some_and(|(_, owner)| owner == id.as_str().as_bytes()) {
+            self.writes.insert(node, None);
+        }
+        let name = old.device_name.as_ref();
         let indexes = [
-            keys::node(&old.node_id),
-            keys::order(old.seq),
-            keys::member(&old.product_id, old.seq),
+            Some(keys::order(old.seq)),
+            Some(keys::member(&old.product_id, old.seq)),
+            name.map(|name| keys::name(name, old.seq)),
         ];
-        for key in indexes {
+        for key in indexes.into_iter().flatten() {
             if self.read(&key)?.as_deref() == Some(id.as_str().as_bytes()) {
                 self.writes.insert(key, None);
             }
         }
-        Ok(Some(old.seq))
+        Ok(Some(old))
     }
 
     /// Serials repeat after four thousand million rows, long after the millisecond they part.
@@ -252,15 +346,31 @@ impl<'a, E: Kv> Draft<'a, E> {
             None => None,
             Some(row) => {
                 let split = Split::decode(&row).map_err(|e| self.corrupt(&key, &e))?;
-                let head = self.record::<rows::StateHead>(&key)?;
-                head.map(|head| StateMark {
-                    version: head.version,
+                let facts = self.record::<StateFacts>(&key)?;
+                facts.map(|facts| StateMark {
+                    version: facts.version,
                     split,
+                    versions: self.keys.versions(&facts),
                 })
             }
         };
         self.heads.states.remember(id, mark);
         Ok(mark)
+    }
+
+    /// Whether there is such a product or space, and it is not being deleted.
+    fn is_there<T: serde::de::DeserializeOwned>(
+        &mut self,
+        key: Vec<u8>,
+        deleting: fn(&T) -> bool,
+    ) -> Result<bool, StoreError> {
+        if let Some(known) = self.heads.owners.recall(&key) {
+            return Ok(known);
+        }
+        let record = self.record::<T>(&key)?;
+        let there = record.is_some_and(|record| !deleting(&record));
+        self.heads.owners.remember(&key, there);
+        Ok(there)
     }
 
     /// The version of a catalog row; 0 when there is none.

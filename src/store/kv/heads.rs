@@ -1,13 +1,16 @@
 //! What the committer remembers of rows it lately read or wrote: versions for guards, so that an
-//! uplink of an active device reads nothing. Bounded: two generations; when the younger is full
-//! it becomes the older, and what was older is forgotten.
+//! uplink of an active device reads nothing, and whether products and spaces are there. Bounded: two
+//! generations; when the younger is full it becomes the older, and what was older is forgotten.
+
+use std::hash::Hash;
 
 use hashbrown::HashMap;
 
 use crate::base::ids::DeviceId;
+use crate::store::index::Versions;
 use crate::store::rows::Split;
 
-/// Entries of one generation: 10,000 active devices stay inside, at under 2 MB.
+/// Entries of one generation: 10,000 active devices stay inside, at some 3 MB.
 const GENERATION: usize = 16_384;
 
 /// The part of a device row that guards ask for.
@@ -22,29 +25,33 @@ pub(super) struct DeviceMark {
 pub(super) struct StateMark {
     pub(super) version: u64,
     pub(super) split: Option<Split>,
+    pub(super) versions: Versions,
 }
 
 /// Devices and states by device id; `None` inside: there is no such row.
 #[derive(Debug, Default)]
 pub(super) struct Heads {
-    pub(super) devices: Generations<Option<DeviceMark>>,
-    pub(super) states: Generations<Option<StateMark>>,
+    pub(super) devices: Generations<DeviceId, Option<DeviceMark>>,
+    pub(super) states: Generations<DeviceId, Option<StateMark>>,
+    /// Products and spaces by the keys of their rows: whether there is one that is not being deleted.
+    pub(super) owners: Generations<Vec<u8>, bool>,
 }
 
 impl Heads {
     pub(super) fn clear(&mut self) {
         self.devices.clear();
         self.states.clear();
+        self.owners.clear();
     }
 }
 
 #[derive(Debug)]
-pub(super) struct Generations<V> {
-    young: HashMap<DeviceId, V>,
-    old: HashMap<DeviceId, V>,
+pub(super) struct Generations<K, V> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
 }
 
-impl<V> Default for Generations<V> {
+impl<K, V> Default for Generations<K, V> {
     fn default() -> Self {
         Self {
             young: HashMap::new(),
@@ -53,9 +60,9 @@ impl<V> Default for Generations<V> {
     }
 }
 
-impl<V: Copy> Generations<V> {
+impl<K: Clone + Eq + Hash, V: Copy> Generations<K, V> {
     /// The entry, which counts as used.
-    pub(super) fn recall(&mut self, id: &DeviceId) -> Option<V> {
+    pub(super) fn recall(&mut self, id: &K) -> Option<V> {
         if let Some(found) = self.young.get(id) {
             return Some(*found);
         }
@@ -64,7 +71,7 @@ impl<V: Copy> Generations<V> {
         Some(value)
     }
 
-    pub(super) fn remember(&mut self, id: &DeviceId, value: V) {
+    pub(super) fn remember(&mut self, id: &K, value: V) {
         if let Some(known) = self.young.get_mut(id) {
             *known = value;
             return;
@@ -73,7 +80,7 @@ impl<V: Copy> Generations<V> {
         self.put(id.clone(), value);
     }
 
-    fn put(&mut self, id: DeviceId, value: V) {
+    fn put(&mut self, id: K, value: V) {
         if self.young.len() >= GENERATION {
             self.old = std::mem::take(&mut self.young);
         }

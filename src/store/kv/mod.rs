@@ -11,7 +11,8 @@
 //! ```
 //!
 //! The committer is the only writer, so it may remember versions (heads.rs). Reads may see a
-//! commit shortly before it is durable; events are shown only when they are.
+//! commit shortly before it is durable; events are shown only when they are. Searches (find.rs) work on an index
+//! in memory (`store/index`), which the committer changes when a batch is durable, before it answers.
 
 mod catalog;
 mod committer;
@@ -19,13 +20,14 @@ mod draft;
 mod expiry;
 mod find;
 mod heads;
+mod load;
 mod plan;
 mod reader;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 
 use super::catalog::{
@@ -34,6 +36,7 @@ use super::catalog::{
 };
 pub use super::engine::{Kv, Order, Visit, Writes};
 use super::find::{Find, Found};
+use super::index::Index;
 use super::keys::{self, Meta};
 use super::records::{
     CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
@@ -65,6 +68,8 @@ pub struct KvStore<E: Kv> {
 struct Shared<E> {
     engine: E,
     sealer: Sealer,
+    /// Held for microseconds at a time.
+    index: RwLock<Index>,
     /// Commits that changed a session.
     session_commits: AtomicU64,
     /// Newest durable event.
@@ -85,10 +90,11 @@ const END_STEP: usize = 4096;
 const BATCH_STUCK_MS: u64 = 10_000;
 
 impl<E> Shared<E> {
-    const fn new(engine: E, sealer: Sealer) -> Self {
+    const fn new(engine: E, sealer: Sealer, index: Index) -> Self {
         Self {
             engine,
             sealer,
+            index: RwLock::new(index),
             session_commits: AtomicU64::new(0),
             last_event: AtomicU64::new(0),
             seq_next: AtomicU64::new(1),
@@ -96,6 +102,14 @@ impl<E> Shared<E> {
             trouble: Mutex::new(None),
             batch_since_ms: AtomicU64::new(0),
         }
+    }
+
+    fn index_now(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index_changing(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn trouble(&self) -> String {
@@ -122,7 +136,8 @@ impl<E: Kv> KvStore<E> {
     /// `StoreError::Key` when the database was sealed with another key.
     pub fn start(engine: E, settings: &StoreSettings, sealer: Sealer) -> Result<Self, StoreError> {
         super::migrate::migrate(&engine, &sealer)?;
-        let shared = Arc::new(Shared::new(engine, sealer));
+        let index = Reader::new(&engine, &sealer).index()?;
+        let shared = Arc::new(Shared::new(engine, sealer, index));
         let (queue, jobs) = sync_channel(settings.queue_len.max(1));
         let committer = Committer::load(Arc::clone(&shared), jobs)?;
         let thread = std::thread::Builder::new()
@@ -139,7 +154,7 @@ impl<E: Kv> KvStore<E> {
 
     /// A store that was never opened: everything fails with `Closed`.
     pub(super) fn closed(engine: E, sealer: Sealer, reason: &StoreError) -> Self {
-        let shared = Shared::new(engine, sealer);
+        let shared = Shared::new(engine, sealer, Index::default());
         shared.set_trouble(Some(reason.to_string()));
         Self {
             shared: Arc::new(shared),
@@ -294,7 +309,7 @@ impl<E: Kv> Store for KvStore<E> {
     }
 
     fn find(&self, find: &Find<'_>) -> Result<Found, StoreError> {
-        self.reader().find(find)
+        self.reader().find(find, &self.shared.index)
     }
 
     fn each_device(

@@ -4,8 +4,9 @@
 
 use serde::Serialize;
 
-use crate::base::ids::{DeviceId, NodeId, ProductId};
+use crate::base::ids::{DeviceId, ProductId};
 use crate::base::time::Timestamp;
+use crate::store::facts::{DeviceFacts, StateFacts};
 use crate::store::keys::Table;
 use crate::store::rows::{self, RowError};
 use crate::store::seal::Sealer;
@@ -26,18 +27,26 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) enum Step {
     Device {
-        id: DeviceId,
-        seq: u64,
-        version: u64,
-        node: NodeId,
-        product: ProductId,
+        facts: Box<DeviceFacts>,
         row: Vec<u8>,
     },
     DeleteDevice(DeviceId),
     State {
         id: DeviceId,
-        version: u64,
+        facts: Box<StateFacts>,
         row: Vec<u8>,
+    },
+    /// A product or a space: what others belong to.
+    Owner {
+        key: Vec<u8>,
+        /// `None` removes it.
+        row: Option<Vec<u8>>,
+        /// Removed with it.
+        more: Vec<Vec<u8>>,
+        /// Being deleted.
+        deleting: bool,
+        /// It is this product.
+        product: Option<ProductId>,
     },
     /// A row that nothing else depends on.
     Put {
@@ -69,6 +78,7 @@ impl Step {
             | Self::Put { row, .. }
             | Self::Timed { row, .. }
             | Self::Event { row } => row.len(),
+            Self::Owner { row, .. } => row.as_ref().map_or(0, Vec::len),
             Self::PutTwo(rows) => rows.iter().map(|(_, row)| row.len()).sum(),
             Self::DeleteDevice(_) | Self::Remove(_) => 0,
         }
@@ -101,32 +111,33 @@ fn encode_change(change: Change, sealer: &Sealer) -> Result<Step, RowError> {
     Ok(match change {
         Change::PutDevice(mut record) => Step::Device {
             row: sealed::encode_device(&mut record, sealer)?,
-            id: record.device_id,
-            seq: record.seq,
-            version: record.version,
-            node: record.node_id,
-            product: record.product_id,
+            facts: Box::new(DeviceFacts::from(*record)),
         },
         Change::DeleteDevice(id) => Step::DeleteDevice(id),
         Change::PutState(id, record) => Step::State {
             row: rows::encode(&*record)?,
+            facts: Box::new(StateFacts::from(&*record)),
             id,
-            version: record.version,
         },
         Change::PutSession(record) => Step::Put {
             key: keys::session(record.device_seq),
             row: sealed::encode_session(&record, sealer)?,
         },
         Change::DeleteSession(device) => Step::Remove(vec![keys::session(device)]),
-        Change::PutProduct(record) => Step::Put {
+        Change::PutProduct(record) => Step::Owner {
             key: keys::product(&record.product_id),
-            row: rows::encode(&*record)?,
+            row: Some(rows::encode(&*record)?),
+            more: Vec::new(),
+            deleting: record.deleting,
+            product: Some(record.product_id),
         },
-        Change::DeleteProduct(id) => Step::Remove(vec![
-            keys::product(&id),
-            keys::codec(&id),
-            keys::settings(&id),
-        ]),
+        Change::DeleteProduct(id) => Step::Owner {
+            key: keys::product(&id),
+            row: None,
+            more: vec![keys::codec(&id), keys::settings(&id)],
+            deleting: false,
+            product: Some(id),
+        },
         Change::PutCodec(id, record) => Step::Put {
             key: keys::codec(&id),
             row: rows::encode(&*record)?,
@@ -136,8 +147,20 @@ fn encode_change(change: Change, sealer: &Sealer) -> Result<Step, RowError> {
             key: keys::settings(&id),
             row: rows::encode(&*record)?,
         },
-        Change::PutApp(record) => put(keys::app(&record.app_id), &*record)?,
-        Change::DeleteApp(id) => Step::Remove(vec![keys::app(&id)]),
+        Change::PutApp(record) => Step::Owner {
+            key: keys::app(&record.app_id),
+            row: Some(rows::encode(&*record)?),
+            more: Vec::new(),
+            deleting: record.deleting,
+            product: None,
+        },
+        Change::DeleteApp(id) => Step::Owner {
+            key: keys::app(&id),
+            row: None,
+            more: Vec::new(),
+            deleting: false,
+            product: None,
+        },
         Change::PutGroup(record) => put(keys::group(&record.group_id), &*record)?,
         Change::DeleteGroup(id) => Step::Remove(vec![keys::group(&id)]),
         Change::PutTask(record) => put(keys::task(record.seq), &*record)?,

@@ -23,8 +23,8 @@ use crate::store::{HistoryKey, HistoryQuery, HistoryRow, Page, StoreError, seale
 /// commit came in between.
 const TRIES: usize = 8;
 
-/// Devices read in one go by `each_device`.
-const CHUNK: usize = 1024;
+/// Devices read in one go when all are read.
+pub(super) const CHUNK: usize = 1024;
 
 /// A key and its row as they lie in the engine.
 pub(super) type RawRow = (Vec<u8>, Vec<u8>);
@@ -55,8 +55,15 @@ impl<'a, E: Kv> Reader<'a, E> {
         let key = keys::node(node);
         match self.engine.get(&key)? {
             None => Ok(None),
-            Some(row) => self.device_id(&key, &row).map(Some),
+            Some(row) => self.node_owner(&key, &row).map(|(_, id)| Some(id)),
         }
+    }
+
+    /// Seq and device id of a row of `nodes`.
+    pub(super) fn node_owner(&self, key: &[u8], row: &[u8]) -> Result<(u64, DeviceId), StoreError> {
+        let (seq, id) = keys::split_node_value(row)
+            .ok_or_else(|| corrupt(self.engine, key, "the index holds no seq and device id"))?;
+        Ok((seq, self.device_id(key, id)?))
     }
 
     pub(super) fn devices(&self, page: &Page<'_>) -> Result<Vec<DeviceRecord>, StoreError> {
@@ -94,10 +101,27 @@ impl<'a, E: Kv> Reader<'a, E> {
         self.record(&keys::state(id))
     }
 
-    /// Reads devices in chunks, each with the states of the same span of ids.
+    /// Visits every device with its state, in no order.
     pub(super) fn each_device(
         &self,
         visit: &mut dyn FnMut(DeviceRecord, Option<StateRecord>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.each_device_row(&mut |(key, row), state| {
+            let Some(device) = self.open_device(&key, row)? else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            let state = match state {
+                Some((key, row)) => self.decode::<StateRecord>(&key, row)?,
+                None => None,
+            };
+            Ok(visit(device, state))
+        })
+    }
+
+    /// Reads rows of devices in chunks, each with the rows of states of the same span of ids.
+    pub(super) fn each_device_row(
+        &self,
+        visit: &mut dyn FnMut(RawRow, Option<RawRow>) -> Result<ControlFlow<()>, StoreError>,
     ) -> Result<(), StoreError> {
         let (mut from, to) = Table::Devices.span();
         loop {
@@ -109,18 +133,12 @@ impl<'a, E: Kv> Reader<'a, E> {
             from = above(last);
             let full = devices.len() == CHUNK;
             for (key, row) in devices {
-                let Some(device) = self.open_device(&key, row)? else {
-                    continue;
-                };
                 while states
                     .next_if(|(other, _)| other.get(1..) < key.get(1..))
                     .is_some()
                 {}
-                let state = match states.next_if(|(other, _)| other.get(1..) == key.get(1..)) {
-                    Some((key, row)) => self.decode::<StateRecord>(&key, row)?,
-                    None => None,
-                };
-                if visit(device, state).is_break() {
+                let state = states.next_if(|(other, _)| other.get(1..) == key.get(1..));
+                if visit((key, row), state)?.is_break() {
                     return Ok(());
                 }
             }
@@ -308,7 +326,7 @@ impl<'a, E: Kv> Reader<'a, E> {
         self.decode_with(key, row, &|row| rows::decode(row))
     }
 
-    fn decode_with<T>(
+    pub(super) fn decode_with<T>(
         &self,
         key: &[u8],
         row: Vec<u8>,

@@ -56,7 +56,7 @@ fn export_import_and_check_agree() {
     let (code, out, err) = strait(&["check"], &old, None);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     assert!(
-        out.starts_with("17 rows, ") && out.ends_with(" 0 mistakes\n"),
+        out.starts_with("18 rows, ") && out.ends_with(" 0 mistakes\n"),
         "{out}"
     );
 
@@ -67,7 +67,7 @@ fn export_import_and_check_agree() {
     assert!(err.starts_with(&advice), "{err}");
     assert!(err.contains("the secrets of 1 devices"), "{err}");
     let told: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(told["rows"], 16);
+    assert_eq!(told["rows"], 17);
     assert_eq!(told["bytes"], fs::metadata(&file).unwrap().len());
     let mode = fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "secrets of devices are inside");
@@ -76,7 +76,7 @@ fn export_import_and_check_agree() {
     let (code, out, err) = strait(&named, &new, Some(&file));
     assert_eq!(code, 0, "{err}");
     assert!(err.contains("store.sealing_key = "), "{err}");
-    assert!(out.starts_with("16 rows into "), "{out}");
+    assert!(out.starts_with("17 rows into "), "{out}");
     let (code, _, err) = strait(&["check"], &new, None);
     assert_eq!(code, 0);
     assert!(

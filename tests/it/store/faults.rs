@@ -2,11 +2,12 @@
 
 use std::fs;
 
+use strait::store::find::{Filter, Find, FindOrder};
 use strait::store::kv::{Kv, KvStore, Writes};
 use strait::store::memory::{Memory, MemoryStore};
 use strait::store::sled::SledStore;
 use strait::store::{
-    Commit, CommitError, Completion, Guard, Health, Store, StoreError, StoreSettings, keys,
+    Change, Commit, CommitError, Completion, Guard, Health, Store, StoreError, StoreSettings, keys,
 };
 
 use super::records::*;
@@ -116,6 +117,45 @@ fn engine_that_stays_broken_makes_the_store_unavailable_until_it_serves() {
     assert_eq!(store.last_event(), 1);
 }
 
+/// A batch whose answer was an error may be there all the same: then its devices are found.
+#[test]
+fn searches_follow_a_batch_that_failed_and_is_there() {
+    for written in [true, false] {
+        let store = MemoryStore::new();
+        write(&store, vec![put_device(device("a", 1, "p"))]);
+        match written {
+            true => store.faults().fail_syncs(1),
+            false => store.faults().fail_applies(1),
+        }
+        store.faults().fail_recoveries(1);
+        let changes = vec![
+            put_device(device("b", 2, "p")),
+            Change::DeleteDevice(device_id("a")),
+        ];
+        assert_eq!(kind(commit(&store, vec![], changes)), "io");
+        let mut tries = 0;
+        while kind(one_event(&store).wait()) != "fine" {
+            tries += 1;
+            assert!(tries < 10_000_000, "never came back");
+        }
+        let find = Find {
+            filter: &Filter::All,
+            now: at(0),
+            order: FindOrder::NewestFirst,
+            offset: 0,
+            limit: 9,
+            beyond: None,
+        };
+        let found = store.find(&find).unwrap();
+        let want = device(
+            if written { "b" } else { "a" },
+            if written { 2 } else { 1 },
+            "p",
+        );
+        assert_eq!((found.devices, found.count), (vec![want], 1), "{written}");
+    }
+}
+
 fn small() -> StoreSettings {
     StoreSettings {
         cache_mb: 4,
@@ -214,7 +254,7 @@ fn newer_format_is_refused() {
     let Err(StoreError::Format { found, newest, .. }) = opened else {
         panic!("opened a newer format");
     };
-    assert_eq!((found, newest), (99, 2));
+    assert_eq!((found, newest), (99, 3));
 }
 
 /// Rows without a format number are an import that never finished.

@@ -4,13 +4,17 @@
 use std::io::Cursor;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use strait::base::ids::AppId;
 use strait::base::secret::Secret;
+use strait::store::find::{Filter, Find, FindOrder};
 use strait::store::kv::{Kv, KvStore, Order, Visit, Writes};
 use strait::store::memory::{Memory, MemoryStore};
 use strait::store::records::DeviceRecord;
 use strait::store::seal::Sealer;
 use strait::store::sled::SledStore;
-use strait::store::{Change, Store, StoreError, StoreSettings, archive, keys, migrate, rows};
+use strait::store::{
+    Change, Guard, Store, StoreError, StoreSettings, archive, keys, migrate, rows,
+};
 
 use super::records::*;
 use super::rows_of;
@@ -46,7 +50,78 @@ fn format_1_is_sealed_when_it_is_opened() {
         .collect();
     assert_eq!(shown, []);
     let format = engine.get(&keys::meta(keys::Meta::Format)).unwrap();
-    assert_eq!(format, Some(2_u32.to_be_bytes().to_vec()));
+    assert_eq!(format, Some(3_u32.to_be_bytes().to_vec()));
+}
+
+fn found(store: &impl Store, filter: &Filter) -> u64 {
+    let find = Find {
+        filter,
+        now: at(0),
+        order: FindOrder::NewestFirst,
+        offset: 0,
+        limit: 0,
+        beyond: None,
+    };
+    store.find(&find).unwrap().count
+}
+
+/// Devices and products of formats 1 and 2 are found by name and node id, and each space they name
+/// has a record.
+#[test]
+fn older_formats_get_names_and_spaces() {
+    let files = [
+        &include_bytes!("../../../fixtures/store/format-1/archive.strait")[..],
+        &include_bytes!("../../../fixtures/store/format-2/archive.strait")[..],
+    ];
+    for file in files {
+        let engine = import(file);
+        let store = MemoryStore::over(engine.clone());
+        assert_eq!(found(&store, &Filter::Name("Zähler".to_owned())), 2);
+        assert_eq!(found(&store, &Filter::NodePrefix("node-".to_owned())), 2);
+        assert_eq!(found(&store, &Filter::Node(node_id("node-two"))), 1);
+        let owner = store.device_by_node(&node_id("node-two")).unwrap();
+        assert_eq!(owner, Some(device_id("two")));
+        let [app] = &store.apps().unwrap()[..] else {
+            panic!("{:?}", store.apps());
+        };
+        assert_eq!((app.app_id.as_str(), app.app_name.as_str()), ("app", "app"));
+        assert_eq!(
+            (app.version, app.is_default, app.deleting),
+            (1, false, false)
+        );
+        // As old as its product.
+        assert_eq!(app.created_at, at(5));
+        assert!(app.seq < store.allocate_seq().unwrap());
+        commit(&store, vec![Guard::AppExists(app.app_id.clone())], vec![]).unwrap();
+    }
+}
+
+/// The space that takes what names none is known by its id; a space of devices alone is as old as
+/// the oldest of them.
+#[test]
+fn the_default_space_stays_it() {
+    let engine = Memory::default();
+    let mut writes = Writes::new();
+    let format = 1_u32.to_be_bytes().to_vec();
+    writes.insert(keys::meta(keys::Meta::Format), Some(format));
+    for (seq, app, created_ms) in [(1, "default", 30), (2, "default", 20), (3, "other", 40)] {
+        let record = DeviceRecord {
+            app_id: AppId::parse(app).unwrap(),
+            created_at: at(created_ms),
+            ..device(&format!("d{seq}"), seq, "p")
+        };
+        let row = rows::encode(&record).unwrap();
+        writes.insert(keys::device(&record.device_id), Some(row));
+    }
+    engine.apply(&writes).unwrap();
+    let store = MemoryStore::over(engine);
+    let mut apps = store.apps().unwrap();
+    apps.sort_by_key(|app| app.created_at);
+    let told: Vec<_> = apps
+        .iter()
+        .map(|app| (app.app_id.as_str(), app.is_default, app.created_at.as_ms()))
+        .collect();
+    assert_eq!(told, [("default", true, 20), ("other", false, 40)]);
 }
 
 /// A database of format 1 with so many devices, each third of them split.
@@ -129,7 +204,7 @@ impl Kv for Dying {
 fn a_crash_between_batches_is_gone_on_from() {
     let count = 700;
     let mut finished = false;
-    for writes in 0..9 {
+    for writes in 0..12 {
         let engine = Dying {
             memory: old(count),
             left: AtomicUsize::new(writes),
@@ -147,6 +222,13 @@ fn a_crash_between_batches_is_gone_on_from() {
             let read = store.device(&device_id(&format!("d{seq}"))).unwrap();
             assert_eq!(read, Some(old_device(seq)), "{writes} writes");
         }
+        assert_eq!(found(&store, &Filter::NamePrefix("Z".to_owned())), count);
+        assert_eq!(
+            found(&store, &Filter::NodePrefix("node-d".to_owned())),
+            count
+        );
+        let apps = store.apps().unwrap();
+        assert_eq!(apps.len(), 1, "{apps:?}");
         let rows = rows_of(&memory);
         assert!(
             !rows.iter().any(|(_, row)| shows_secret(row)),

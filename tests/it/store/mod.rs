@@ -2,6 +2,7 @@
 
 mod cases;
 mod cli;
+mod damages;
 mod faults;
 mod generation;
 mod migration;
@@ -149,4 +150,12 @@ contract!(
     sessions_end_with_their_device,
     secrets_lie_sealed,
     closed_store_refuses,
+    searches_answer_as_looking_does,
+    prefixes_of_many,
+    catalog_records_come_and_go,
+    catalog_guards_hold_or_conflict,
+    owners_are_there_until_they_are_deleted,
+    subtasks_in_order_and_by_ranges,
+    files_with_their_contents,
+    audit_ranges_markers_and_expiry,
 );

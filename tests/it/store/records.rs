@@ -3,12 +3,18 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use strait::base::ids::{AppId, DeviceId, NodeId, ProductId};
+use strait::base::ids::{
+    AppId, CertificateId, DeviceId, FileId, GroupId, NodeId, ProductId, TaskId,
+};
 use strait::base::peer::DeviceSeq;
 use strait::base::secret::Secret;
 use strait::base::time::Timestamp;
 use strait::product::profile::{Profile, Service, ServiceOption};
 use strait::product::settings::Settings;
+use strait::store::catalog::{
+    AppRecord, AuditRecord, CertificateRecord, CountsRecord, FileContent, FileRecord, GroupRecord,
+    PolicyRecord, SubtaskError, SubtaskRecord, SubtaskState, TaskPhase, TaskRecord, TaskType,
+};
 use strait::store::memory::MEMORY_KEY;
 use strait::store::records::{
     AuthRecord, AuthType, CodecKind, CodecRecord, DeviceRecord, EnvelopeRecord, EventRecord,
@@ -254,4 +260,155 @@ pub(crate) fn all_history(device_seq: u64) -> HistoryQuery {
         before: None,
         limit: 1000,
     }
+}
+
+pub(crate) fn app_id(text: &str) -> AppId {
+    AppId::parse(text).unwrap()
+}
+
+pub(crate) fn app(id: &str, seq: u64) -> AppRecord {
+    AppRecord {
+        version: 1,
+        app_id: app_id(id),
+        seq,
+        app_name: format!("Space {id}"),
+        is_default: false,
+        deleting: false,
+        created_at: at(seq),
+    }
+}
+
+pub(crate) fn group(id: &str, seq: u64) -> GroupRecord {
+    GroupRecord {
+        version: 1,
+        group_id: GroupId::parse(id).unwrap(),
+        seq,
+        app_id: app_id("app"),
+        name: "Street".to_owned(),
+        description: Some("north".to_owned()),
+        super_group_id: None,
+        dynamic_group_rule: None,
+        created_at: at(seq),
+        modified_at: at(seq),
+    }
+}
+
+pub(crate) fn task(seq: u64) -> TaskRecord {
+    TaskRecord {
+        version: 1,
+        task_id: TaskId::parse(&format!("task-{seq}")).unwrap(),
+        seq,
+        app_id: app_id("app"),
+        task_name: "freeze".to_owned(),
+        task_type: TaskType::FreezeDevices,
+        task_mode: None,
+        need_confirm: Some(false),
+        task_ext_info: Some(json!({"a": [1]})),
+        has_targets: true,
+        targets_filter: None,
+        document: Some(json!({"b": null})),
+        document_source: Some(file_id("f")),
+        policy: Some(PolicyRecord {
+            schedule_at: Some(at(9)),
+            retry_count: 2,
+            retry_interval_min: 1,
+        }),
+        total: 2,
+        phase: TaskPhase::Running,
+        counts: CountsRecord::default(),
+        status_desc: None,
+        created_at: at(seq),
+        ended_at: None,
+    }
+}
+
+pub(crate) fn subtask(target: &str) -> SubtaskRecord {
+    SubtaskRecord {
+        target: target.to_owned(),
+        input: Some(json!({"row": 7})),
+        state: SubtaskState::FailWaitRetry { at: at(77) },
+        tries: 1,
+        output: None,
+        error: Some(SubtaskError {
+            error_code: "IOTDA.000006".to_owned(),
+            error_msg: "no such device".to_owned(),
+        }),
+    }
+}
+
+pub(crate) fn put_subtask(task_seq: u64, index: u32) -> Change {
+    Change::PutSubtask {
+        task_seq,
+        index,
+        record: Box::new(subtask(&format!("d{index}"))),
+    }
+}
+
+pub(crate) fn file_id(text: &str) -> FileId {
+    FileId::parse(text).unwrap()
+}
+
+pub(crate) fn file(id: &str, seq: u64) -> FileRecord {
+    FileRecord {
+        file_id: file_id(id),
+        seq,
+        app_id: Some(app_id("app")),
+        file_name: "devices.xlsx".to_owned(),
+        uploaded_at: at(seq),
+    }
+}
+
+pub(crate) fn content(len: usize, step: usize) -> FileContent {
+    FileContent {
+        bytes: (0..len)
+            .map(|n| u8::try_from(n * step % 251).unwrap())
+            .collect(),
+    }
+}
+
+pub(crate) fn put_file(record: FileRecord, content: FileContent) -> Change {
+    Change::PutFile(Box::new(record), Box::new(content))
+}
+
+pub(crate) fn certificate(id: &str, seq: u64) -> CertificateRecord {
+    CertificateRecord {
+        version: 1,
+        certificate_id: CertificateId::parse(id).unwrap(),
+        seq,
+        app_id: app_id("app"),
+        cn_name: Some("Root".to_owned()),
+        owner: None,
+        verified: false,
+        verify_code: "0123".to_owned(),
+        provision_enable: true,
+        template_id: None,
+        ocsp_enable: false,
+        ocsp_ssl_enable: false,
+        ocsp_server_ca_id: None,
+        content: "-----BEGIN CERTIFICATE-----".to_owned(),
+        created_at: at(seq),
+        effective_at: at(1),
+        expires_at: at(2),
+    }
+}
+
+pub(crate) fn audit(ms: u64, seq: u64) -> AuditRecord {
+    AuditRecord {
+        at: at(ms),
+        seq,
+        access_key: Some("AK".to_owned()),
+        role: "admin".to_owned(),
+        from: "192.0.2.1".to_owned(),
+        request_id: "r".to_owned(),
+        method: "POST".to_owned(),
+        path: "/v5/iot/p/devices".to_owned(),
+        operation: "AddDevice".to_owned(),
+        targets: vec![("device_id".to_owned(), "d".to_owned())],
+        status: Some(201),
+        error_code: None,
+    }
+}
+
+pub(crate) fn put_audit(record: AuditRecord) -> Change {
+    Change::PutAudit(Box::new(record))
 }

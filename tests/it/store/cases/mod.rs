@@ -1,15 +1,23 @@
 //! The cases of the contract. Each gets an engine and opens stores on it.
 
+mod catalog;
 mod devices;
+mod find;
 mod guards;
 mod life;
 mod rows;
 mod sessions;
 
+pub(crate) use catalog::{
+    audit_ranges_markers_and_expiry, catalog_guards_hold_or_conflict, catalog_records_come_and_go,
+    files_with_their_contents, owners_are_there_until_they_are_deleted,
+    subtasks_in_order_and_by_ranges,
+};
 pub(crate) use devices::{
     deleted_device_is_gone, devices_and_their_indexes, each_device_comes_once_with_its_state,
     moved_device_leaves_no_index_behind, pages_of_devices, products_codecs_settings,
 };
+pub(crate) use find::{prefixes_of_many, searches_answer_as_looking_does};
 pub(crate) use guards::{
     commits_of_one_batch_see_each_other, conflict_changes_nothing, guards_hold_or_conflict,
 };

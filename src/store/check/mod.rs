@@ -2,16 +2,16 @@
 //! ways, and finds parts that are missing or that nobody needs. With the sealing key, it also opens
 //! what is sealed. Reads only. Each [`Mistake`] names the row; the walk goes on behind it.
 
+mod catalog;
+mod indexes;
+
 use std::ops::ControlFlow;
 
 use hashbrown::HashMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::catalog::{
-    AppRecord, AuditRecord, CertificateRecord, FileContent, FileRecord, GroupRecord, SubtaskRecord,
-    TaskRecord,
-};
+use super::facts::DeviceFacts;
 use super::keys::{self, Meta, Table};
 use super::kv::{Kv, Order};
 use super::records::{
@@ -56,23 +56,29 @@ pub fn check<E: Kv>(
     let mut walk = Walk {
         engine,
         sealer: sealer.filter(|sealer| seal_check.as_deref() == Some(&sealer.check_value())),
-        in_the_open: format.as_deref() == Some(&1_u32.to_be_bytes()),
+        format: format
+            .and_then(|row| <[u8; 4]>::try_from(row.as_slice()).ok())
+            .map_or(migrate::NEWEST, u32::from_be_bytes),
         tell,
         totals: Totals::default(),
         splits: HashMap::new(),
         last_position: None,
     };
-    each_chunk(engine, &mut |rows| {
-        for (key, row) in &rows {
-            walk.totals.rows = walk.totals.rows.saturating_add(1);
-            let bytes = key.len().saturating_add(row.len());
-            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-            walk.totals.bytes = walk.totals.bytes.saturating_add(bytes);
-            walk.row(key, row)?;
-        }
-        step(walk.totals);
-        Ok(())
-    })?;
+    let (parts, behind) = Table::Parts.span();
+    // Parts last: by then every row that may need them was seen.
+    for (from, to) in [(&[][..], &parts[..]), (&behind, &[0xff]), (&parts, &behind)] {
+        each_chunk_of(engine, from, to, &mut |rows| {
+            for (key, row) in &rows {
+                walk.totals.rows = walk.totals.rows.saturating_add(1);
+                let bytes = key.len().saturating_add(row.len());
+                let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+                walk.totals.bytes = walk.totals.bytes.saturating_add(bytes);
+                walk.row(key, row)?;
+            }
+            step(walk.totals);
+            Ok(())
+        })?;
+    }
     walk.numbers()?;
     Ok(walk.totals)
 }
@@ -84,10 +90,19 @@ pub(super) fn each_chunk<E: Kv>(
     engine: &E,
     take: &mut dyn FnMut(Rows) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let mut from = Vec::new();
+    each_chunk_of(engine, &[], &[0xff], take)
+}
+
+fn each_chunk_of<E: Kv>(
+    engine: &E,
+    from: &[u8],
+    to: &[u8],
+    take: &mut dyn FnMut(Rows) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut from = from.to_vec();
     loop {
         let mut rows = Rows::new();
-        engine.range(&from, &[0xff], Order::Ascending, &mut |key, row| {
+        engine.range(&from, to, Order::Ascending, &mut |key, row| {
             rows.push((key.to_vec(), row.to_vec()));
             if rows.len() < CHUNK {
                 ControlFlow::Continue(())
@@ -107,16 +122,21 @@ pub(super) fn each_chunk<E: Kv>(
 struct Walk<'a, E> {
     engine: &'a E,
     sealer: Option<&'a Sealer>,
-    /// The database has format 1, which sealed nothing.
-    in_the_open: bool,
+    /// Of the database.
+    format: u32,
     tell: &'a mut dyn FnMut(Mistake),
     totals: Totals,
-    /// Split values seen so far; parts come last.
+    /// Split values seen so far.
     splits: HashMap<u64, Split>,
     last_position: Option<u64>,
 }
 
 impl<E: Kv> Walk<'_, E> {
+    /// The first format sealed nothing.
+    const fn is_in_the_open(&self) -> bool {
+        self.format == 1
+    }
+
     fn mistake(&mut self, key: &[u8], what: impl Into<String>) {
         self.totals.mistakes = self.totals.mistakes.saturating_add(1);
         (self.tell)(Mistake {
@@ -137,7 +157,7 @@ impl<E: Kv> Walk<'_, E> {
                 self.record::<StateRecord>(key, row)?;
                 self.belongs(key, Table::Devices)?;
             }
-            Table::Nodes | Table::Order | Table::Members => self.index(key, row)?,
+            Table::Nodes | Table::Order | Table::Members | Table::Names => self.index(key, row)?,
             Table::Products => {
                 if let Some(product) = self.record::<ProductRecord>(key, row)?
                     && keys::product(&product.product_id) != key
@@ -167,14 +187,14 @@ impl<E: Kv> Walk<'_, E> {
             }
             Table::Parts => self.part(key, row),
             Table::Sessions => self.session(key, row)?,
-            Table::Apps => drop(self.record::<AppRecord>(key, row)?),
-            Table::Groups => drop(self.record::<GroupRecord>(key, row)?),
-            Table::Tasks => drop(self.record::<TaskRecord>(key, row)?),
-            Table::Subtasks => drop(self.record::<SubtaskRecord>(key, row)?),
-            Table::Files => drop(self.record::<FileRecord>(key, row)?),
-            Table::Contents => drop(self.record::<FileContent>(key, row)?),
-            Table::Certificates => drop(self.record::<CertificateRecord>(key, row)?),
-            Table::Audit => drop(self.record::<AuditRecord>(key, row)?),
+            Table::Apps
+            | Table::Groups
+            | Table::Tasks
+            | Table::Subtasks
+            | Table::Files
+            | Table::Contents
+            | Table::Certificates
+            | Table::Audit => self.catalog(table, key, row)?,
         }
         Ok(())
     }
@@ -202,7 +222,7 @@ impl<E: Kv> Walk<'_, E> {
     }
 
     fn device(&mut self, key: &[u8], row: &[u8]) -> Result<(), StoreError> {
-        let (sealer, in_the_open) = (self.sealer, self.in_the_open);
+        let (sealer, in_the_open) = (self.sealer, self.is_in_the_open());
         let read = |whole: &[u8]| match sealer {
             _ if in_the_open && whole.first() == Some(&ROW_FORMAT) => rows::decode(whole),
             Some(sealer) => sealed::decode_device(key, whole, sealer),
@@ -215,17 +235,11 @@ impl<E: Kv> Walk<'_, E> {
             self.mistake(key, format!("holds device {}", device.device_id));
             return Ok(());
         }
-        let indexes = [
-            keys::node(&device.node_id),
-            keys::order(device.seq),
-            keys::member(&device.product_id, device.seq),
-        ];
-        for index in indexes {
-            if self.engine.get(&index)?.as_deref() != Some(device.device_id.as_str().as_bytes()) {
-                self.mistake(
-                    key,
-                    format!("no index row {} points here", keys::show(&index)),
-                );
+        let device = DeviceFacts::from(device);
+        for (index, value) in self.indexes_of(&device) {
+            if self.engine.get(&index)?.as_ref() != Some(&value) {
+                let index = keys::show(&index);
+                self.mistake(key, format!("no index row {index} points here"));
             }
         }
         if self
@@ -275,34 +289,6 @@ impl<E: Kv> Walk<'_, E> {
         }
         if owner.is_some_and(|owner| owner != session.device_id.as_str().as_bytes()) {
             self.mistake(key, format!("belongs to device {}", session.device_id));
-        }
-        Ok(())
-    }
-
-    /// An index row points to a device that has the indexed value.
-    fn index(&mut self, key: &[u8], row: &[u8]) -> Result<(), StoreError> {
-        let mut device_key = vec![Table::Devices.prefix()];
-        device_key.extend_from_slice(row);
-        let Some(device_row) = self.engine.get(&device_key)? else {
-            self.mistake(
-                key,
-                format!("points to {}, which is missing", keys::show(&device_key)),
-            );
-            return Ok(());
-        };
-        let Some(device) = self.join(&device_row)?.and_then(|row| head_of(&row)) else {
-            return Ok(()); // told with the device
-        };
-        let own = [
-            keys::node(&device.node_id),
-            keys::order(device.seq),
-            keys::member(&device.product_id, device.seq),
-        ];
-        if !own.iter().any(|index| index == key) {
-            self.mistake(
-                key,
-                format!("points to {}, which differs", keys::show(&device_key)),
-            );
         }
         Ok(())
     }
@@ -414,15 +400,11 @@ impl<E: Kv> Walk<'_, E> {
     fn numbers(&mut self) -> Result<(), StoreError> {
         for name in [Meta::Format, Meta::Seal] {
             let key = keys::meta(name);
-            let needed = name == Meta::Format || !self.in_the_open;
+            let needed = name == Meta::Format || !self.is_in_the_open();
             if needed && self.engine.get(&key)?.is_none() {
                 self.mistake(&key, "is missing");
             }
         }
         Ok(())
     }
-}
-
-fn head_of(row: &[u8]) -> Option<rows::DeviceHead> {
-    rows::decode_beside(row).ok()
 }
