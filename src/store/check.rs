@@ -170,9 +170,27 @@ impl<E: Kv> Walk<'_, E> {
             Table::Apps => drop(self.record::<AppRecord>(key, row)?),
             Table::Groups => drop(self.record::<GroupRecord>(key, row)?),
             Table::Tasks => drop(self.record::<TaskRecord>(key, row)?),
-            Table::Subtasks => drop(self.record::<SubtaskRecord>(key, row)?),
+            Table::Subtasks => {
+                let sealer = self.sealer;
+                drop(
+                    self.record_with::<SubtaskRecord>(key, row, &|whole| match sealer {
+                        Some(sealer) => sealed::decode_subtask(key, whole, sealer),
+                        None => rows::decode_beside(whole),
+                    })?,
+                );
+            }
             Table::Files => drop(self.record::<FileRecord>(key, row)?),
-            Table::Contents => drop(self.record::<FileContent>(key, row)?),
+            Table::Contents => {
+                let sealer = self.sealer;
+                drop(
+                    self.record_with::<FileContent>(key, row, &|whole| match sealer {
+                        Some(sealer) => sealed::decode_content(key, whole, sealer),
+                        None => {
+                            rows::split_sealed(whole).map(|_| FileContent { bytes: Vec::new() })
+                        }
+                    })?,
+                );
+            }
             Table::Certificates => drop(self.record::<CertificateRecord>(key, row)?),
             Table::Audit => drop(self.record::<AuditRecord>(key, row)?),
         }

@@ -14,6 +14,7 @@ pub mod view;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -78,8 +79,17 @@ pub struct Devices {
     scans: Semaphore,
 }
 
+/// What goes into the same commit as a change of a device, made from the device as the change
+/// leaves it: all of it becomes durable, or nothing.
+pub type Beside = Arc<dyn Fn(&DeviceDetail) -> Vec<Change> + Send + Sync>;
+
+/// Nothing beside the change itself.
+fn alone() -> Beside {
+    Arc::new(|_| Vec::new())
+}
+
 /// A device to create. Formats and lengths were checked by the caller.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewDevice {
     /// `<product_id>_<node_id>` when absent.
     pub device_id: Option<DeviceId>,
@@ -98,7 +108,7 @@ pub struct NewDevice {
 }
 
 /// How the device will prove itself.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct NewAuth {
     /// `SECRET` when absent.
     pub auth_type: Option<AuthType>,
@@ -110,14 +120,14 @@ pub struct NewAuth {
 }
 
 /// What the application wants one service to be.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Desired {
     pub service_id: String,
     pub properties: Map<String, Value>,
 }
 
 /// What to change of a device: what is absent stays.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct DevicePatch {
     pub device_name: Option<String>,
     pub description: Option<String>,
@@ -203,7 +213,17 @@ impl Devices {
         id: DeviceId,
         patch: DevicePatch,
     ) -> Result<DeviceDetail, DeviceError> {
-        let change = (DeviceChangeKind::Updated, false);
+        self.update_beside(id, patch, alone()).await
+    }
+
+    /// As [`Devices::update`]. What is beside it is committed in any case.
+    pub async fn update_beside(
+        self: &Arc<Self>,
+        id: DeviceId,
+        patch: DevicePatch,
+        beside: Beside,
+    ) -> Result<DeviceDetail, DeviceError> {
+        let change = (DeviceChangeKind::Updated, false, beside);
         self.change(id, change, move |device, _| {
             let DevicePatch {
                 device_name,
@@ -224,22 +244,27 @@ impl Devices {
 
     /// Freezes the device: it may not connect. Emits `device.status:update` when that is news.
     pub async fn freeze(self: &Arc<Self>, id: DeviceId) -> Result<(), DeviceError> {
-        self.set_frozen(id, DeviceChangeKind::Frozen).await
+        self.set_frozen(id, true, alone()).await
     }
 
     /// Lets a frozen device connect again.
     pub async fn unfreeze(self: &Arc<Self>, id: DeviceId) -> Result<(), DeviceError> {
-        self.set_frozen(id, DeviceChangeKind::Unfrozen).await
+        self.set_frozen(id, false, alone()).await
     }
 
-    async fn set_frozen(
+    /// [`Devices::freeze`] or [`Devices::unfreeze`]. What is beside it is committed in any case.
+    pub async fn set_frozen(
         self: &Arc<Self>,
         id: DeviceId,
-        what: DeviceChangeKind,
+        frozen: bool,
+        beside: Beside,
     ) -> Result<(), DeviceError> {
-        let frozen = what == DeviceChangeKind::Frozen;
+        let what = match frozen {
+            true => DeviceChangeKind::Frozen,
+            false => DeviceChangeKind::Unfrozen,
+        };
         // A frozen device may not go on with a session of before.
-        self.change(id, (what, frozen), move |device, _| {
+        self.change(id, (what, frozen, beside), move |device, _| {
             device.frozen = frozen;
             Ok(())
         })
@@ -262,7 +287,7 @@ impl Devices {
             None => fresh_secret()?,
         };
         let reset = secret.clone();
-        let change = (DeviceChangeKind::SecretReset, disconnect);
+        let change = (DeviceChangeKind::SecretReset, disconnect, alone());
         self.change(id, change, move |device, product| {
             check_secret("secret", &reset, product)?;
             match kind {
@@ -281,18 +306,18 @@ impl Devices {
     }
 
     /// Loads, applies `edit`, commits; again when somebody was faster. `change`: what it is, and
-    /// whether it ends the device's DTLS session.
+    /// whether it ends the device's DTLS session, and what is beside it.
     async fn change(
         self: &Arc<Self>,
         id: DeviceId,
-        change: (DeviceChangeKind, bool),
+        change: (DeviceChangeKind, bool, Beside),
         edit: impl Fn(&mut DeviceRecord, Option<&ProductRuntime>) -> Result<(), DeviceError>
         + Send
         + Sync
         + 'static,
     ) -> Result<DeviceDetail, DeviceError> {
         let this = Arc::clone(self);
-        let (what, disconnects) = change;
+        let (what, disconnects, beside) = change;
         self.finish("device change", async move {
             for _ in 0..TRIES {
                 let mut detail = this.show(&id)?;
@@ -301,6 +326,7 @@ impl Devices {
                 // The same secret again may still be there to cut the device off.
                 let cuts = disconnects && what == DeviceChangeKind::SecretReset;
                 if detail.device == old && !cuts {
+                    this.commit_alone(beside(&detail)).await?;
                     return Ok(detail);
                 }
                 detail.device.version = old.version.saturating_add(1);
@@ -311,6 +337,7 @@ impl Devices {
                 let mut changes = vec![Change::PutDevice(Box::new(detail.device.clone())), event];
                 let ends_session = disconnects.then_some(DeviceSeq(old.seq));
                 changes.extend(ends_session.map(Change::DeleteSession));
+                changes.extend(beside(&detail));
                 let guards = vec![
                     Guard::DeviceVersion(id.clone(), old.version),
                     // Deleted and created anew, a device may have the version of the former one.
@@ -359,6 +386,16 @@ impl Devices {
             at,
             envelopes: vec![envelope],
         }))
+    }
+
+    /// Commits what would have been beside a change that changes nothing.
+    async fn commit_alone(&self, changes: Vec<Change>) -> Result<(), DeviceError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let guards = Vec::new();
+        let commit = self.commit(Commit { guards, changes });
+        commit.await.map_err(error::of_commit)
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), CommitError> {
