@@ -1,6 +1,7 @@
 //! Use cases: load, step, commit, act. [`App`] holds the services that the HTTP face and the
 //! shards call.
 
+pub mod batch;
 pub mod credentials;
 pub mod deadlines;
 pub mod device;
@@ -32,6 +33,7 @@ use tokio::sync::mpsc;
 
 use crate::base::time::Clock;
 use crate::store::{Store, StoreError};
+use batch::Batches;
 use device::{DeviceChange, Devices};
 use outbox::Outbox;
 use product::Products;
@@ -45,6 +47,7 @@ pub struct App {
     pub clock: Clock,
     pub products: Arc<Products>,
     pub devices: Arc<Devices>,
+    pub batches: Arc<Batches>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
     pub tasks: Tasks,
@@ -53,12 +56,14 @@ pub struct App {
 
 impl App {
     /// Loads what must be in memory. `changes` hears of each durable change of a device.
+    /// Must be called inside a tokio runtime: batch tasks go on.
     pub fn start(
         store: Arc<dyn Store>,
         clock: Clock,
         metrics: PrometheusHandle,
         changes: mpsc::Sender<DeviceChange>,
         traced_devices_max: usize,
+        batch: batch::Settings,
     ) -> Result<Self, StoreError> {
         let tasks = Tasks::new();
         let outbox = Arc::new(Outbox::new(Arc::clone(&store)));
@@ -80,13 +85,24 @@ impl App {
             devices.count_in(&device.product_id);
             ControlFlow::Continue(())
         })?;
+        let tracer = Arc::new(Tracer::new(traced_devices_max));
+        let batches = Batches::start(batch::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            devices: Arc::clone(&devices),
+            products: Arc::clone(&products),
+            tracer: Arc::clone(&tracer),
+            settings: batch,
+        })?;
         Ok(Self {
             store,
             clock,
             products,
             devices,
+            batches,
             outbox,
-            tracer: Arc::new(Tracer::new(traced_devices_max)),
+            tracer,
             tasks,
             metrics,
         })

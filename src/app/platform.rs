@@ -20,7 +20,7 @@ use super::ingress::{Ingress, shard_of};
 use super::sessions::{Resuming, Sessions};
 use super::shard::{self, Shard};
 use super::tasks::Tasks;
-use super::{App, retention, timers};
+use super::{App, batch, retention, timers};
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::Settings as ExchangeSettings;
@@ -44,6 +44,7 @@ pub struct Settings {
     pub exchange: ExchangeSettings,
     pub store: StoreSettings,
     pub traced_devices_max: usize,
+    pub batch: batch::Settings,
 }
 
 /// The channels of the network.
@@ -99,7 +100,14 @@ impl Platform {
     ) -> Result<Self, StoreError> {
         let (changes, changed) = mpsc::channel(CHANGE_QUEUE);
         let limits = settings.traced_devices_max;
-        let app = App::start(Arc::clone(&store), clock.clone(), metrics, changes, limits)?;
+        let app = App::start(
+            Arc::clone(&store),
+            clock.clone(),
+            metrics,
+            changes,
+            limits,
+            settings.batch,
+        )?;
         let directory = Arc::new(Directory::default());
         let figures = Arc::new(Figures::new());
         let (outgoing, to_endpoint) = mpsc::channel(OUTGOING_QUEUE);

@@ -314,6 +314,7 @@ fn settings(config: &Config) -> Settings {
         },
         store: config.store.clone(),
         traced_devices_max: config.trace.devices_max,
+        batch: config.batch,
     }
 }
 

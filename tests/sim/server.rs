@@ -233,6 +233,7 @@ impl Server {
             exchange: ExchangeSettings::default(),
             store: StoreSettings::default(),
             traced_devices_max: 10,
+            batch: strait::app::batch::Settings::default(),
         };
         let store: Arc<dyn Store> = Arc::clone(&disk) as _;
         let metrics = telemetry::detached_metrics();

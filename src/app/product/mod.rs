@@ -430,7 +430,7 @@ impl ProductPatch {
 }
 
 /// The space of those that name none.
-pub(super) fn default_app() -> Result<AppId, ProductError> {
+pub(in crate::app) fn default_app() -> Result<AppId, ProductError> {
     AppId::parse(DEFAULT_APP).map_err(|e| invalid("app_id", e))
 }
 
