@@ -16,6 +16,8 @@ pub struct TextRule {
 pub enum Alphabet {
     /// Chinese characters, letters, digits and `_?'#().,&%@!-`.
     Name,
+    /// Chinese characters, letters, digits and `_`.
+    Word,
     /// `[A-Za-z0-9_-]`
     Id,
     Hex,
@@ -53,6 +55,7 @@ impl TextRule {
             Alphabet::Any => None,
             Alphabet::Name if text.is_empty() => None,
             Alphabet::Name => return check::judge_name(text, self.max).err().map(|e| e.1),
+            Alphabet::Word => wrong(|c| check::is_name_char(c) && (c.is_alphanumeric() || c == '_')),
             Alphabet::Id => wrong(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-'),
             Alphabet::Hex => wrong(|c| c.is_ascii_hexdigit()),
         };
@@ -68,6 +71,7 @@ impl TextRule {
         let alphabet = match self.alphabet {
             Alphabet::Any => return length,
             Alphabet::Name => "Chinese characters, letters, digits and _?'#().,&%@!-",
+            Alphabet::Word => "Chinese characters, letters, digits and _",
             Alphabet::Id => "letters, digits, _ and -",
             Alphabet::Hex => "hexadecimal digits",
         };
