@@ -1,18 +1,20 @@
 //! `/v1/products/{product_id}/codec`: upload, download, delete, and dry runs.
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::error::{ApiError, code};
-use super::input::{Alphabet, Fields, Problems, TextRule, quoted};
+use super::input::{Alphabet, Fields, TextRule, quoted, read_body as read_fields};
 use super::operation::{Operation, Routes};
+use super::precondition::{precondition_of, with_etag};
 use super::request::{JsonBody, MediaType, ProductPath, read_body};
-use super::respond::json;
+use super::respond::json as answer;
 use crate::app::App;
-use crate::app::product::codec::{DecodeRun, Precondition, TagList};
+use crate::app::product::codec::DecodeRun;
 use crate::base::limits::{BODY_MAX, CODEC_SOURCE_MAX};
 use crate::product::check::Violation;
 use crate::product::codec::text::unhex;
@@ -21,50 +23,83 @@ use crate::store::records::CodecKind;
 
 /// What this file serves.
 pub fn routes() -> Routes {
-    Routes::default()
+    const CODEC: &str = "/v1/products/{product_id}/codec";
+    const IF_MATCH: &str = "Only when the codec has one of these tags, or any with `*`.";
+    const IF_NONE_MATCH: &str = "Only when the codec has none of these tags, or not any with `*`.";
+    const PRECONDITION: StatusCode = StatusCode::PRECONDITION_FAILED;
+    Routes::tagged("Codecs")
         .add(
-            Operation::put(
-                "/v1/products/{product_id}/codec",
-                "put_codec",
-                "Uploads a codec",
-            ),
+            Operation::put(CODEC, "put_codec", "Uploads a codec")
+                .header("If-Match", IF_MATCH)
+                .header("If-None-Match", IF_NONE_MATCH)
+                .bytes(&["application/toml"])
+                .answers::<Uploaded<'_>>(StatusCode::CREATED)
+                .answers::<Uploaded<'_>>(StatusCode::OK)
+                .fails(&[PRECONDITION, StatusCode::UNPROCESSABLE_ENTITY])
+                .example_text(EXAMPLE),
             put,
         )
         .add(
-            Operation::get(
-                "/v1/products/{product_id}/codec",
-                "show_codec",
-                "Downloads the codec",
-            ),
+            Operation::get(CODEC, "show_codec", "Downloads the codec")
+                .header("If-None-Match", IF_NONE_MATCH)
+                .answers_bytes(StatusCode::OK, "application/toml")
+                .answers_nothing(StatusCode::NOT_MODIFIED),
             show,
         )
         .add(
-            Operation::delete(
-                "/v1/products/{product_id}/codec",
-                "delete_codec",
-                "Removes the codec",
-            ),
+            Operation::delete(CODEC, "delete_codec", "Removes the codec")
+                .header("If-Match", IF_MATCH)
+                .header("If-None-Match", IF_NONE_MATCH)
+                .answers_nothing(StatusCode::NO_CONTENT)
+                .fails(&[PRECONDITION]),
             delete,
         )
+        .merge(dry_routes())
+}
+
+fn dry_routes() -> Routes {
+    const DECODE: &str = "/v1/products/{product_id}/codec/decode";
+    const ENCODE: &str = "/v1/products/{product_id}/codec/encode";
+    Routes::tagged("Codecs")
         .add(
-            Operation::post(
-                "/v1/products/{product_id}/codec/decode",
-                "decode",
-                "Dry run: bytes to JSON",
-            )
-            .reads(),
+            Operation::post(DECODE, "decode", "Dry run: bytes to JSON")
+                .reads()
+                .body(|f| drop(decode_body(f)))
+                .answers::<DecodeAnswer>(StatusCode::OK)
+                .fails(&[StatusCode::UNPROCESSABLE_ENTITY])
+                .example(json!({"hex": "010000013a"})),
             decode,
         )
         .add(
-            Operation::post(
-                "/v1/products/{product_id}/codec/encode",
-                "encode",
-                "Dry run: a command to bytes",
-            )
-            .reads(),
+            Operation::post(ENCODE, "encode", "Dry run: a command to bytes")
+                .reads()
+                .body(|f| drop(encode_body(f)))
+                .answers::<EncodeAnswer>(StatusCode::OK)
+                .fails(&[StatusCode::UNPROCESSABLE_ENTITY])
+                .example(json!({
+                    "service_id": "Flow", "command_name": "SET_VALVE", "paras": {"open": 1}
+                })),
             encode,
         )
 }
+
+/// A codec for the product of the example.
+const EXAMPLE: &str = r#"codec = { name = "watermeter", endian = "be", id = { at = 0, type = "u8" } }
+
+[[message]]
+id = 1
+name = "flow"
+dir = "up"
+service = "Flow"
+fields = [ { n = "volume", t = "u32" } ]
+
+[[message]]
+id = 2
+name = "SET_VALVE"
+dir = "down"
+service = "Flow"
+fields = [ { n = "mid", t = "u16", auto = "mid" }, { n = "open", t = "u8" } ]
+"#;
 
 /// Media types of codec bundles.
 const KINDS: [(&str, CodecKind); 1] = [("application/toml", CodecKind::Table)];
@@ -72,7 +107,8 @@ const KINDS: [(&str, CodecKind); 1] = [("application/toml", CodecKind::Table)];
 /// Bytes of JSON in a command's `paras`.
 const PARAS_MAX: usize = 32 * 1024;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UploadedCodec")]
 struct Uploaded<'a> {
     product_id: &'a str,
     etag: &'a str,
@@ -112,7 +148,7 @@ pub async fn put(
         product_id: id.as_str(),
         etag: &uploaded.etag,
     };
-    Ok(with_etag(json(status, &body), &uploaded.etag))
+    Ok(with_etag(answer(status, &body), &uploaded.etag))
 }
 
 /// `GET …/codec`: the source as it was uploaded; 304 with `If-None-Match`. Errors: 404.
@@ -148,13 +184,6 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn with_etag(mut response: Response, etag: &str) -> Response {
-    if let Ok(value) = HeaderValue::from_str(&format!("\"{etag}\"")) {
-        response.headers_mut().insert(header::ETAG, value);
-    }
-    response
-}
-
 fn kind_of(headers: &HeaderMap) -> Result<CodecKind, ApiError> {
     let refuse = |got: &str| {
         let known: Vec<&str> = KINDS.iter().map(|(media, _)| *media).collect();
@@ -177,38 +206,10 @@ fn kind_of(headers: &HeaderMap) -> Result<CodecKind, ApiError> {
     }
 }
 
-fn precondition_of(headers: &HeaderMap) -> Result<Precondition, ApiError> {
-    Ok(Precondition {
-        if_match: tags_of(headers, &header::IF_MATCH, "If-Match")?,
-        if_none_match: tags_of(headers, &header::IF_NONE_MATCH, "If-None-Match")?,
-    })
-}
-
-/// `*`, or tags in quotes (RFC 9110 §13.1). A weak tag compares as its strong one: a codec has no
-/// weak ones, but a cache between may have marked it.
-fn tags_of(
-    headers: &HeaderMap,
-    name: &header::HeaderName,
-    shown: &str,
-) -> Result<Option<TagList>, ApiError> {
-    let mut tags = Vec::new();
-    for value in headers.get_all(name) {
-        let refuse = || ApiError::malformed(format!("{shown}: takes * or tags in quotes"));
-        let text = value.to_str().map_err(|_| refuse())?;
-        for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-            if part == "*" {
-                return Ok(Some(TagList::Any));
-            }
-            let strong = part.strip_prefix("W/").unwrap_or(part);
-            let tag = strong.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
-            tags.push(tag.ok_or_else(refuse)?.to_owned());
-        }
-    }
-    Ok((!tags.is_empty()).then_some(TagList::Tags(tags)))
-}
-
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DecodeRun")]
 struct DecodeAnswer {
+    /// `report`, `response` or `none`.
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     services: Option<Vec<ServiceAnswer>>,
@@ -229,7 +230,8 @@ struct DecodeAnswer {
     took_us: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DecodedService")]
 struct ServiceAnswer {
     service_id: String,
     properties: Map<String, Value>,
@@ -282,33 +284,21 @@ pub async fn decode(
     ProductPath(id): ProductPath,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let (payload, f_port) = decode_body(&body)?;
+    let (payload, f_port) = read_fields(&body, decode_body)?;
     let run = app.products.try_decode(&id, &payload, f_port)?;
-    Ok(json(StatusCode::OK, &DecodeAnswer::from(run)))
+    Ok(answer(StatusCode::OK, &DecodeAnswer::from(run)))
 }
 
-fn decode_body(body: &Value) -> Result<(Vec<u8>, Option<u8>), ApiError> {
-    let problems = Problems::default();
-    let mut payload = Vec::new();
-    let mut f_port = None;
-    if let Some(fields) = Fields::of_body(body, &problems) {
-        let rule = TextRule::new(Alphabet::Hex, 0, 2 * BODY_MAX);
-        let hex = fields.needed_text("hex", rule);
-        payload = unhex(&hex).unwrap_or_else(|| {
-            let problem = format!("got {} digits, takes an even number", hex.len());
-            fields.problem("hex", problem);
-            Vec::new()
-        });
-        f_port = fields
-            .integer("fPort", 0..=255)
-            .and_then(|n| u8::try_from(n).ok());
-        fields.refuse_others();
-    }
-    problems.check()?;
-    Ok((payload, f_port))
+fn decode_body(fields: &Fields<'_>) -> Option<(Vec<u8>, Option<u8>)> {
+    let rule = TextRule::new(Alphabet::HexBytes, 0, 2 * BODY_MAX);
+    let hex = fields.needed_text("hex", rule);
+    let f_port = fields.integer("fPort", 0..=255);
+    fields.refuse_others();
+    Some((unhex(&hex)?, f_port.and_then(|n| u8::try_from(n).ok())))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EncodeRun")]
 struct EncodeAnswer {
     hex: String,
 }
@@ -320,25 +310,37 @@ pub async fn encode(
     ProductPath(id): ProductPath,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let problems = Problems::default();
-    let command = Fields::of_body(&body, &problems).map(|fields| {
-        let command = (
-            fields.needed_text("service_id", TextRule::name(64)),
-            fields.needed_text("command_name", TextRule::name(64)),
-            fields.map("paras", PARAS_MAX).unwrap_or_default(),
-            fields.integer("mid", 1..=65_535).unwrap_or(1),
-        );
-        fields.refuse_others();
-        command
-    });
-    problems.check()?;
-    let Some((service_id, command_name, paras, mid)) = command else {
-        return Err(ApiError::invalid("body: takes an object"));
-    };
-    let mid = u16::try_from(mid).unwrap_or(u16::MAX);
+    let Try {
+        service_id,
+        command_name,
+        paras,
+        mid,
+    } = read_fields(&body, encode_body)?;
     let bytes = app
         .products
         .try_encode(&id, &service_id, &command_name, &paras, mid)?;
     let hex = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    Ok(json(StatusCode::OK, &EncodeAnswer { hex }))
+    Ok(answer(StatusCode::OK, &EncodeAnswer { hex }))
+}
+
+/// A dry run of a command.
+struct Try {
+    service_id: String,
+    command_name: String,
+    paras: Map<String, Value>,
+    mid: u16,
+}
+
+fn encode_body(fields: &Fields<'_>) -> Option<Try> {
+    let run = Try {
+        service_id: fields.needed_text("service_id", TextRule::name(64)),
+        command_name: fields.needed_text("command_name", TextRule::name(64)),
+        paras: fields.map("paras", PARAS_MAX).unwrap_or_default(),
+        mid: fields
+            .integer("mid", 1..=65_535)
+            .and_then(|mid| u16::try_from(mid).ok())
+            .unwrap_or(1),
+    };
+    fields.refuse_others();
+    Some(run)
 }

@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use super::error::ApiError;
-use super::input::{Alphabet, Fields, Problems, TextRule};
+use super::input::{Alphabet, Fields, TextRule};
 use crate::app::device::{Desired, DevicePatch, NewAuth, NewDevice, SecretKind};
 use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
 use crate::base::secret::Secret;
@@ -29,34 +28,29 @@ const SHADOW_MAX: usize = 500;
 const TIMEOUT_MAX: u32 = 2_147_483_647;
 
 /// `AddDevice`.
-pub fn new_device(body: &Value) -> Result<NewDevice, ApiError> {
-    let problems = Problems::default();
-    let new = Fields::of_body(body, &problems).and_then(|fields| {
-        let node_id = fields.needed_id("node_id", NodeId::parse);
-        let product_id = fields.needed_id("product_id", ProductId::parse);
-        let device_id = fields.id("device_id", DeviceId::parse);
-        let device_name = fields.text("device_name", TextRule::note(256));
-        let auth = fields.object("auth_info").map(|f| new_auth(&f));
-        let description = fields.text("description", TextRule::note(2048));
-        let gateway_id = fields.id("gateway_id", DeviceId::parse);
-        let app_id = fields.id("app_id", AppId::parse);
-        let extension_info = fields.map("extension_info", OBJECT_MAX);
-        let shadow = fields.objects("shadow", SHADOW_MAX).unwrap_or_default();
-        Some(NewDevice {
-            desired: shadow.iter().map(desired).collect(),
-            node_id: node_id?,
-            product_id: product_id?,
-            auth: auth.unwrap_or_default(),
-            extension_info: extension_info.map(Value::Object),
-            device_id,
-            device_name,
-            description,
-            gateway_id,
-            app_id,
-        })
-    });
-    problems.check()?;
-    new.ok_or_else(|| ApiError::invalid("body: takes an object"))
+pub fn new_device(fields: &Fields<'_>) -> Option<NewDevice> {
+    let node_id = fields.needed_id("node_id", NodeId::parse);
+    let product_id = fields.needed_id("product_id", ProductId::parse);
+    let device_id = fields.id("device_id", DeviceId::parse);
+    let device_name = fields.text("device_name", TextRule::note(256));
+    let auth = fields.object("auth_info").map(|f| new_auth(&f));
+    let description = fields.text("description", TextRule::note(2048));
+    let gateway_id = fields.id("gateway_id", DeviceId::parse);
+    let app_id = fields.id("app_id", AppId::parse);
+    let extension_info = fields.map("extension_info", OBJECT_MAX);
+    let shadow = fields.objects("shadow", SHADOW_MAX).unwrap_or_default();
+    Some(NewDevice {
+        desired: shadow.iter().map(desired).collect(),
+        node_id: node_id?,
+        product_id: product_id?,
+        auth: auth.unwrap_or_default(),
+        extension_info: extension_info.map(Value::Object),
+        device_id,
+        device_name,
+        description,
+        gateway_id,
+        app_id,
+    })
 }
 
 fn new_auth(fields: &Fields<'_>) -> NewAuth {
@@ -80,22 +74,17 @@ fn desired(fields: &Fields<'_>) -> Desired {
 }
 
 /// `UpdateDevice`: absent and null leave a field as it is.
-pub fn device_patch(body: &Value) -> Result<DevicePatch, ApiError> {
-    let problems = Problems::default();
-    let patch = Fields::of_body(body, &problems).map(|fields| {
-        let auth = fields.object("auth_info");
-        DevicePatch {
-            device_name: fields.text("device_name", TextRule::note(256)),
-            description: fields.text("description", TextRule::note(2048)),
-            extension_info: fields.map("extension_info", OBJECT_MAX).map(Value::Object),
-            secure_access: auth.as_ref().and_then(|f| f.boolean("secure_access")),
-            timeout_s: auth
-                .as_ref()
-                .and_then(|f| f.integer("timeout", 0..=TIMEOUT_MAX)),
-        }
-    });
-    problems.check()?;
-    Ok(patch.unwrap_or_default())
+pub fn device_patch(fields: &Fields<'_>) -> Option<DevicePatch> {
+    let auth = fields.object("auth_info");
+    Some(DevicePatch {
+        device_name: fields.text("device_name", TextRule::note(256)),
+        description: fields.text("description", TextRule::note(2048)),
+        extension_info: fields.map("extension_info", OBJECT_MAX).map(Value::Object),
+        secure_access: auth.as_ref().and_then(|f| f.boolean("secure_access")),
+        timeout_s: auth
+            .as_ref()
+            .and_then(|f| f.integer("timeout", 0..=TIMEOUT_MAX)),
+    })
 }
 
 /// `ResetDeviceSecret`.
@@ -107,19 +96,12 @@ pub struct SecretReset {
 }
 
 /// Reads a `ResetDeviceSecret`.
-pub fn secret_reset(body: &Value, problems: &Problems) -> SecretReset {
-    let Some(fields) = Fields::of_body(body, problems) else {
-        return SecretReset {
-            secret: None,
-            kind: SecretKind::Primary,
-            disconnect: false,
-        };
-    };
-    SecretReset {
+pub fn secret_reset(fields: &Fields<'_>) -> Option<SecretReset> {
+    Some(SecretReset {
         secret: fields.text("secret", SECRET).map(Secret::new),
         kind: fields
             .one_of("secret_type", &SECRET_KINDS)
             .unwrap_or_default(),
         disconnect: fields.boolean("force_disconnect").unwrap_or(false),
-    }
+    })
 }

@@ -3,16 +3,17 @@
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::device_body;
 use super::error::ApiError;
-use super::input::{Problems, Query, TextRule, read_query};
+use super::input::{Query, TextRule, read_body, read_query};
 use super::operation::{Operation, Routes};
 use super::page::{PageInfo, PageQuery, marker_of};
 use super::request::{DevicePath, JsonBody, MaybeJsonBody};
-use super::respond::json;
+use super::respond::json as answer;
 use crate::app::App;
 use crate::app::device::SecretKind;
 use crate::app::device::list::DeviceQuery;
@@ -23,83 +24,98 @@ use crate::store::records::ShadowRecord;
 
 /// What this file serves.
 pub fn routes() -> Routes {
-    Routes::default()
+    const ALL: &str = "/v5/iot/{project_id}/devices";
+    const ONE: &str = "/v5/iot/{project_id}/devices/{device_id}";
+    Routes::tagged("Devices")
         .add(
-            Operation::post(
-                "/v5/iot/{project_id}/devices",
-                "add_device",
-                "Creates a device",
-            ),
+            Operation::post(ALL, "add_device", "Creates a device")
+                .body(|f| drop(device_body::new_device(f)))
+                .answers::<DeviceView<'_>>(StatusCode::CREATED)
+                .example(json!({
+                    "node_id": "867725038317248",
+                    "product_id": "watermeter",
+                    "device_name": "Cellar",
+                    "auth_info": {"secret": "00112233445566778899aabbccddeeff"}
+                })),
             create,
         )
         .add(
-            Operation::get(
-                "/v5/iot/{project_id}/devices",
-                "list_devices",
-                "Lists devices, newest first",
-            )
-            .query(|q| drop(wanted_of(q))),
+            Operation::get(ALL, "list_devices", "Lists devices, newest first")
+                .query(|q| drop(wanted_of(q)))
+                .answers::<List<'_>>(StatusCode::OK)
+                .example_query(&[("product_id", "watermeter"), ("limit", "10")]),
             list,
         )
         .add(
-            Operation::get(
-                "/v5/iot/{project_id}/devices/{device_id}",
-                "show_device",
-                "Shows a device with its secret",
-            ),
+            Operation::get(ONE, "show_device", "Shows a device with its secret")
+                .answers::<DeviceView<'_>>(StatusCode::OK),
             show,
         )
         .add(
             Operation::put(
-                "/v5/iot/{project_id}/devices/{device_id}",
+                ONE,
                 "update_device",
                 "Changes a device; what is absent stays",
-            ),
+            )
+            .body(|f| drop(device_body::device_patch(f)))
+            .answers::<DeviceView<'_>>(StatusCode::OK)
+            .example(json!({"device_name": "Cellar-2"})),
             update,
         )
         .add(
-            Operation::delete(
-                "/v5/iot/{project_id}/devices/{device_id}",
-                "delete_device",
-                "Deletes a device",
-            ),
+            Operation::delete(ONE, "delete_device", "Deletes a device")
+                .answers_nothing(StatusCode::NO_CONTENT),
             delete,
         )
+        .merge(state_routes())
+}
+
+/// A device's secret, whether it may connect, and its shadow.
+fn state_routes() -> Routes {
+    const ACTION: &str = "/v5/iot/{project_id}/devices/{device_id}/action";
+    const FREEZE: &str = "/v5/iot/{project_id}/devices/{device_id}/freeze";
+    const UNFREEZE: &str = "/v5/iot/{project_id}/devices/{device_id}/unfreeze";
+    const SHADOW: &str = "/v5/iot/{project_id}/devices/{device_id}/shadow";
+    Routes::tagged("Devices")
         .add(
-            Operation::post(
-                "/v5/iot/{project_id}/devices/{device_id}/action",
-                "reset_device_secret",
-                "Gives a device a new secret",
-            ),
+            Operation::post(ACTION, "reset_device_secret", "Gives a device a new secret")
+                .query(check_action)
+                .maybe_body(|f| drop(device_body::secret_reset(f)))
+                .answers::<SecretAnswer<'_>>(StatusCode::OK)
+                .example(json!({"secret": "ffeeddccbbaa99887766554433221100"})),
             act,
         )
         .add(
             Operation::post(
-                "/v5/iot/{project_id}/devices/{device_id}/freeze",
+                FREEZE,
                 "freeze_device",
                 "Freezes a device: it may not connect",
-            ),
+            )
+            .answers_nothing(StatusCode::NO_CONTENT),
             freeze,
         )
         .add(
             Operation::post(
-                "/v5/iot/{project_id}/devices/{device_id}/unfreeze",
+                UNFREEZE,
                 "unfreeze_device",
                 "Lets a frozen device connect again",
-            ),
+            )
+            .answers_nothing(StatusCode::NO_CONTENT),
             unfreeze,
         )
         .add(
             Operation::get(
-                "/v5/iot/{project_id}/devices/{device_id}/shadow",
+                SHADOW,
                 "show_device_shadow",
                 "Shows what is reported and desired",
-            ),
+            )
+            .answers::<Shadow<'_>>(StatusCode::OK),
             shadow,
         )
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeviceList")]
 struct List<'a> {
     devices: Vec<DeviceSummary<'a>>,
     page: PageInfo,
@@ -111,10 +127,10 @@ pub async fn create(
     State(app): State<App>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let new = device_body::new_device(&body)?;
+    let new = read_body(&body, device_body::new_device)?;
     let device = app.devices.create(new).await?;
     let view = DeviceView::of(&device, app.clock.now());
-    Ok(json(StatusCode::CREATED, &view))
+    Ok(answer(StatusCode::CREATED, &view))
 }
 
 /// `GET …/devices`: newest first.
@@ -130,7 +146,7 @@ pub async fn list(State(app): State<App>, uri: Uri) -> Result<Response, ApiError
             marker: found.devices.last().map(|d| marker_of(d.device.seq)),
         },
     };
-    Ok(json(StatusCode::OK, &list))
+    Ok(answer(StatusCode::OK, &list))
 }
 
 fn wanted_of(query: &Query<'_>) -> DeviceQuery {
@@ -158,7 +174,7 @@ pub async fn show(
 ) -> Result<Response, ApiError> {
     let device = app.devices.show(&id)?;
     let view = DeviceView::of(&device, app.clock.now());
-    Ok(json(StatusCode::OK, &view))
+    Ok(answer(StatusCode::OK, &view))
 }
 
 /// `PUT …/devices/{device_id}`: what is absent stays. Errors: 404, 400 bad field.
@@ -167,10 +183,10 @@ pub async fn update(
     DevicePath(id): DevicePath,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let patch = device_body::device_patch(&body)?;
+    let patch = read_body(&body, device_body::device_patch)?;
     let device = app.devices.update(id, patch).await?;
     let view = DeviceView::of(&device, app.clock.now());
-    Ok(json(StatusCode::OK, &view))
+    Ok(answer(StatusCode::OK, &view))
 }
 
 /// `DELETE …/devices/{device_id}`: 204. Errors: 404.
@@ -183,10 +199,12 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "NewSecret")]
 struct SecretAnswer<'a> {
     device_id: &'a DeviceId,
     secret: &'a str,
+    /// `PRIMARY` or `SECONDARY`.
     secret_type: &'a str,
 }
 
@@ -197,19 +215,14 @@ pub async fn act(
     uri: Uri,
     MaybeJsonBody(body): MaybeJsonBody,
 ) -> Result<Response, ApiError> {
-    let reset = {
-        let problems = Problems::default();
-        Query::of(&uri, &problems)?.needed_word("action_id", "resetSecret");
-        let reset = device_body::secret_reset(&body, &problems);
-        problems.check()?;
-        reset
-    };
+    read_query(&uri, check_action)?;
+    let reset = read_body(&body, device_body::secret_reset)?;
     let kind = reset.kind;
     let secret = app
         .devices
         .reset_secret(id.clone(), kind, reset.secret, reset.disconnect)
         .await?;
-    let answer = SecretAnswer {
+    let shown = SecretAnswer {
         device_id: &id,
         secret: secret.expose(),
         secret_type: match kind {
@@ -217,7 +230,11 @@ pub async fn act(
             SecretKind::Secondary => "SECONDARY",
         },
     };
-    Ok(json(StatusCode::OK, &answer))
+    Ok(answer(StatusCode::OK, &shown))
+}
+
+fn check_action(query: &Query<'_>) {
+    query.needed_word("action_id", "resetSecret");
 }
 
 /// `POST …/devices/{device_id}/freeze`: 204, also when it is frozen already. Errors: 404.
@@ -238,13 +255,13 @@ pub async fn unfreeze(
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Shadow<'a> {
     device_id: &'a DeviceId,
     shadow: Vec<ServiceShadow<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ServiceShadow<'a> {
     service_id: &'a str,
     desired: Side<'a>,
@@ -252,7 +269,8 @@ struct ServiceShadow<'a> {
     version: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ShadowSide")]
 struct Side<'a> {
     properties: &'a Map<String, Value>,
     event_time: Option<String>,
@@ -280,9 +298,9 @@ pub async fn shadow(
 ) -> Result<Response, ApiError> {
     let device = app.devices.show(&id)?;
     let state = device.state.unwrap_or_default();
-    let answer = Shadow {
+    let shown = Shadow {
         device_id: &id,
         shadow: state.shadow.iter().map(ServiceShadow::from).collect(),
     };
-    Ok(json(StatusCode::OK, &answer))
+    Ok(answer(StatusCode::OK, &shown))
 }

@@ -6,6 +6,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::device::DeviceError;
@@ -43,10 +44,15 @@ pub struct ApiError {
     pub retry_after_s: Option<u32>,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// What every failed request answers.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
+pub struct ErrorBody<'a> {
+    /// Stable, like `IOTDA.000006`.
     error_code: &'a str,
+    /// Which field, what it got and what it takes.
     error_msg: &'a str,
+    /// Every mistake of a codec.
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<&'a [LoadError]>,
 }
@@ -91,7 +97,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = Body {
+        let body = ErrorBody {
             error_code: self.code,
             error_msg: &self.message,
             errors: self.errors.as_deref(),

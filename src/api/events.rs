@@ -9,13 +9,13 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{Stream, unfold};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::error::ApiError;
-use super::input::{Problems, Query, quoted};
+use super::error::{ApiError, code};
+use super::input::{Query, quoted, read_query};
 use super::operation::{Operation, Routes};
 use crate::app::App;
 use crate::app::outbox::Follower;
@@ -24,12 +24,21 @@ use crate::store::records::EventRecord;
 
 /// What this file serves.
 pub fn routes() -> Routes {
-    Routes::default().add(
+    Routes::tagged("Data").add(
         Operation::get(
             "/v1/events",
             "stream_events",
             "Streams everything that is pushed",
-        ),
+        )
+        .query(|q| {
+            from_of(q);
+        })
+        .header(
+            "Last-Event-ID",
+            "Goes on after this event; it counts before `from`.",
+        )
+        .answers_bytes(StatusCode::OK, "text/event-stream")
+        .example_query(&[("from", "0")]),
         stream,
     )
 }
@@ -66,22 +75,31 @@ pub async fn stream(
 }
 
 fn start_of(uri: &Uri, headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
-    let problems = Problems::default();
-    let query = Query::of(uri, &problems)?;
-    let (name, text) = match headers.get("last-event-id") {
-        Some(value) => ("Last-Event-ID", Some(value.to_str().unwrap_or("?"))),
-        None => ("from", query.raw("from")),
+    let from = read_query(uri, from_of)?;
+    let Some(last) = headers.get("last-event-id") else {
+        return Ok(from);
     };
-    let position = text.map(|text| {
-        let digits = text.bytes().all(|b| b.is_ascii_digit());
-        text.parse().ok().filter(|_| digits).unwrap_or_else(|| {
-            let problem = format!("got {}, takes the id of an event", quoted(text));
-            problems.add(name, problem);
-            0
-        })
-    });
-    problems.check()?;
-    Ok(position)
+    let text = last.to_str().unwrap_or("?");
+    let refused = || ApiError::invalid(format!("Last-Event-ID: {}", wrong_position(text)));
+    position(text).map(Some).ok_or_else(refused)
+}
+
+fn from_of(query: &Query<'_>) -> Option<u64> {
+    let text = query.raw_like("from", "^[0-9]{1,19}$")?;
+    let found = position(text);
+    if found.is_none() {
+        query.problem(code::INVALID, "from", wrong_position(text));
+    }
+    found
+}
+
+fn position(text: &str) -> Option<u64> {
+    let is_digits = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| is_digits && text.len() < 20)
+}
+
+fn wrong_position(text: &str) -> String {
+    format!("got {}, takes the id of an event", quoted(text))
 }
 
 struct Reader {

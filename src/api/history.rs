@@ -6,11 +6,12 @@
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::{ApiError, code};
-use super::input::{Problems, Query, TextRule, quoted};
+use super::input::{Query, TextRule, quoted, read_query};
 use super::operation::{Operation, Routes};
 use super::page::PageInfo;
 use super::request::DevicePath;
@@ -22,12 +23,15 @@ use crate::store::{HistoryKey, HistoryQuery, HistoryRow, Store, StoreError};
 
 /// What this file serves.
 pub fn routes() -> Routes {
-    Routes::default().add(
+    Routes::tagged("Data").add(
         Operation::get(
             "/v1/devices/{device_id}/history",
             "show_history",
             "Shows what a device reported, newest first",
-        ),
+        )
+        .query(|q| drop(wanted_of(q)))
+        .answers::<Answer>(StatusCode::OK)
+        .example_query(&[("service_id", "Flow"), ("from", "20260101T000000Z")]),
         show,
     )
 }
@@ -38,7 +42,8 @@ const ROWS_MAX: usize = 10_000;
 /// Rows read from the store at once.
 const STEP: usize = 200;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "HistoryEntry")]
 struct Entry {
     service_id: String,
     properties: Map<String, Value>,
@@ -46,7 +51,8 @@ struct Entry {
     received_time: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "History")]
 struct Answer {
     history: Vec<Entry>,
     page: PageInfo,
@@ -116,12 +122,7 @@ pub async fn show(
     DevicePath(id): DevicePath,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let mut wanted = {
-        let problems = Problems::default();
-        let wanted = wanted_of(&Query::of(&uri, &problems)?);
-        problems.check()?;
-        wanted
-    };
+    let mut wanted = read_query(&uri, wanted_of)?;
     wanted.device_seq = app.devices.show(&id)?.device.seq;
     let store = app.store;
     let answer = tokio::task::spawn_blocking(move || read(&*store, &wanted))
@@ -133,14 +134,16 @@ pub async fn show(
 fn wanted_of(query: &Query<'_>) -> Wanted {
     let (from, to) = query.times("from", "to");
     let limit = query.integer("limit", 1..=50, code::LIMIT).unwrap_or(10);
-    let after = query.raw("marker").and_then(|text| {
-        let place = Place::parse(text);
-        if place.is_none() {
-            let problem = format!("got {}, takes the marker of an earlier page", quoted(text));
-            query.problem(code::MARKER, "marker", problem);
-        }
-        place
-    });
+    let after = query
+        .raw_like("marker", "^[0-9A-Fa-f]{32}$")
+        .and_then(|text| {
+            let place = Place::parse(text);
+            if place.is_none() {
+                let problem = format!("got {}, takes the marker of an earlier page", quoted(text));
+                query.problem(code::MARKER, "marker", problem);
+            }
+            place
+        });
     Wanted {
         device_seq: 0,
         service_id: query.text("service_id", TextRule::name(64)),

@@ -11,9 +11,11 @@ pub mod error;
 pub mod events;
 pub mod history;
 pub mod input;
+pub mod openapi;
 pub mod operation;
 pub mod operations;
 pub mod page;
+pub mod precondition;
 pub mod product_body;
 pub mod products;
 pub mod request;
@@ -40,13 +42,20 @@ const REQUEST_ID_MAX: usize = 128;
 
 /// Everything that is served over HTTP.
 pub fn router(app: App) -> Router {
-    let (router, _operations) = routes().build();
+    let (router, operations) = routes().build();
+    let document = openapi::Served::of(operations);
     router
         .fallback(operations::unknown_path)
         .method_not_allowed_fallback(operations::wrong_method)
+        .layer(Extension(document))
         .layer(Extension(Caller::anyone()))
         .layer(from_fn_with_state(app.clone(), observe))
         .with_state(app)
+}
+
+/// Every operation, for those who describe them.
+pub fn operations() -> operation::Operations {
+    routes().build().1
 }
 
 /// Every operation with its handler.
@@ -60,6 +69,7 @@ fn routes() -> Routes {
         .merge(trace::routes())
         .merge(events::routes())
         .merge(operations::routes())
+        .merge(openapi::routes())
 }
 
 /// Counts and times every request, and names it: the caller's `X-Request-Id`, else one of ours.

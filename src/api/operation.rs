@@ -3,6 +3,11 @@
 //!
 //! [`Routes::add`] takes an operation with its handler. Readers of queries and bodies are plain
 //! functions over [`Query`] and [`Fields`], named here so that they describe themselves.
+//!
+//! Every operation has an example, which the document shows and a test carries out, in the order of
+//! the document and deletes last, in reverse. Ids in paths have examples by their names; a body
+//! needs one: `.example(json!({…}))`. An id that the server makes up is taken from the answer that
+//! has a field of its name, and stands from then on wherever its documented example stood.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +17,7 @@ use axum::handler::Handler;
 use axum::http::{Method, StatusCode};
 use axum::routing::{MethodFilter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::Value;
 
 use super::input::{Fields, Query};
 use crate::app::App;
@@ -38,6 +44,8 @@ pub enum RequestBody {
     MaybeJson(fn(&Fields<'_>)),
     /// Bytes of one of these media types.
     Bytes(&'static [&'static str]),
+    /// `multipart/form-data` with one file, in the part of this name.
+    File(&'static str),
 }
 
 /// What a successful answer carries.
@@ -49,6 +57,30 @@ pub enum AnswerBody {
     Bytes(&'static str),
 }
 
+/// A request that works, as far as it can't be made up from the declaration.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Example {
+    /// Where the value by the parameter's name does not do.
+    pub path: Vec<(&'static str, &'static str)>,
+    pub query: Vec<(&'static str, &'static str)>,
+    pub body: Option<ExampleBody>,
+}
+
+/// The body of an example.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ExampleBody {
+    Json(Value),
+    /// The bytes, or the content of the file.
+    Text(&'static str),
+}
+
+/// A request header that an operation looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeaderParameter {
+    pub name: &'static str,
+    pub description: &'static str,
+}
+
 /// One method on one path.
 #[derive(Debug, Clone)]
 pub struct Operation {
@@ -58,15 +90,19 @@ pub struct Operation {
     /// Unique; the SDK's name of it where there is one: `show_device`.
     pub id: &'static str,
     pub summary: &'static str,
+    /// The feature that the document files it under.
+    pub tag: Option<&'static str>,
     pub access: Access,
     /// A write that the audit log holds: all that change something.
     pub is_audited: bool,
     pub query: Option<fn(&Query<'_>)>,
+    pub headers: Vec<HeaderParameter>,
     pub request: RequestBody,
     /// Successful answers.
     pub answers: Vec<(StatusCode, AnswerBody)>,
     /// Statuses of its own errors, beside those that every operation has.
     pub errors: Vec<StatusCode>,
+    pub example: Example,
 }
 
 impl Operation {
@@ -79,10 +115,13 @@ impl Operation {
             path,
             id,
             summary,
+            tag: None,
             query: None,
+            headers: Vec::new(),
             request: RequestBody::None,
             answers: Vec::new(),
             errors: Vec::new(),
+            example: Example::default(),
         }
     }
 
@@ -140,6 +179,20 @@ impl Operation {
         self
     }
 
+    /// A form with one file, in the part of this name.
+    #[must_use]
+    pub const fn file(mut self, part: &'static str) -> Self {
+        self.request = RequestBody::File(part);
+        self
+    }
+
+    /// A request header that it looks at.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, description: &'static str) -> Self {
+        self.headers.push(HeaderParameter { name, description });
+        self
+    }
+
     #[must_use]
     pub fn answers<T: JsonSchema>(mut self, status: StatusCode) -> Self {
         let schema = |generator: &mut SchemaGenerator| generator.subschema_for::<T>();
@@ -164,6 +217,42 @@ impl Operation {
         self.errors.extend_from_slice(statuses);
         self
     }
+
+    /// The feature that the document files it under, where it is not that of its [`Routes`].
+    #[must_use]
+    pub const fn tag(mut self, tag: &'static str) -> Self {
+        self.tag = Some(tag);
+        self
+    }
+
+    /// A JSON body that works.
+    #[must_use]
+    pub fn example(mut self, body: Value) -> Self {
+        self.example.body = Some(ExampleBody::Json(body));
+        self
+    }
+
+    /// Bytes, or the content of a file, that work.
+    #[must_use]
+    pub fn example_text(mut self, body: &'static str) -> Self {
+        self.example.body = Some(ExampleBody::Text(body));
+        self
+    }
+
+    /// A query that works: names and values. Without, the query is left out, but for a parameter
+    /// that must be there and takes one word.
+    #[must_use]
+    pub fn example_query(mut self, pairs: &[(&'static str, &'static str)]) -> Self {
+        self.example.query.extend_from_slice(pairs);
+        self
+    }
+
+    /// Values of the path for this operation, where those by name do not do.
+    #[must_use]
+    pub fn example_path(mut self, pairs: &[(&'static str, &'static str)]) -> Self {
+        self.example.path.extend_from_slice(pairs);
+        self
+    }
 }
 
 /// Operations with their handlers, in the making.
@@ -171,17 +260,27 @@ impl Operation {
 pub struct Routes {
     router: Router<App>,
     operations: Vec<Operation>,
+    tag: Option<&'static str>,
 }
 
 impl Routes {
+    /// Of one feature: all operations get its tag.
+    pub fn tagged(tag: &'static str) -> Self {
+        Self {
+            tag: Some(tag),
+            ..Self::default()
+        }
+    }
+
     #[must_use]
-    pub fn add<H, T>(mut self, operation: Operation, handler: H) -> Self
+    pub fn add<H, T>(mut self, mut operation: Operation, handler: H) -> Self
     where
         H: Handler<T, App>,
         T: 'static,
     {
         match MethodFilter::try_from(operation.method.clone()) {
             Ok(method) => {
+                operation.tag = operation.tag.or(self.tag);
                 self.router = self.router.route(operation.path, on(method, handler));
                 self.operations.push(operation);
             }

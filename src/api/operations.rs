@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error::{ApiError, code};
@@ -13,15 +14,18 @@ use crate::store::Health;
 
 /// What this file serves.
 pub fn routes() -> Routes {
-    Routes::default()
+    Routes::tagged("Server")
         .add(
             Operation::get("/healthz", "healthz", "Tells that the process serves")
-                .access(Access::Open),
+                .access(Access::Open)
+                .answers::<Status<'_>>(StatusCode::OK),
             healthz,
         )
         .add(
             Operation::get("/readyz", "readyz", "Tells whether commits can succeed")
-                .access(Access::Open),
+                .access(Access::Open)
+                .answers::<Status<'_>>(StatusCode::OK)
+                .answers::<Status<'_>>(StatusCode::SERVICE_UNAVAILABLE),
             readyz,
         )
         .add(
@@ -29,12 +33,13 @@ pub fn routes() -> Routes {
                 "/metrics",
                 "metrics",
                 "Metrics in the Prometheus text format",
-            ),
+            )
+            .answers_bytes(StatusCode::OK, "text/plain"),
             metrics,
         )
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Status<'a> {
     status: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,6 +3,7 @@
 //! A marker is 24 hexadecimal digits: the ascending number of a product or device, padded with
 //! zeros. A page holds what comes before its marker, newest first.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error::code;
@@ -18,7 +19,8 @@ pub struct PageQuery {
 }
 
 /// `page` of an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Page")]
 pub struct PageInfo {
     pub count: u64,
     pub marker: Option<String>,
@@ -33,13 +35,15 @@ impl PageQuery {
         Self {
             limit: number("limit", 1..=50, 10, code::LIMIT),
             offset: number("offset", 0..=500, 0, code::INVALID),
-            before: query.raw("marker").and_then(|text| {
-                parse_marker(text).unwrap_or_else(|| {
-                    let problem = format!("got {}, takes 24 hexadecimal digits", quoted(text));
-                    query.problem(code::MARKER, "marker", problem);
-                    None
-                })
-            }),
+            before: query
+                .raw_like("marker", "^[0-9A-Fa-f]{24}$")
+                .and_then(|text| {
+                    parse_marker(text).unwrap_or_else(|| {
+                        let problem = format!("got {}, takes 24 hexadecimal digits", quoted(text));
+                        query.problem(code::MARKER, "marker", problem);
+                        None
+                    })
+                }),
         }
     }
 }

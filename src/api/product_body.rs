@@ -3,9 +3,6 @@
 //! Types and presence are checked here, lengths and relations inside the model by
 //! `product::check::model`.
 
-use serde_json::Value;
-
-use super::error::ApiError;
 use super::input::{Alphabet, Fields, Problems, TextRule};
 use crate::app::product::{NewProduct, ProductPatch};
 use crate::base::ids::{AppId, ProductId};
@@ -44,9 +41,8 @@ const PARAS_MAX: usize = 1000;
 const BOUND: TextRule = TextRule::new(Alphabet::Any, 1, 16);
 
 /// `AddProduct`.
-pub fn new_product(body: &Value) -> Result<NewProduct, ApiError> {
-    let problems = Problems::default();
-    let new = Fields::of_body(body, &problems).map(|fields| NewProduct {
+pub fn new_product(fields: &Fields<'_>) -> Option<NewProduct> {
+    Some(NewProduct {
         product_id: fields.id("product_id", ProductId::parse),
         app_id: fields.id("app_id", AppId::parse),
         name: fields.needed_text("name", TextRule::name(64)),
@@ -63,17 +59,14 @@ pub fn new_product(body: &Value) -> Result<NewProduct, ApiError> {
             if !fields.has("service_capabilities") {
                 fields.missing("service_capabilities", "a list of up to 500 services");
             }
-            profile(&fields, &problems).unwrap_or_default()
+            profile(fields).unwrap_or_default()
         },
-    });
-    problems.check()?;
-    new.ok_or_else(|| ApiError::invalid("body: takes an object"))
+    })
 }
 
 /// `UpdateProduct`: absent and null leave a field as it is.
-pub fn product_patch(body: &Value) -> Result<ProductPatch, ApiError> {
-    let problems = Problems::default();
-    let patch = Fields::of_body(body, &problems).map(|fields| ProductPatch {
+pub fn product_patch(fields: &Fields<'_>) -> Option<ProductPatch> {
+    Some(ProductPatch {
         app_id: fields.id("app_id", AppId::parse),
         name: fields.text("name", TextRule::name(64)),
         device_type: fields.text("device_type", TextRule::name(32)),
@@ -86,13 +79,11 @@ pub fn product_patch(body: &Value) -> Result<ProductPatch, ApiError> {
         manufacturer_name: fields.text("manufacturer_name", TextRule::note(32)),
         industry: fields.text("industry", TextRule::note(64)),
         description: fields.text("description", TextRule::any(128)),
-        profile: profile(&fields, &problems),
-    });
-    problems.check()?;
-    Ok(patch.unwrap_or_default())
+        profile: profile(fields),
+    })
 }
 
-fn profile(fields: &Fields<'_>, problems: &Problems) -> Option<Profile> {
+fn profile(fields: &Fields<'_>) -> Option<Profile> {
     // Problems of the model alone: others must not hide them.
     let own = Problems::default();
     let services = fields
@@ -100,14 +91,14 @@ fn profile(fields: &Fields<'_>, problems: &Problems) -> Option<Profile> {
         .objects("service_capabilities", ITEMS_MAX);
     let services = services.map(|list| list.iter().map(service).collect());
     if !own.is_empty() {
-        problems.append(own);
+        fields.append(own);
         return None;
     }
     let profile = Profile {
         services: services?,
     };
     for violation in check::model(&profile) {
-        problems.add(&violation.path, &violation.message);
+        fields.problem(&violation.path, &violation.message);
     }
     Some(profile)
 }

@@ -3,65 +3,93 @@
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 
 use super::error::ApiError;
-use super::input::{Problems, Query, TextRule};
+use super::input::{Query, TextRule, read_body, read_query};
 use super::operation::{Operation, Routes};
 use super::page::{PageInfo, PageQuery, marker_of};
 use super::product_body;
 use super::request::{JsonBody, ProductPath};
-use super::respond::json;
+use super::respond::json as answer;
 use crate::app::App;
 use crate::app::product::{ProductError, ProductSummary, ProductView};
 use crate::base::ids::{AppId, ProductId};
 
 /// What this file serves.
 pub fn routes() -> Routes {
-    Routes::default()
+    const ALL: &str = "/v5/iot/{project_id}/products";
+    const ONE: &str = "/v5/iot/{project_id}/products/{product_id}";
+    Routes::tagged("Products")
         .add(
-            Operation::post(
-                "/v5/iot/{project_id}/products",
-                "create_product",
-                "Creates a product",
-            ),
+            Operation::post(ALL, "create_product", "Creates a product")
+                .body(|f| drop(product_body::new_product(f)))
+                .answers::<ProductView<'_>>(StatusCode::CREATED)
+                .example(product_example()),
             create,
         )
         .add(
-            Operation::get(
-                "/v5/iot/{project_id}/products",
-                "list_products",
-                "Lists products, newest first",
-            ),
+            Operation::get(ALL, "list_products", "Lists products, newest first")
+                .query(|q| drop(wanted_of(q)))
+                .answers::<List<'_>>(StatusCode::OK)
+                .example_query(&[("product_name", "Water_meter"), ("limit", "10")]),
             list,
         )
         .add(
-            Operation::get(
-                "/v5/iot/{project_id}/products/{product_id}",
-                "show_product",
-                "Shows a product with its model",
-            ),
+            Operation::get(ONE, "show_product", "Shows a product with its model")
+                .query(|q| drop(space_of(q)))
+                .answers::<ProductView<'_>>(StatusCode::OK),
             show,
         )
         .add(
             Operation::put(
-                "/v5/iot/{project_id}/products/{product_id}",
+                ONE,
                 "update_product",
                 "Changes a product; what is absent stays",
-            ),
+            )
+            .body(|f| drop(product_body::product_patch(f)))
+            .answers::<ProductView<'_>>(StatusCode::OK)
+            .example(json!({"description": "cold and hot water"})),
             update,
         )
         .add(
-            Operation::delete(
-                "/v5/iot/{project_id}/products/{product_id}",
-                "delete_product",
-                "Deletes a product",
-            ),
+            Operation::delete(ONE, "delete_product", "Deletes a product")
+                .query(|q| drop(space_of(q)))
+                .answers_nothing(StatusCode::NO_CONTENT),
             delete,
         )
 }
 
-#[derive(Serialize)]
+fn product_example() -> serde_json::Value {
+    json!({
+        "product_id": "watermeter",
+        "name": "Water_meter",
+        "device_type": "WaterMeter",
+        "protocol_type": "CoAP",
+        "data_format": "binary",
+        "manufacturer_name": "Acme",
+        "service_capabilities": [{
+            "service_id": "Flow",
+            "service_type": "Flow",
+            "properties": [{
+                "property_name": "volume", "data_type": "int", "method": "R",
+                "min": "0", "max": "65535", "unit": "l"
+            }],
+            "commands": [{
+                "command_name": "SET_VALVE",
+                "paras": [{
+                    "para_name": "open", "data_type": "int", "required": true,
+                    "min": "0", "max": "1"
+                }]
+            }]
+        }]
+    })
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ProductList")]
 struct List<'a> {
     products: Vec<ProductSummary<'a>>,
     page: PageInfo,
@@ -72,9 +100,9 @@ pub async fn create(
     State(app): State<App>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let new = product_body::new_product(&body)?;
+    let new = read_body(&body, product_body::new_product)?;
     let product = app.products.create(new).await?;
-    Ok(json(
+    Ok(answer(
         StatusCode::CREATED,
         &ProductView::from(&product.record),
     ))
@@ -82,13 +110,7 @@ pub async fn create(
 
 /// `GET …/products`: newest first; `product_name` is the whole name.
 pub async fn list(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
-    let problems = Problems::default();
-    let query = Query::of(&uri, &problems)?;
-    let page = PageQuery::of(&query);
-    let app_id = query.id("app_id", AppId::parse);
-    let name = query.text("product_name", TextRule::name(64));
-    problems.check()?;
-
+    let Wanted { page, app_id, name } = read_query(&uri, wanted_of)?;
     let mut found = app.products.list();
     found.retain(|p| {
         app_id.as_ref().is_none_or(|id| *id == p.record.app_id)
@@ -108,7 +130,22 @@ pub async fn list(State(app): State<App>, uri: Uri) -> Result<Response, ApiError
             marker: shown.last().map(|p| marker_of(p.record.seq)),
         },
     };
-    Ok(json(StatusCode::OK, &list))
+    Ok(answer(StatusCode::OK, &list))
+}
+
+/// Which products a list shows.
+struct Wanted {
+    page: PageQuery,
+    app_id: Option<AppId>,
+    name: Option<String>,
+}
+
+fn wanted_of(query: &Query<'_>) -> Wanted {
+    Wanted {
+        page: PageQuery::of(query),
+        app_id: query.id("app_id", AppId::parse),
+        name: query.text("product_name", TextRule::name(64)),
+    }
 }
 
 /// `GET …/products/{product_id}`. Errors: 404.
@@ -119,7 +156,7 @@ pub async fn show(
 ) -> Result<Response, ApiError> {
     check_space(&app, &id, &uri)?;
     let product = app.products.show(&id)?;
-    Ok(json(StatusCode::OK, &ProductView::from(&product.record)))
+    Ok(answer(StatusCode::OK, &ProductView::from(&product.record)))
 }
 
 /// `PUT …/products/{product_id}`: what is absent stays. Errors: 404, 400 bad field, or a model that
@@ -129,9 +166,9 @@ pub async fn update(
     ProductPath(id): ProductPath,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let patch = product_body::product_patch(&body)?;
+    let patch = read_body(&body, product_body::product_patch)?;
     let product = app.products.update(id, patch).await?;
-    Ok(json(StatusCode::OK, &ProductView::from(&product.record)))
+    Ok(answer(StatusCode::OK, &ProductView::from(&product.record)))
 }
 
 /// `DELETE …/products/{product_id}`: 204. Errors: 404, 400 while devices belong to it.
@@ -147,14 +184,15 @@ pub async fn delete(
 
 /// A product of another space than the one asked for is not there.
 fn check_space(app: &App, id: &ProductId, uri: &Uri) -> Result<(), ApiError> {
-    let problems = Problems::default();
-    let app_id = Query::of(uri, &problems)?.id("app_id", AppId::parse);
-    problems.check()?;
     let product = app.products.show(id)?;
-    match app_id {
+    match read_query(uri, space_of)? {
         Some(space) if space != product.record.app_id => {
             Err(ProductError::NotFound(id.clone()).into())
         }
         _ => Ok(()),
     }
+}
+
+fn space_of(query: &Query<'_>) -> Option<AppId> {
+    query.id("app_id", AppId::parse)
 }

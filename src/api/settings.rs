@@ -1,38 +1,47 @@
 //! `/v1/products/{product_id}/settings`. PUT replaces all; what is absent takes its default.
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
-use serde_json::Value;
-
 use super::error::ApiError;
-use super::input::{Fields, Problems, TextRule};
+use super::input::{Fields, TextRule, read_body};
 use super::operation::{Operation, Routes};
+use super::precondition::{precondition_of, with_etag};
 use super::request::{JsonBody, ProductPath};
-use super::respond::json;
+use super::respond::json as answer;
 use crate::app::App;
+use crate::app::product::settings_tag;
 use crate::product::settings::{
     CoapTiming, CodecSettings, CommandSettings, Downlink, FirmwareProtocol, Psk, Settings,
     SoftwareProtocol, UpgradeSettings,
 };
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
 
 /// What this file serves.
 pub fn routes() -> Routes {
-    Routes::default()
+    const IF_MATCH: &str = "Only when the settings have one of these tags.";
+    const IF_NONE_MATCH: &str = "Only when the settings have none of these tags.";
+    const SETTINGS: &str = "/v1/products/{product_id}/settings";
+    Routes::tagged("Settings")
         .add(
-            Operation::get(
-                "/v1/products/{product_id}/settings",
-                "show_settings",
-                "Shows the settings of a product",
-            ),
+            Operation::get(SETTINGS, "show_settings", "Shows the settings of a product")
+                .header("If-None-Match", IF_NONE_MATCH)
+                .answers::<Settings>(StatusCode::OK)
+                .answers_nothing(StatusCode::NOT_MODIFIED),
             show,
         )
         .add(
             Operation::put(
-                "/v1/products/{product_id}/settings",
+                SETTINGS,
                 "put_settings",
                 "Replaces the settings of a product",
-            ),
+            )
+            .header("If-Match", IF_MATCH)
+            .header("If-None-Match", IF_NONE_MATCH)
+            .body(|f| drop(settings_of(f)))
+            .answers::<Settings>(StatusCode::OK)
+            .fails(&[StatusCode::PRECONDITION_FAILED])
+            .example(json!({"downlink": "write", "coap": {"ack_timeout_s": 20}})),
             put,
         )
 }
@@ -46,42 +55,51 @@ const FIRMWARE: [(&str, FirmwareProtocol); 1] = [("LWM2M", FirmwareProtocol::Lwm
 /// A command waits at most as long as it may be queued.
 const RESPONSE_TIMEOUT_MAX_S: u32 = 172_800;
 
-/// `GET …/settings`. Errors: 404.
+/// `GET …/settings`, with their ETag; 304 with `If-None-Match`. Errors: 404.
 pub async fn show(
     State(app): State<App>,
     ProductPath(id): ProductPath,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let product = app.products.show(&id)?;
-    Ok(json(StatusCode::OK, &product.settings))
+    let etag = settings_tag(&product.settings);
+    let known = precondition_of(&headers)?.if_none_match;
+    if known.is_some_and(|tags| tags.matches(Some(&etag))) {
+        return Ok(with_etag(StatusCode::NOT_MODIFIED.into_response(), &etag));
+    }
+    Ok(with_etag(answer(StatusCode::OK, &product.settings), &etag))
 }
 
-/// `PUT …/settings`: 200 with all settings. Errors: 404, 400 bad or unknown field.
+/// `PUT …/settings`: 200 with all settings. Errors: 404, 400 bad or unknown field, 412.
 pub async fn put(
     State(app): State<App>,
     ProductPath(id): ProductPath,
+    headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let settings = settings_of(&body)?;
-    let product = app.products.put_settings(id, settings).await?;
-    Ok(json(StatusCode::OK, &product.settings))
+    let settings = read_body(&body, settings_of)?;
+    let precondition = precondition_of(&headers)?;
+    let product = app
+        .products
+        .put_settings(id, settings, precondition)
+        .await?;
+    let etag = settings_tag(&product.settings);
+    Ok(with_etag(answer(StatusCode::OK, &product.settings), &etag))
 }
 
-fn settings_of(body: &Value) -> Result<Settings, ApiError> {
-    let problems = Problems::default();
-    let mut settings = Settings::default();
-    if let Some(fields) = Fields::of_body(body, &problems) {
-        settings.downlink = fields.one_of("downlink", &DOWNLINKS).unwrap_or_default();
-        settings.ts013_service = fields.text("ts013_service", TextRule::name(64));
-        settings.psk = fields.one_of("psk", &PSKS).unwrap_or_default();
-        let read = |name| fields.object(name);
-        settings.coap = read("coap").map(|f| coap(&f)).unwrap_or_default();
-        settings.codec = read("codec").map(|f| codec(&f)).unwrap_or_default();
-        settings.command = read("command").map(|f| command(&f)).unwrap_or_default();
-        settings.upgrade = upgrade(&fields, body);
-        fields.refuse_others();
-    }
-    problems.check()?;
-    Ok(settings)
+fn settings_of(fields: &Fields<'_>) -> Option<Settings> {
+    let read = |name| fields.object(name);
+    let settings = Settings {
+        downlink: fields.one_of("downlink", &DOWNLINKS).unwrap_or_default(),
+        ts013_service: fields.text("ts013_service", TextRule::name(64)),
+        psk: fields.one_of("psk", &PSKS).unwrap_or_default(),
+        coap: read("coap").map(|f| coap(&f)).unwrap_or_default(),
+        codec: read("codec").map(|f| codec(&f)).unwrap_or_default(),
+        command: read("command").map(|f| command(&f)).unwrap_or_default(),
+        upgrade: read("upgrade").map(|f| upgrade(&f)).unwrap_or_default(),
+    };
+    fields.refuse_others();
+    Some(settings)
 }
 
 fn coap(fields: &Fields<'_>) -> CoapTiming {
@@ -120,25 +138,18 @@ fn command(fields: &Fields<'_>) -> CommandSettings {
 }
 
 /// Here `null` is a value: no such upgrade.
-fn upgrade(fields: &Fields<'_>, body: &Value) -> UpgradeSettings {
+fn upgrade(fields: &Fields<'_>) -> UpgradeSettings {
     let default = UpgradeSettings::default();
-    let Some(inner) = fields.object("upgrade") else {
-        return default;
-    };
-    let is_null = |name: &str| {
-        let value = body.get("upgrade").and_then(|u| u.get(name));
-        value.is_some_and(Value::is_null)
-    };
     let settings = UpgradeSettings {
-        software: inner
+        software: fields
             .one_of("software", &SOFTWARE)
             .or(default.software)
-            .filter(|_| !is_null("software")),
-        firmware: inner
+            .filter(|_| !fields.is_null("software")),
+        firmware: fields
             .one_of("firmware", &FIRMWARE)
             .or(default.firmware)
-            .filter(|_| !is_null("firmware")),
+            .filter(|_| !fields.is_null("firmware")),
     };
-    inner.refuse_others();
+    fields.refuse_others();
     settings
 }

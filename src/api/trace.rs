@@ -3,48 +3,59 @@
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 
 use super::error::{ApiError, code};
-use super::input::{Fields, Problems, Query};
+use super::input::{Fields, Query, read_body, read_query};
 use super::operation::{Operation, Routes};
 use super::request::{DevicePath, JsonBody};
-use super::respond::json;
+use super::respond::json as answer;
 use crate::app::App;
 use crate::app::trace::{RING_MAX, TraceEntry};
 
 /// What this file serves.
 pub fn routes() -> Routes {
-    Routes::default()
-        .add(
-            Operation::get(
-                "/v1/devices/{device_id}/trace",
-                "show_trace",
-                "Shows the traced messages of a device",
-            ),
-            show,
-        )
+    const TRACE: &str = "/v1/devices/{device_id}/trace";
+    Routes::tagged("Diagnosis")
         .add(
             Operation::put(
-                "/v1/devices/{device_id}/trace",
+                TRACE,
                 "switch_trace",
                 "Starts or stops the trace of a device",
-            ),
+            )
+            .body(|f| {
+                switch_of(f);
+            })
+            .answers::<Switched>(StatusCode::OK)
+            .example(json!({"enabled": true})),
             switch,
+        )
+        .add(
+            Operation::get(TRACE, "show_trace", "Shows the traced messages of a device")
+                .query(|q| {
+                    limit_of(q);
+                })
+                .answers::<Answer>(StatusCode::OK)
+                .example_query(&[("limit", "20")]),
+            show,
         )
 }
 
 /// Entries in one answer unless asked for otherwise.
 const DEFAULT_LIMIT: usize = 100;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Trace")]
 struct Answer {
     /// Whether every message is traced; undecodable uplinks show either way.
     enabled: bool,
     trace: Vec<TraceEntry>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TraceSwitch")]
 struct Switched {
     enabled: bool,
 }
@@ -55,19 +66,14 @@ pub async fn show(
     DevicePath(id): DevicePath,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let limit = {
-        let problems = Problems::default();
-        let limit = Query::of(&uri, &problems)?.integer("limit", 1..=RING_MAX as u64, code::LIMIT);
-        problems.check()?;
-        limit.map_or(DEFAULT_LIMIT, |n| usize::try_from(n).unwrap_or(RING_MAX))
-    };
+    let limit = read_query(&uri, limit_of)?;
     let device = app.devices.show(&id)?.device;
     let undecoded = app.store.raw_uplinks(device.seq, limit)?;
-    let answer = Answer {
+    let shown = Answer {
         enabled: app.tracer.is_on(&id),
         trace: app.tracer.entries(&id, &undecoded, limit),
     };
-    Ok(json(StatusCode::OK, &answer))
+    Ok(answer(StatusCode::OK, &shown))
 }
 
 /// `PUT …/trace` with `{"enabled": true}` or `false`. Errors: 404, 400 bad field, or too many traced.
@@ -76,21 +82,25 @@ pub async fn switch(
     DevicePath(id): DevicePath,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let problems = Problems::default();
-    let enabled = Fields::of_body(&body, &problems).and_then(|fields| {
-        if !fields.has("enabled") {
-            fields.missing("enabled", "true or false");
-        }
-        let enabled = fields.boolean("enabled");
-        fields.refuse_others();
-        enabled
-    });
-    problems.check()?;
-    let enabled = enabled.unwrap_or(false);
+    let enabled = read_body(&body, switch_of)?;
     app.devices.show(&id)?;
     match enabled {
         true => app.tracer.start(&id)?,
         false => app.tracer.stop(&id),
     }
-    Ok(json(StatusCode::OK, &Switched { enabled }))
+    Ok(answer(StatusCode::OK, &Switched { enabled }))
+}
+
+fn limit_of(query: &Query<'_>) -> usize {
+    let limit = query.integer("limit", 1..=RING_MAX as u64, code::LIMIT);
+    limit.map_or(DEFAULT_LIMIT, |n| usize::try_from(n).unwrap_or(RING_MAX))
+}
+
+fn switch_of(fields: &Fields<'_>) -> Option<bool> {
+    if !fields.has("enabled") {
+        fields.missing("enabled", "true or false");
+    }
+    let enabled = fields.boolean("enabled");
+    fields.refuse_others();
+    enabled
 }

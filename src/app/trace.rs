@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::base::ids::DeviceId;
@@ -24,9 +25,10 @@ pub const DEVICES_MAX: usize = 10;
 const HEX_BYTES_MAX: usize = 2048;
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct TraceEntry {
     #[serde(serialize_with = "as_rfc3339")]
+    #[schemars(with = "String")]
     pub time: Timestamp,
     /// Stable word: `register`, `uplink`, `downlink`, `undecoded`, …
     pub kind: &'static str,
@@ -45,7 +47,7 @@ pub struct TraceEntry {
 }
 
 /// Which way it went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// From the device.

@@ -3,11 +3,15 @@
 //! Each is a cheap clone (`Arc<str>`). Parsing checks length and alphabet once, at the boundary:
 //! `[A-Za-z0-9_-]`, 1 to the type's `MAX_LEN` characters (the limits of the v5 API).
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The alphabet, as a regular expression.
+pub const PATTERN: &str = "^[A-Za-z0-9_-]+$";
 
 /// Why text is not an identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,6 +92,23 @@ macro_rules! id {
         impl Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let max = Self::MAX_LEN;
+                json_schema!({
+                    "type": "string", "pattern": PATTERN, "minLength": 1, "maxLength": max
+                })
             }
         }
 

@@ -6,6 +6,7 @@ pub mod codec;
 pub mod config;
 pub mod demo;
 pub mod load;
+pub mod openapi;
 pub mod progress;
 pub mod samples;
 pub mod serve;
@@ -43,6 +44,8 @@ enum Command {
     CheckConfig(config::CheckArgs),
     /// Print a commented configuration template
     Config(config::PrintArgs),
+    /// Print the OpenAPI document of the HTTP interface
+    Openapi,
 }
 
 /// Reads the arguments. The exit code of wrong ones is 2, below `codec` its own, as
@@ -73,5 +76,6 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Store(args) => store::run(args),
         Command::CheckConfig(args) => config::check(args),
         Command::Config(args) => config::print(args),
+        Command::Openapi => openapi::print(),
     }
 }

@@ -1,11 +1,12 @@
 //! The product model: services with properties, commands and events, in the shape of the v5 API
 //! (`service_capabilities`). Units and limits of each field: `docs/api.md`, "Products".
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A product's services.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Profile {
     pub services: Vec<Service>,
@@ -18,7 +19,7 @@ impl Profile {
 }
 
 /// `ServiceCapability` of the v5 API.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Service {
     pub service_id: String,
     pub service_type: String,
@@ -44,7 +45,7 @@ impl Service {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum ServiceOption {
     Master,
     Mandatory,
@@ -53,7 +54,7 @@ pub enum ServiceOption {
 }
 
 /// The data types of the v5 API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DataType {
     #[serde(rename = "int")]
     Int,
@@ -75,7 +76,7 @@ pub enum DataType {
 }
 
 /// `ServiceProperty` of the v5 API. `min` and `max` are decimal numbers in text.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Property {
     pub property_name: String,
     pub data_type: DataType,
@@ -101,7 +102,7 @@ pub struct Property {
 }
 
 /// `ServiceCommand` of the v5 API.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Command {
     pub command_name: String,
     #[serde(default)]
@@ -111,7 +112,7 @@ pub struct Command {
 }
 
 /// `ServiceCommandPara` of the v5 API.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Para {
     pub para_name: String,
     pub data_type: DataType,
@@ -134,7 +135,7 @@ pub struct Para {
 }
 
 /// `ServiceCommandResponse` of the v5 API.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Response {
     pub response_name: String,
     #[serde(default)]
@@ -142,7 +143,7 @@ pub struct Response {
 }
 
 /// `ServiceEvent` of the v5 API.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     pub event_type: String,
     #[serde(default)]

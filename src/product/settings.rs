@@ -1,11 +1,13 @@
 //! What an operator sets per product under `/v1/products/{product_id}/settings`. Every field is
 //! optional in the body; an absent one takes its default.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A product's settings.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "ProductSettings")]
 pub struct Settings {
     /// How encoded commands reach `/19/1/0`.
     pub downlink: Downlink,
@@ -19,7 +21,7 @@ pub struct Settings {
     pub upgrade: UpgradeSettings,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Downlink {
     #[default]
@@ -27,7 +29,7 @@ pub enum Downlink {
     Execute,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Psk {
     #[default]
@@ -36,7 +38,7 @@ pub enum Psk {
 }
 
 /// CoAP transmission parameters (RFC 7252 §4.8) towards this product's devices.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CoapTiming {
     /// Seconds until the first retransmission, before the random factor of 1.5. 1 to 120.
@@ -58,14 +60,14 @@ impl Default for CoapTiming {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CodecSettings {
     /// The operator vouches for the script: it may run inside the server's process.
     pub trusted: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CommandSettings {
     /// Seconds to wait for the answer of a delivered command.
@@ -80,7 +82,7 @@ impl Default for CommandSettings {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpgradeSettings {
     pub software: Option<SoftwareProtocol>,
@@ -96,13 +98,13 @@ impl Default for UpgradeSettings {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SoftwareProtocol {
     #[serde(rename = "PCP")]
     Pcp,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum FirmwareProtocol {
     #[serde(rename = "LWM2M")]
     Lwm2m,

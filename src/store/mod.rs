@@ -163,6 +163,8 @@ pub enum Guard {
     ProductVersion(ProductId, u64),
     /// No device belongs to the product.
     ProductUnused(ProductId),
+    /// The product's settings have this `version`; 0 when there are none.
+    SettingsVersion(ProductId, u64),
     /// The codec bundle has this ETag; `None`: there is no codec.
     CodecTag(ProductId, Option<String>),
 }

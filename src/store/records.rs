@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -68,7 +69,7 @@ impl AuthRecord {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AuthType {
     #[serde(rename = "SECRET")]
     Secret,
@@ -262,6 +263,9 @@ pub enum CodecKind {
 pub struct SettingsRecord {
     pub settings: Settings,
     pub updated_at: Timestamp,
+    /// Counts the writes of this record, from 1; 0 in old ones.
+    #[serde(default)]
+    pub version: u64,
 }
 
 /// What one uplink reported: `services` is JSON as it was pushed,

@@ -18,6 +18,8 @@ use strait::telemetry;
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
+use crate::conformity;
+
 /// 2026-03-01T12:00:00Z
 pub(crate) const NOW: &str = "20260301T120000Z";
 
@@ -68,7 +70,15 @@ impl Server {
         }
     }
 
+    /// The status of an answer that has no end.
+    pub(crate) async fn begin(&self, request: Request<Body>) -> StatusCode {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        response.status()
+    }
+
+    /// The whole answer, which must be as the OpenAPI document says.
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
@@ -77,6 +87,9 @@ impl Server {
             true => Value::Null,
             false => serde_json::from_str(&text).unwrap_or(Value::String(text)),
         };
+        let media = parts.headers.get("content-type");
+        let media = media.map_or("", |value| value.to_str().unwrap());
+        conformity::check(&method, &path, parts.status.as_u16(), media, &body);
         Answer {
             status: parts.status,
             headers: parts.headers,

@@ -16,11 +16,13 @@ mod api_docs;
 mod api_events;
 mod api_history;
 mod api_http;
+mod api_openapi;
 mod api_products;
 #[path = "../../src/engine/dtls/tests/client.rs"]
 #[allow(dead_code, reason = "the engine's own tests use more of it")]
 mod client;
 mod codecs;
+mod conformity;
 mod devices;
 mod registration;
 #[path = "../sim/server.rs"]

@@ -1,11 +1,14 @@
-//! One JSON object of a request, field by field.
+//! One JSON object of a request, field by field. Over a [`Sketch`] the getters write down what is
+//! asked for, and give what would be taken.
 
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::rc::Rc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use super::sketch::{self, Sketch};
 use super::{Problems, TextRule, quoted};
 use crate::base::ids::IdError;
 
@@ -20,6 +23,8 @@ pub struct Fields<'a> {
     map: &'a Map<String, Value>,
     /// Fields that were asked for, so that the others can be named.
     known: RefCell<Vec<&'static str>>,
+    /// Recording mode.
+    sketch: Option<Rc<Sketch>>,
 }
 
 impl<'a> Fields<'a> {
@@ -35,6 +40,7 @@ impl<'a> Fields<'a> {
                 path,
                 map,
                 known: RefCell::default(),
+                sketch: None,
             }),
             other => {
                 let place = if path.is_empty() { "body" } else { &path };
@@ -54,7 +60,28 @@ impl<'a> Fields<'a> {
             path: self.path.clone(),
             map: self.map,
             known: RefCell::default(),
+            sketch: self.sketch.clone(),
         }
+    }
+
+    /// Recording mode: `nothing` is an empty object.
+    pub(super) fn recording(
+        sketch: Rc<Sketch>,
+        problems: &'a Problems,
+        nothing: &'a Map<String, Value>,
+    ) -> Self {
+        Self {
+            problems,
+            path: String::new(),
+            map: nothing,
+            known: RefCell::default(),
+            sketch: Some(sketch),
+        }
+    }
+
+    /// An object inside, in recording mode.
+    fn recording_inside(&self, sketch: Rc<Sketch>) -> Self {
+        Self::recording(sketch, self.problems, self.map)
     }
 
     /// The path of one of its fields.
@@ -71,10 +98,17 @@ impl<'a> Fields<'a> {
 
     /// Whether the field is there and not null.
     pub fn has(&self, name: &'static str) -> bool {
-        self.value(name).is_some()
+        self.look_up(name).is_some()
     }
 
     fn value(&self, name: &'static str) -> Option<&'a Value> {
+        if let Some(sketch) = &self.sketch {
+            sketch.plain(name, json!({}));
+        }
+        self.look_up(name)
+    }
+
+    fn look_up(&self, name: &'static str) -> Option<&'a Value> {
         self.known.borrow_mut().push(name);
         self.map.get(name).filter(|v| !v.is_null())
     }
@@ -85,6 +119,10 @@ impl<'a> Fields<'a> {
 
     /// A text by its rule.
     pub fn text(&self, name: &'static str, rule: TextRule) -> Option<String> {
+        if let Some(sketch) = &self.sketch {
+            sketch.plain(name, rule.schema());
+            return Some(rule.example());
+        }
         let value = self.value(name)?;
         let Value::String(text) = value else {
             self.wrong(name, value, format!("text of {}", rule.takes()));
@@ -107,12 +145,30 @@ impl<'a> Fields<'a> {
         self.text(name, rule).unwrap_or_default()
     }
 
+    /// Takes over the problems of a reading [`Fields::within`] others.
+    pub fn append(&self, problems: Problems) {
+        self.problems.append(problems);
+    }
+
+    /// Whether the field is there and is null, where that is not the same as absent.
+    pub fn is_null(&self, name: &str) -> bool {
+        self.map.get(name).is_some_and(Value::is_null)
+    }
+
     pub fn missing(&self, name: &str, takes: impl Display) {
+        if let Some(sketch) = &self.sketch {
+            sketch.require(name);
+        }
         self.problem(name, format!("is missing, takes {takes}"));
     }
 
     /// An identifier.
     pub fn id<T>(&self, name: &'static str, parse: fn(&str) -> Result<T, IdError>) -> Option<T> {
+        if let Some(sketch) = &self.sketch {
+            let (schema, id) = sketch::id(parse);
+            sketch.plain(name, schema);
+            return id;
+        }
         let value = self.value(name)?;
         let Value::String(text) = value else {
             self.wrong(name, value, "text of letters, digits, _ and -");
@@ -136,6 +192,10 @@ impl<'a> Fields<'a> {
     }
 
     pub fn boolean(&self, name: &'static str) -> Option<bool> {
+        if let Some(sketch) = &self.sketch {
+            sketch.plain(name, json!({"type": "boolean"}));
+            return Some(false);
+        }
         let value = self.value(name)?;
         let found = value.as_bool();
         if found.is_none() {
@@ -146,14 +206,19 @@ impl<'a> Fields<'a> {
 
     /// A whole number in a range.
     pub fn integer(&self, name: &'static str, range: RangeInclusive<u32>) -> Option<u32> {
+        if let Some(sketch) = &self.sketch {
+            let (min, max) = (range.start(), range.end());
+            let schema = json!({"type": "integer", "minimum": min, "maximum": max});
+            sketch.plain(name, schema);
+            return Some(*min);
+        }
         let value = self.value(name)?;
         let takes = || format!("a whole number from {} to {}", range.start(), range.end());
         let Value::Number(number) = value else {
             self.wrong(name, value, takes());
             return None;
         };
-        let found = number.as_u64().and_then(|n| u32::try_from(n).ok());
-        let found = found.filter(|n| range.contains(n));
+        let found = whole(number).filter(|n| range.contains(n));
         if found.is_none() {
             self.problem(name, format!("got {number}, takes {}", takes()));
         }
@@ -162,6 +227,17 @@ impl<'a> Fields<'a> {
 
     /// Any number in a range.
     pub fn number(&self, name: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
+        if let Some(sketch) = &self.sketch {
+            let mut schema = json!({"type": "number"});
+            if *range.start() > f64::MIN {
+                schema["minimum"] = json!(range.start());
+            }
+            if *range.end() < f64::MAX {
+                schema["maximum"] = json!(range.end());
+            }
+            sketch.plain(name, schema);
+            return Some(range.start().max(0.0));
+        }
         let value = self.value(name)?;
         let takes = match (*range.start(), *range.end()) {
             (f64::MIN, f64::MAX) => "a number".to_owned(),
@@ -180,6 +256,10 @@ impl<'a> Fields<'a> {
 
     /// One of a few words.
     pub fn choice(&self, name: &'static str, words: &[&'static str]) -> Option<&'static str> {
+        if let Some(sketch) = &self.sketch {
+            sketch.plain(name, sketch::words(words));
+            return words.first().copied();
+        }
         let value = self.value(name)?;
         let takes = || format!("one of {}", words.join(", "));
         let Value::String(text) = value else {
@@ -212,11 +292,17 @@ impl<'a> Fields<'a> {
 
     /// An object inside.
     pub fn object(&self, name: &'static str) -> Option<Self> {
+        if let Some(sketch) = &self.sketch {
+            return Some(self.recording_inside(sketch.object(name)));
+        }
         Self::of(self.value(name)?, self.path(name), self.problems)
     }
 
     /// A list of objects. What is no object is a problem and left out.
     pub fn objects(&self, name: &'static str, max: usize) -> Option<Vec<Self>> {
+        if let Some(sketch) = &self.sketch {
+            return Some(vec![self.recording_inside(sketch.list(name, max))]);
+        }
         let items = self.list(name, max)?.iter().enumerate();
         let at = |at: usize| format!("{}[{at}]", self.path(name));
         Some(
@@ -228,6 +314,11 @@ impl<'a> Fields<'a> {
 
     /// A list of texts.
     pub fn texts(&self, name: &'static str, max: usize) -> Option<Vec<String>> {
+        if let Some(sketch) = &self.sketch {
+            let schema = json!({"type": "array", "items": {"type": "string"}, "maxItems": max});
+            sketch.plain(name, schema);
+            return Some(Vec::new());
+        }
         let mut texts = Vec::new();
         for (i, item) in self.list(name, max)?.iter().enumerate() {
             match item {
@@ -265,6 +356,11 @@ impl<'a> Fields<'a> {
 
     /// An object with any fields, as it is, up to `max` bytes of JSON.
     pub fn map(&self, name: &'static str, max: usize) -> Option<Map<String, Value>> {
+        if let Some(sketch) = &self.sketch {
+            let description = format!("Up to {max} bytes of JSON.");
+            sketch.plain(name, json!({"type": "object", "description": description}));
+            return Some(Map::new());
+        }
         let got = self.value(name)?;
         match self.any(name)? {
             Value::Object(map) => {
@@ -285,6 +381,9 @@ impl<'a> Fields<'a> {
     /// Makes every field that was not asked for a problem. Under `/v1` alone: the v5 API ignores
     /// what it does not know.
     pub fn refuse_others(&self) {
+        if let Some(sketch) = &self.sketch {
+            sketch.close();
+        }
         let known = self.known.borrow();
         for name in self.map.keys().filter(|n| !known.contains(&n.as_str())) {
             let mut names = known.clone();
@@ -296,6 +395,21 @@ impl<'a> Fields<'a> {
             self.problem(&shown, problem);
         }
     }
+}
+
+/// A whole number, also when it is written as `1.0` or `1e3`: JSON knows but one kind of number.
+fn whole(number: &serde_json::Number) -> Option<u32> {
+    if let Some(n) = number.as_u64() {
+        return u32::try_from(n).ok();
+    }
+    let found = number.as_f64()?;
+    let is_whole = (0.0..=f64::from(u32::MAX)).contains(&found) && found.trunc() == found;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole and in range"
+    )]
+    is_whole.then_some(found as u32)
 }
 
 /// What a JSON value is, in words, with numbers and booleans themselves.

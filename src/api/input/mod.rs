@@ -2,11 +2,13 @@
 //! (`service_capabilities[0].properties[2].min`), what it got and what it takes, so that one answer
 //! tells them all, up to a bound.
 //!
-//! [`Fields`] reads a JSON object, [`Query`] a query string. `null` counts as absent.
+//! [`Fields`] reads a JSON object, [`Query`] a query string. `null` counts as absent. In recording
+//! mode ([`sketch`]) they describe what a reader asks for.
 
 mod fields;
 mod query;
 mod rule;
+pub mod sketch;
 
 #[cfg(test)]
 mod tests;

@@ -2,9 +2,12 @@
 //! given twice is a problem, for nobody knows which one was meant.
 
 use std::ops::RangeInclusive;
+use std::rc::Rc;
 
 use axum::http::Uri;
+use serde_json::json;
 
+use super::sketch::{self, Sketch};
 use super::{Problems, TextRule, quoted};
 use crate::api::error::{ApiError, code};
 use crate::base::ids::IdError;
@@ -14,6 +17,8 @@ use crate::base::time::Timestamp;
 pub struct Query<'a> {
     pairs: Vec<(String, String)>,
     problems: &'a Problems,
+    /// Recording mode.
+    sketch: Option<Rc<Sketch>>,
 }
 
 impl<'a> Query<'a> {
@@ -21,10 +26,26 @@ impl<'a> Query<'a> {
         let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|_| ApiError::malformed("the query string can't be read, takes key=value&…"))?
             .0;
-        Ok(Self { pairs, problems })
+        Ok(Self {
+            pairs,
+            problems,
+            sketch: None,
+        })
+    }
+
+    /// Recording mode.
+    pub(super) const fn recording(sketch: Rc<Sketch>, problems: &'a Problems) -> Self {
+        Self {
+            pairs: Vec::new(),
+            problems,
+            sketch: Some(sketch),
+        }
     }
 
     fn value(&self, name: &str) -> Option<&str> {
+        if let Some(sketch) = &self.sketch {
+            sketch.plain(name, json!({"type": "string"}));
+        }
         let mut found = self.pairs.iter().filter(|(key, _)| key == name);
         let value = found.next()?;
         if found.next().is_some() {
@@ -34,6 +55,10 @@ impl<'a> Query<'a> {
     }
 
     pub fn text(&self, name: &str, rule: TextRule) -> Option<String> {
+        if let Some(sketch) = &self.sketch {
+            sketch.plain(name, rule.schema());
+            return Some(rule.example());
+        }
         let text = self.value(name)?;
         match rule.problem(text) {
             Some(problem) => {
@@ -45,12 +70,21 @@ impl<'a> Query<'a> {
     }
 
     pub fn id<T>(&self, name: &str, parse: fn(&str) -> Result<T, IdError>) -> Option<T> {
+        if let Some(sketch) = &self.sketch {
+            let (schema, id) = sketch::id(parse);
+            sketch.plain(name, schema);
+            return id;
+        }
         parse(self.value(name)?)
             .inspect_err(|e| self.problems.add(name, e.to_string()))
             .ok()
     }
 
     pub fn boolean(&self, name: &str) -> Option<bool> {
+        if let Some(sketch) = &self.sketch {
+            sketch.plain(name, json!({"type": "boolean"}));
+            return Some(false);
+        }
         match self.value(name)? {
             "true" => Some(true),
             "false" => Some(false),
@@ -69,6 +103,12 @@ impl<'a> Query<'a> {
         range: RangeInclusive<u64>,
         code: &'static str,
     ) -> Option<u64> {
+        if let Some(sketch) = &self.sketch {
+            let (min, max) = (range.start(), range.end());
+            let schema = json!({"type": "integer", "minimum": min, "maximum": max});
+            sketch.plain(name, schema);
+            return Some(*min);
+        }
         let text = self.value(name)?;
         let digits = text.bytes().all(|b| b.is_ascii_digit());
         let found = text.parse().ok().filter(|n| digits && range.contains(n));
@@ -85,6 +125,10 @@ impl<'a> Query<'a> {
     }
 
     pub fn time(&self, name: &str) -> Option<Timestamp> {
+        if let Some(sketch) = &self.sketch {
+            sketch.plain(name, sketch::time());
+            return Some(Timestamp::from_ms(0));
+        }
         let text = self.value(name)?;
         let time = Timestamp::parse(text);
         if time.is_none() {
@@ -108,6 +152,10 @@ impl<'a> Query<'a> {
 
     /// A word that must be there and be this one.
     pub fn needed_word(&self, name: &str, word: &str) {
+        if let Some(sketch) = &self.sketch {
+            sketch.plain(name, sketch::words(&[word]));
+            sketch.require(name);
+        }
         match self.value(name) {
             Some(text) if text == word => {}
             Some(text) => {
@@ -116,6 +164,14 @@ impl<'a> Query<'a> {
             }
             None => self.problems.add(name, format!("is missing, takes {word}")),
         }
+    }
+
+    /// The raw value of what has a form of its own, which this pattern describes.
+    pub fn raw_like(&self, name: &str, pattern: &str) -> Option<&str> {
+        if let Some(sketch) = &self.sketch {
+            sketch.plain(name, json!({"type": "string", "pattern": pattern}));
+        }
+        self.value(name)
     }
 
     /// The raw value, for what has a form of its own.

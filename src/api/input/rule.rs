@@ -1,6 +1,13 @@
 //! What a text takes: alphabet and length in characters.
 
+use serde_json::{Value, json};
+
 use crate::product::check;
+
+/// Characters of [`Alphabet::Name`], as a regular expression has them between brackets. Those above
+/// U+FFFF stand for themselves: engines don't agree on how to write them.
+const NAME_CLASS: &str = "A-Za-z0-9_?'#().,&%@!\\-\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\
+    \u{20000}-\u{323af}";
 
 /// Alphabet and length of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +28,8 @@ pub enum Alphabet {
     /// `[A-Za-z0-9_-]`
     Id,
     Hex,
+    /// Two hexadecimal digits for each byte.
+    HexBytes,
     Any,
 }
 
@@ -58,6 +67,10 @@ impl TextRule {
             Alphabet::Word => wrong(|c| check::is_name_char(c) && (c.is_alphanumeric() || c == '_')),
             Alphabet::Id => wrong(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-'),
             Alphabet::Hex => wrong(|c| c.is_ascii_hexdigit()),
+            Alphabet::HexBytes if !len.is_multiple_of(2) => {
+                return Some(format!("got {len} digits, takes an even number"));
+            }
+            Alphabet::HexBytes => wrong(|c| c.is_ascii_hexdigit()),
         };
         found.map(|c| format!("has the character {c:?}, takes {}", self.takes()))
     }
@@ -74,7 +87,35 @@ impl TextRule {
             Alphabet::Word => "Chinese characters, letters, digits and _",
             Alphabet::Id => "letters, digits, _ and -",
             Alphabet::Hex => "hexadecimal digits",
+            Alphabet::HexBytes => "two hexadecimal digits for each byte",
         };
         format!("{length}: {alphabet}")
+    }
+
+    /// As JSON Schema, which counts characters as we do.
+    pub fn schema(&self) -> Value {
+        let mut schema = json!({"type": "string"});
+        if self.min > 0 {
+            schema["minLength"] = json!(self.min);
+        }
+        schema["maxLength"] = json!(self.max);
+        let class = match self.alphabet {
+            Alphabet::Any => return schema,
+            Alphabet::HexBytes => {
+                schema["pattern"] = json!("^([0-9A-Fa-f]{2})*$");
+                return schema;
+            }
+            Alphabet::Name => NAME_CLASS,
+            Alphabet::Id => "A-Za-z0-9_-",
+            Alphabet::Hex => "0-9A-Fa-f",
+        };
+        let repeat = if self.min > 0 { '+' } else { '*' };
+        schema["pattern"] = json!(format!("^[{class}]{repeat}$"));
+        schema
+    }
+
+    /// A text that it takes, as short as can be.
+    pub fn example(&self) -> String {
+        "0".repeat(self.min)
     }
 }

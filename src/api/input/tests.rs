@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::page::PageQuery;
 use crate::api::{device_body, product_body};
+use crate::base::ids::DeviceId;
 
 fn any_json() -> impl Strategy<Value = Value> {
     let names = prop::sample::select(vec![
@@ -55,10 +56,10 @@ proptest! {
     #[test]
     fn any_body_is_read(body in any_json()) {
         let refused = [
-            product_body::new_product(&body).err(),
-            product_body::product_patch(&body).err(),
-            device_body::new_device(&body).err(),
-            device_body::device_patch(&body).err(),
+            read_body(&body, product_body::new_product).err(),
+            read_body(&body, product_body::product_patch).err(),
+            read_body(&body, device_body::new_device).err(),
+            read_body(&body, device_body::device_patch).err(),
         ];
         for error in refused.into_iter().flatten() {
             prop_assert!(error.message.contains(": "), "{}", error.message);
@@ -83,6 +84,103 @@ proptest! {
         for rule in [TextRule::name(64), TextRule::new(Alphabet::Hex, 1, 64)] {
             prop_assert_eq!(rule.problem(&text).is_none(), (1..=64).contains(&len));
         }
+    }
+}
+
+fn everything(fields: &Fields<'_>) -> Option<()> {
+    let name = fields.needed_text("name", TextRule::new(Alphabet::Id, 2, 8));
+    let id = fields.id("id", DeviceId::parse);
+    fields.needed_choice("word", &["a", "b"]);
+    fields.integer("count", 1..=9);
+    fields.number("share", 0.5..=1.0);
+    fields.map("extra", 100);
+    fields.any("whatever");
+    fields.texts("words", 3);
+    let inner = fields.object("inner").map(|inner| {
+        inner.boolean("on");
+        inner.refuse_others();
+    });
+    for item in fields.objects("items", 5).unwrap_or_default() {
+        item.needed_text("of", TextRule::any(4));
+    }
+    // What is given is what would be taken: a reader goes all its way.
+    assert_eq!((name.len(), id.is_some(), inner), (2, true, Some(())));
+    Some(())
+}
+
+#[test]
+fn a_reader_describes_what_it_reads() {
+    let schema = sketch::body_schema(|f| drop(everything(f)));
+    let id = "^[A-Za-z0-9_-]+$";
+    let want = json!({
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "minLength": 2, "maxLength": 8, "pattern": id},
+            "id": {
+                "type": ["string", "null"], "minLength": 1, "pattern": id, "maxLength": 128
+            },
+            "word": {"type": "string", "enum": ["a", "b"]},
+            "count": {"type": ["integer", "null"], "minimum": 1, "maximum": 9},
+            "share": {"type": ["number", "null"], "minimum": 0.5, "maximum": 1.0},
+            "extra": {"type": ["object", "null"], "description": "Up to 100 bytes of JSON."},
+            "whatever": {},
+            "words": {"type": ["array", "null"], "items": {"type": "string"}, "maxItems": 3},
+            "inner": {
+                "type": ["object", "null"],
+                "properties": {"on": {"type": ["boolean", "null"]}},
+                "additionalProperties": false
+            },
+            "items": {
+                "type": ["array", "null"],
+                "items": {
+                    "type": "object",
+                    "properties": {"of": {"type": "string", "maxLength": 4}},
+                    "required": ["of"]
+                },
+                "maxItems": 5
+            }
+        },
+        "required": ["name", "word"]
+    });
+    assert_eq!(schema, want, "{schema:#}");
+}
+
+#[test]
+fn a_query_describes_what_it_reads() {
+    let parameters = sketch::query_parameters(|query| {
+        PageQuery::of(query);
+        query.needed_word("action_id", "resetSecret");
+        query.boolean("deep");
+    });
+    let told = |p: &sketch::Parameter| (p.name.clone(), p.is_required, p.schema["type"].clone());
+    let told: Vec<_> = parameters.iter().map(told).collect();
+    let want = [
+        ("limit", false, "integer"),
+        ("offset", false, "integer"),
+        ("marker", false, "string"),
+        ("action_id", true, "string"),
+        ("deep", false, "boolean"),
+    ];
+    let want: Vec<_> = want
+        .into_iter()
+        .map(|(name, needed, kind)| (name.to_owned(), needed, json!(kind)))
+        .collect();
+    assert_eq!(told, want);
+    assert_eq!(parameters[0].schema["maximum"], 50);
+}
+
+#[test]
+fn whole_numbers_may_be_written_with_a_point() {
+    for (value, want) in [
+        (json!(7), Some(7)),
+        (json!(7.0), Some(7)),
+        (json!(7.5), None),
+        (json!(-1.0), None),
+        (json!(1e300), None),
+    ] {
+        let read = |f: &Fields<'_>| f.integer("n", 0..=u32::MAX);
+        let got = read_body(&json!({"n": value}), read).ok();
+        assert_eq!(got, want, "{value}");
     }
 }
 

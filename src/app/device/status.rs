@@ -4,6 +4,7 @@
 //! INACTIVE never connected; ONLINE heard within 25 h; ABNORMAL silent for more; OFFLINE silent for
 //! more than 49 h; FROZEN by the operator, whatever the device does.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::base::time::Timestamp;
@@ -16,7 +17,7 @@ pub const ABNORMAL_AFTER_MS: u64 = 25 * HOUR_MS;
 pub const OFFLINE_AFTER_MS: u64 = 49 * HOUR_MS;
 
 /// A device's status, in the words of the v5 API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum DeviceStatus {
     Inactive,

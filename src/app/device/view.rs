@@ -1,5 +1,6 @@
 //! A device as the v5 API and its events show it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use crate::base::time::Timestamp;
 use crate::store::records::{AuthRecord, AuthType};
 
 /// `node_type`: a direct device is its own gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum NodeType {
     Endpoint,
@@ -18,7 +19,7 @@ pub enum NodeType {
 }
 
 /// A device in a list.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct DeviceSummary<'a> {
     pub app_id: &'a AppId,
     pub app_name: &'a AppId,
@@ -39,7 +40,8 @@ pub struct DeviceSummary<'a> {
 }
 
 /// A device by itself, with its secret.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Device")]
 pub struct DeviceView<'a> {
     #[serde(flatten)]
     pub summary: DeviceSummary<'a>,
@@ -52,7 +54,8 @@ pub struct DeviceView<'a> {
 }
 
 /// `auth_info` with its secrets.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "AuthInfo")]
 pub struct AuthView<'a> {
     pub auth_type: AuthType,
     pub secret: Option<&'a str>,

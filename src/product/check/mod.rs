@@ -19,7 +19,7 @@ pub use model::{judge_name, model};
 use value::{Limits, one_of};
 
 /// One value that does not fit the model.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Violation {
     /// `services[0].properties.level`
     pub path: String,

@@ -45,7 +45,8 @@ pub enum Kind {
 }
 
 /// One mistake in a codec's source. Lines and columns count from 1, columns in characters.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema, thiserror::Error)]
+#[schemars(rename = "CodecMistake")]
 #[error("{line}:{column}: {message}")]
 pub struct LoadError {
     pub line: u32,
@@ -182,7 +183,8 @@ pub struct Downlink {
 }
 
 /// Which bytes became which field.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, schemars::JsonSchema)]
+#[schemars(rename = "DecodedField")]
 pub struct TraceEntry {
     /// Offset of the first byte.
     pub at: usize,

@@ -12,7 +12,7 @@ use crate::base::ids::{DeviceId, ProductId};
 use crate::base::peer::DeviceSeq;
 use crate::store::catalog::{AppRecord, VersionHead};
 use crate::store::keys;
-use crate::store::records::{CodecRecord, ProductRecord};
+use crate::store::records::{CodecRecord, ProductRecord, SettingsRecord};
 use crate::store::rows::{self, ROW_WHOLE_MAX, RowError, Split};
 use crate::store::sealed::SessionHead;
 use crate::store::{Guard, HistoryKey, StoreError};
@@ -116,6 +116,10 @@ impl<'a, E: Kv> Draft<'a, E> {
                 .record::<ProductRecord>(&keys::product(id))?
                 .is_some_and(|record| record.version == *version),
             Guard::ProductUnused(id) => self.is_unused(id)?,
+            Guard::SettingsVersion(id, version) => {
+                let settings = self.record::<SettingsRecord>(&keys::settings(id))?;
+                settings.map_or(0, |settings| settings.version) == *version
+            }
             Guard::CodecTag(id, tag) => {
                 let codec = self.record::<CodecRecord>(&keys::codec(id))?;
                 codec.map(|codec| codec.etag) == *tag

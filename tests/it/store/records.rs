@@ -163,6 +163,7 @@ pub(crate) fn settings() -> SettingsRecord {
     SettingsRecord {
         settings: Settings::default(),
         updated_at: at(7),
+        version: 0,
     }
 }
 

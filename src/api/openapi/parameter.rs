@@ -1,0 +1,59 @@
+//! Parameters by their names, which mean the same wherever they stand: ids in paths, and what many
+//! queries take.
+
+use serde_json::{Value, json};
+
+use crate::base::ids::{AppId, DeviceId, PATTERN, ProductId};
+
+/// What is known of a parameter of a path.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct PathParameter {
+    pub schema: Value,
+    pub description: &'static str,
+    pub example: &'static str,
+}
+
+/// The parameter `{name}` of a path.
+pub(super) fn of_path(name: &str) -> PathParameter {
+    // Longest id and number of digits of what the server names itself.
+    const MADE_MAX: usize = 36;
+    let (max, description, example) = match name {
+        "project_id" => {
+            return PathParameter {
+                schema: json!({"type": "string", "minLength": 1}),
+                description: "May be anything, and partitions nothing.",
+                example: "p1",
+            };
+        }
+        "device_id" => (DeviceId::MAX_LEN, "A device.", "watermeter_867725038317248"),
+        "product_id" => (ProductId::MAX_LEN, "A product.", "watermeter"),
+        "app_id" => (AppId::MAX_LEN, "A resource space.", "example-space"),
+        "group_id" => (MADE_MAX, "A group.", "example-group"),
+        "task_id" => (MADE_MAX, "A batch task.", "example-task"),
+        "file_id" => (MADE_MAX, "An uploaded file.", "example-file"),
+        "certificate_id" => (MADE_MAX, "A CA certificate.", "example-certificate"),
+        _ => (MADE_MAX, "", "example"),
+    };
+    PathParameter {
+        schema: json!({"type": "string", "minLength": 1, "maxLength": max, "pattern": PATTERN}),
+        description,
+        example,
+    }
+}
+
+/// What a parameter of a query means; empty when its name says it.
+pub(super) const fn of_query(name: &str) -> &'static str {
+    match name.as_bytes() {
+        b"limit" => "Elements of a page.",
+        b"offset" => "Elements to pass over after the marker.",
+        b"marker" => "The marker of the page before; without, from the newest on.",
+        b"app_id" => "Only what is in this resource space.",
+        b"product_name" | b"device_name" => "The whole name.",
+        b"start_time" => "Created at this time or later, like `20260131T235959Z`.",
+        b"end_time" => "Created at this time or earlier, like `20260131T235959Z`.",
+        b"from" => "From here on.",
+        b"to" => "Up to here, and not this itself.",
+        b"is_cascade_query" => "With `gateway_id`: what is below at any depth, too.",
+        _ => "",
+    }
+}

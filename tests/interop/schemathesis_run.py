@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""schemathesis (PyPI) against a running server and its own OpenAPI document, with all checks.
+
+Installs schemathesis into target/interop when it is not there. Seeds what the document's examples
+speak of, then runs the phases examples, coverage and fuzzing with a fixed seed. What is not checked,
+and why, is in schemathesis.toml and schemathesis_hooks.py beside this. Run it from anywhere:
+    tests/interop/schemathesis_run.py [--max-examples N] [--seed N] [ARGUMENT OF schemathesis run...]
+"""
+
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+VERSION = "4.32.5"
+VENV = ROOT / "target" / "interop" / f"schemathesis-{VERSION}"
+
+sys.path.append(str(HERE))
+import server as strait  # noqa: E402
+
+
+def install():
+    tool = VENV / "bin" / "schemathesis"
+    if not tool.is_file():
+        subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
+        pip = [str(VENV / "bin" / "pip"), "install", "-q", "--disable-pip-version-check"]
+        subprocess.run([*pip, f"schemathesis=={VERSION}"], check=True, stdin=subprocess.DEVNULL)
+    return str(tool)
+
+
+def seed(server):
+    """The product, codec and device of the examples: their own requests."""
+    paths = server.rest("GET", "/openapi.json", want=[200])[1]["paths"]
+    for path, method in [
+        ("/v5/iot/{project_id}/products", "post"),
+        ("/v1/products/{product_id}/codec", "put"),
+        ("/v5/iot/{project_id}/devices", "post"),
+    ]:
+        operation = paths[path][method]
+        for parameter in operation["parameters"]:
+            path = path.replace("{%s}" % parameter["name"], str(parameter.get("example")))
+        (media, content), = operation["requestBody"]["content"].items()
+        example = content["example"]
+        body = example.encode() if isinstance(example, str) else example
+        server.rest(method.upper(), path, body, media, want=[200, 201])
+
+
+def main():
+    parser = argparse.ArgumentParser(description="schemathesis against a server of its own")
+    parser.add_argument("--max-examples", default="12")
+    parser.add_argument("--seed", default="20260301")
+    args, others = parser.parse_known_args()
+    tool = install()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        data = pathlib.Path(folder) / "data"
+        with strait.Server(data, log=pathlib.Path(folder) / "log") as server:
+            seed(server)
+            address = "http://%s:%d/openapi.json" % server.http
+            command = [tool, "--config-file", str(HERE / "schemathesis.toml"), "run", address]
+            command += ["--phases", "examples,coverage,fuzzing", "--continue-on-failure"]
+            command += ["--max-examples", args.max_examples, "--seed", args.seed]
+            command += ["--generation-database", "none", *others]
+            # Reports and caches go where builds go.
+            environment = os.environ | {"SCHEMATHESIS_HOOKS": "", "HYPOTHESIS_STORAGE_DIRECTORY": folder}
+            code = subprocess.run(command, cwd=ROOT, env=environment).returncode
+            server.rest("GET", "/healthz", want=[200])
+    print(f"schemathesis: exit {code} after {time.monotonic() - began:.0f} s")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
