@@ -9,6 +9,10 @@ use crate::product::check;
 const NAME_CLASS: &str = "A-Za-z0-9_?'#().,&%@!\\-\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\
     \u{20000}-\u{323af}";
 
+/// The same of [`Alphabet::Word`].
+const WORD_CLASS: &str = "A-Za-z0-9_\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\
+    \u{20000}-\u{323af}";
+
 /// Alphabet and length of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextRule {
@@ -64,7 +68,11 @@ impl TextRule {
             Alphabet::Any => None,
             Alphabet::Name if text.is_empty() => None,
             Alphabet::Name => return check::judge_name(text, self.max).err().map(|e| e.1),
-            Alphabet::Word => wrong(|c| check::is_name_char(c) && (c.is_alphanumeric() || c == '_')),
+            Alphabet::Word => wrong(|c| {
+                let mut bytes = [0; 4];
+                let listed = c.is_ascii_alphanumeric() || c == '_';
+                listed || (!c.is_ascii() && check::judge_name(c.encode_utf8(&mut bytes), 1).is_ok())
+            }),
             Alphabet::Id => wrong(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-'),
             Alphabet::Hex => wrong(|c| c.is_ascii_hexdigit()),
             Alphabet::HexBytes if !len.is_multiple_of(2) => {
@@ -106,6 +114,7 @@ impl TextRule {
                 return schema;
             }
             Alphabet::Name => NAME_CLASS,
+            Alphabet::Word => WORD_CLASS,
             Alphabet::Id => "A-Za-z0-9_-",
             Alphabet::Hex => "0-9A-Fa-f",
         };
