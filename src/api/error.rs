@@ -9,8 +9,11 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::app::batch::BatchError;
 use crate::app::device::DeviceError;
+use crate::app::group::GroupError;
 use crate::app::product::ProductError;
+use crate::app::space::SpaceError;
 use crate::app::trace::TraceError;
 use crate::product::codec::LoadError;
 use crate::store::StoreError;
@@ -24,6 +27,8 @@ pub mod code {
     pub const TIME_ORDER: &str = "IOTDA.000010";
     pub const LIMIT: &str = "IOTDA.000017";
     pub const MARKER: &str = "IOTDA.000018";
+    pub const NO_SPACE: &str = "IOTDA.001000";
+    pub const FOREIGN_SPACE: &str = "IOTDA.001002";
     pub const NO_MODEL: &str = "IOTDA.009002";
     pub const NO_PRODUCT: &str = "IOTDA.013001";
     pub const NO_DEVICE: &str = "IOTDA.014000";
@@ -78,6 +83,11 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, code::MALFORMED, message)
     }
 
+    /// 403: the caller may not touch what this names.
+    pub fn foreign_space(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code::FOREIGN_SPACE, message)
+    }
+
     /// 503: waiting helps.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self {
@@ -123,6 +133,21 @@ impl From<StoreError> for ApiError {
     }
 }
 
+impl From<SpaceError> for ApiError {
+    fn from(error: SpaceError) -> Self {
+        let message = error.to_string();
+        match error {
+            SpaceError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, code::NO_SPACE, message),
+            SpaceError::Unknown(_) => Self::new(StatusCode::FORBIDDEN, code::NO_SPACE, message),
+            SpaceError::NameTaken(_) | SpaceError::TooMany | SpaceError::IsDefault(_) => {
+                Self::invalid(message)
+            }
+            SpaceError::Contended => Self::contended(message),
+            SpaceError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<ProductError> for ApiError {
     fn from(error: ProductError) -> Self {
         let message = error.to_string();
@@ -131,9 +156,8 @@ impl From<ProductError> for ApiError {
                 Self::new(StatusCode::NOT_FOUND, code::NO_PRODUCT, message)
             }
             ProductError::NoCodec(_) => Self::new(StatusCode::NOT_FOUND, code::INVALID, message),
-            ProductError::Exists(_) | ProductError::InUse(_) | ProductError::Invalid { .. } => {
-                Self::invalid(message)
-            }
+            ProductError::Exists(_) | ProductError::Invalid { .. } => Self::invalid(message),
+            ProductError::Space(error) => error.into(),
             ProductError::Mistakes(mistakes) => Self {
                 errors: Some(mistakes),
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code::INVALID, message)
@@ -163,10 +187,57 @@ impl From<DeviceError> for ApiError {
             DeviceError::NoProduct(_) => {
                 Self::new(StatusCode::BAD_REQUEST, code::NO_MODEL, message)
             }
+            DeviceError::Space(error) => error.into(),
             DeviceError::Invalid { .. } => Self::invalid(message),
             DeviceError::Contended => Self::contended(message),
             DeviceError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<GroupError> for ApiError {
+    fn from(error: GroupError) -> Self {
+        let message = error.to_string();
+        match error {
+            GroupError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, code::INVALID, message),
+            GroupError::Contended => Self::contended(message),
+            GroupError::Space(error) => error.into(),
+            GroupError::Device(error) => error.into(),
+            GroupError::Store(error) => error.into(),
+            GroupError::NameTaken { .. }
+            | GroupError::TooMany { .. }
+            | GroupError::TooManyDynamic { .. }
+            | GroupError::HasBelow
+            | GroupError::Dynamic
+            | GroupError::Rule(_)
+            | GroupError::Invalid { .. } => Self::invalid(message),
+        }
+    }
+}
+
+impl From<BatchError> for ApiError {
+    fn from(error: BatchError) -> Self {
+        let message = error.to_string();
+        match error {
+            BatchError::NotFound(_) | BatchError::NoFile(_) => {
+                Self::new(StatusCode::NOT_FOUND, code::INVALID, message)
+            }
+            BatchError::Space(error) => error.into(),
+            BatchError::Store(error) => error.into(),
+            _ => Self::invalid(message),
+        }
+    }
+}
+
+/// The code of a subtask's error, which is one already or the kind of a device's error.
+pub fn code_of_kind(kind: &str) -> &str {
+    match kind {
+        "not_found" => code::NO_DEVICE,
+        "exists" => code::DEVICE_EXISTS,
+        "no_product" => code::NO_MODEL,
+        "store" => code::INTERNAL,
+        own if own.starts_with("IOTDA.") => own,
+        _ => code::INVALID,
     }
 }
 

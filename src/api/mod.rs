@@ -4,11 +4,17 @@
 //! Handlers parse, call one service and shape the answer. `project_id` may be anything and
 //! partitions nothing. There is no authentication: serve on loopback alone.
 
+pub mod batch_body;
+pub mod batch_files;
+pub mod batch_rows;
+pub mod batch_tasks;
+pub mod batch_view;
 pub mod codec;
 pub mod device_body;
 pub mod devices;
 pub mod error;
 pub mod events;
+pub mod groups;
 pub mod history;
 pub mod input;
 pub mod openapi;
@@ -20,8 +26,11 @@ pub mod product_body;
 pub mod products;
 pub mod request;
 pub mod respond;
+pub mod search;
 pub mod server;
 pub mod settings;
+pub mod spaces;
+pub mod tags;
 pub mod trace;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -61,8 +70,14 @@ pub fn operations() -> operation::Operations {
 /// Every operation with its handler.
 fn routes() -> Routes {
     Routes::default()
+        .merge(spaces::routes())
         .merge(products::routes())
         .merge(devices::routes())
+        .merge(groups::routes())
+        .merge(tags::routes())
+        .merge(search::routes())
+        .merge(batch_files::routes())
+        .merge(batch_tasks::routes())
         .merge(codec::routes())
         .merge(settings::routes())
         .merge(history::routes())

@@ -10,15 +10,20 @@ pub mod downlink;
 pub mod due;
 pub mod envelope;
 pub mod figures;
+pub mod group;
 pub mod ingress;
 pub mod input;
 pub mod outbox;
 pub mod platform;
 pub mod product;
+mod random;
 pub mod registration;
+pub mod removal;
 pub mod retention;
+pub mod search;
 pub mod sessions;
 pub mod shard;
+pub mod space;
 pub mod step;
 pub mod tasks;
 pub mod timers;
@@ -35,8 +40,11 @@ use crate::base::time::Clock;
 use crate::store::{Store, StoreError};
 use batch::Batches;
 use device::{DeviceChange, Devices};
+use group::{GroupLimits, Groups};
 use outbox::Outbox;
 use product::Products;
+use removal::Removals;
+use space::Spaces;
 use tasks::Tasks;
 use trace::Tracer;
 
@@ -45,9 +53,12 @@ use trace::Tracer;
 pub struct App {
     pub store: Arc<dyn Store>,
     pub clock: Clock,
+    pub spaces: Arc<Spaces>,
     pub products: Arc<Products>,
     pub devices: Arc<Devices>,
     pub batches: Arc<Batches>,
+    pub groups: Arc<Groups>,
+    pub removals: Arc<Removals>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
     pub tasks: Tasks,
@@ -55,8 +66,8 @@ pub struct App {
 }
 
 impl App {
-    /// Loads what must be in memory. `changes` hears of each durable change of a device.
-    /// Must be called inside a tokio runtime: batch tasks go on.
+    /// Loads what must be in memory, and goes on with deletions that were begun. `changes` hears of
+    /// each durable change of a device. Must be called inside a tokio runtime.
     pub fn start(
         store: Arc<dyn Store>,
         clock: Clock,
@@ -67,11 +78,17 @@ impl App {
     ) -> Result<Self, StoreError> {
         let tasks = Tasks::new();
         let outbox = Arc::new(Outbox::new(Arc::clone(&store)));
+        let spaces = Arc::new(Spaces::load(space::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+        })?);
         let products = Arc::new(Products::load(product::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),
             outbox: Arc::clone(&outbox),
             tasks: tasks.clone(),
+            spaces: Arc::clone(&spaces),
         })?);
         let devices = Arc::new(Devices::new(device::Parts {
             store: Arc::clone(&store),
@@ -79,10 +96,18 @@ impl App {
             outbox: Arc::clone(&outbox),
             tasks: tasks.clone(),
             products: Arc::clone(&products),
+            spaces: Arc::clone(&spaces),
             changes,
         }));
+        let groups = Arc::new(Groups::load(group::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            devices: Arc::clone(&devices),
+            limits: GroupLimits::default(),
+        })?);
         store.each_device(&mut |device, _| {
-            devices.count_in(&device.product_id);
+            devices.count_in(&device);
             ControlFlow::Continue(())
         })?;
         let tracer = Arc::new(Tracer::new(traced_devices_max));
@@ -92,15 +117,32 @@ impl App {
             tasks: tasks.clone(),
             devices: Arc::clone(&devices),
             products: Arc::clone(&products),
+            spaces: Arc::clone(&spaces),
+            groups: Arc::clone(&groups),
             tracer: Arc::clone(&tracer),
             settings: batch,
         })?;
+        let removals = Arc::new(Removals::new(removal::Parts {
+            store: Arc::clone(&store),
+            outbox: Arc::clone(&outbox),
+            tasks: tasks.clone(),
+            spaces: Arc::clone(&spaces),
+            products: Arc::clone(&products),
+            devices: Arc::clone(&devices),
+            groups: Arc::clone(&groups),
+            tracer: Arc::clone(&tracer),
+            batches: Arc::clone(&batches),
+        }));
+        removals.resume()?;
         Ok(Self {
             store,
             clock,
+            spaces,
             products,
             devices,
             batches,
+            groups,
+            removals,
             outbox,
             tracer,
             tasks,

@@ -43,7 +43,8 @@ pub struct DeviceRecord {
 }
 
 /// A label that an application gave a device: one value for each key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Tag")]
 pub struct TagRecord {
     pub tag_key: String,
     pub tag_value: String,
@@ -303,4 +304,7 @@ pub struct EnvelopeRecord {
     pub device_id: Option<DeviceId>,
     /// The envelope as it is pushed.
     pub json: String,
+    /// Whose it is; `None`: written before events told.
+    #[serde(default)]
+    pub app_id: Option<AppId>,
 }

@@ -60,7 +60,15 @@ impl Server {
         let (sender, changes) = mpsc::channel(64);
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let metrics = telemetry::detached_metrics();
-        let app = App::start(shared, clock.clone(), metrics, sender, 10).unwrap();
+        let app = App::start(
+            shared,
+            clock.clone(),
+            metrics,
+            sender,
+            10,
+            strait::app::batch::Settings::default(),
+        )
+        .unwrap();
         Self {
             router: api::router(app.clone()),
             app,

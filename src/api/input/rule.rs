@@ -9,8 +9,12 @@ use crate::product::check;
 const NAME_CLASS: &str = "A-Za-z0-9_?'#().,&%@!\\-\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\
     \u{20000}-\u{323af}";
 
-/// The same of [`Alphabet::Word`].
+/// The same for [`Alphabet::Word`].
 const WORD_CLASS: &str = "A-Za-z0-9_\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\
+    \u{20000}-\u{323af}";
+
+/// The same for [`Alphabet::Tag`].
+const TAG_CLASS: &str = "A-Za-z0-9_.\\-\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\
     \u{20000}-\u{323af}";
 
 /// Alphabet and length of a text.
@@ -29,6 +33,8 @@ pub enum Alphabet {
     Name,
     /// Chinese characters, letters, digits and `_`.
     Word,
+    /// Chinese characters, letters, digits and `_.-`.
+    Tag,
     /// `[A-Za-z0-9_-]`
     Id,
     Hex,
@@ -68,11 +74,12 @@ impl TextRule {
             Alphabet::Any => None,
             Alphabet::Name if text.is_empty() => None,
             Alphabet::Name => return check::judge_name(text, self.max).err().map(|e| e.1),
-            Alphabet::Word => wrong(|c| {
-                let mut bytes = [0; 4];
-                let listed = c.is_ascii_alphanumeric() || c == '_';
-                listed || (!c.is_ascii() && check::judge_name(c.encode_utf8(&mut bytes), 1).is_ok())
-            }),
+            Alphabet::Word => {
+                wrong(|c| c.is_ascii_alphanumeric() || c == '_' || check::is_chinese(c))
+            }
+            Alphabet::Tag => {
+                wrong(|c| c.is_ascii_alphanumeric() || "_.-".contains(c) || check::is_chinese(c))
+            }
             Alphabet::Id => wrong(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-'),
             Alphabet::Hex => wrong(|c| c.is_ascii_hexdigit()),
             Alphabet::HexBytes if !len.is_multiple_of(2) => {
@@ -93,6 +100,7 @@ impl TextRule {
             Alphabet::Any => return length,
             Alphabet::Name => "Chinese characters, letters, digits and _?'#().,&%@!-",
             Alphabet::Word => "Chinese characters, letters, digits and _",
+            Alphabet::Tag => "Chinese characters, letters, digits and _.-",
             Alphabet::Id => "letters, digits, _ and -",
             Alphabet::Hex => "hexadecimal digits",
             Alphabet::HexBytes => "two hexadecimal digits for each byte",
@@ -115,6 +123,7 @@ impl TextRule {
             }
             Alphabet::Name => NAME_CLASS,
             Alphabet::Word => WORD_CLASS,
+            Alphabet::Tag => TAG_CLASS,
             Alphabet::Id => "A-Za-z0-9_-",
             Alphabet::Hex => "0-9A-Fa-f",
         };

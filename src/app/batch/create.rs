@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::board::{CHUNK, Entry};
 use super::{BatchError, Batches, SUBTASKS_MAX, TaskDetail, task_id};
 use crate::app::device::{DevicePatch, NewDevice};
-use crate::app::product::default_app;
+use crate::app::space::SpaceError;
 use crate::base::ids::{AppId, FileId, GroupId};
 use crate::base::time::Timestamp;
 use crate::bug;
@@ -132,7 +132,7 @@ impl Batches {
         }
         if let Err(error) = self.write(&record, rows).await {
             self.sweep(seq);
-            return Err(error.into());
+            return Err(error);
         }
         let detail = self.detail(&entry)?;
         self.board().insert(entry);
@@ -142,16 +142,10 @@ impl Batches {
 
     /// The task's space: it must be there.
     fn space_of(&self, new: &NewTask) -> Result<AppId, BatchError> {
-        let default = default_app().map_err(|e| BatchError::invalid("app_id", e))?;
-        let Some(wanted) = new.app_id.clone().or_else(|| new.space.clone()) else {
-            return Ok(default);
-        };
-        let spaces = self.parts.store.apps()?;
-        let is_there = spaces.iter().any(|s| s.app_id == wanted && !s.deleting);
-        if wanted == default || is_there {
-            return Ok(wanted);
-        }
-        Err(BatchError::NoSpace(wanted))
+        let wanted = new.app_id.clone().or_else(|| new.space.clone());
+        let space = wanted.unwrap_or_else(AppId::default_space);
+        self.parts.spaces.check(&space)?;
+        Ok(space)
     }
 
     fn reserve(&self) -> Result<Place<'_>, BatchError> {
@@ -208,7 +202,7 @@ impl Batches {
     }
 
     /// The rows in chunks, then the record.
-    async fn write(&self, record: &TaskRecord, rows: Vec<SubtaskRecord>) -> Result<(), StoreError> {
+    async fn write(&self, record: &TaskRecord, rows: Vec<SubtaskRecord>) -> Result<(), BatchError> {
         let task_seq = record.seq;
         let mut rows = (0..).zip(rows).peekable();
         while rows.peek().is_some() {
@@ -225,10 +219,16 @@ impl Batches {
             self.parts.store.commit(commit).await.map_err(of_commit)?;
         }
         let commit = Commit {
-            guards: vec![Guard::TaskVersion(task_seq, 0)],
+            guards: vec![
+                Guard::TaskVersion(task_seq, 0),
+                Guard::AppExists(record.app_id.clone()),
+            ],
             changes: vec![Change::PutTask(Box::new(record.clone()))],
         };
-        self.parts.store.commit(commit).await.map_err(of_commit)
+        match self.parts.store.commit(commit).await {
+            Err(CommitError::Conflict(Guard::AppExists(id))) => Err(SpaceError::Unknown(id).into()),
+            other => Ok(other.map_err(of_commit)?),
+        }
     }
 }
 

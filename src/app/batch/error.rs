@@ -1,7 +1,8 @@
 //! Why a batch task or a file for one could not be read or changed.
 
 use super::sheet::SheetError;
-use crate::base::ids::{AppId, FileId, TaskId};
+use crate::app::space::SpaceError;
+use crate::base::ids::{FileId, TaskId};
 use crate::store::StoreError;
 
 /// Why the service of batch tasks refused. Fields name what the caller sent.
@@ -12,8 +13,8 @@ pub enum BatchError {
     NotFound(TaskId),
     #[error("file_id: there is no file {0}")]
     NoFile(FileId),
-    #[error("app_id: there is no resource space {0}")]
-    NoSpace(AppId),
+    #[error(transparent)]
+    Space(#[from] SpaceError),
     /// A well-formed value that does not go with the rest.
     #[error("{field}: {problem}")]
     Invalid { field: String, problem: String },
@@ -41,7 +42,7 @@ impl BatchError {
         match self {
             Self::NotFound(_) => "not_found",
             Self::NoFile(_) => "no_file",
-            Self::NoSpace(_) => "no_space",
+            Self::Space(_) => "space",
             Self::Invalid { .. } => "invalid",
             Self::State { .. } => "state",
             Self::Limit { .. } => "limit",

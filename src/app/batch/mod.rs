@@ -26,7 +26,9 @@ use serde::Deserialize;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::app::device::Devices;
+use crate::app::group::Groups;
 use crate::app::product::Products;
+use crate::app::space::Spaces;
 use crate::app::tasks::Tasks;
 use crate::app::trace::Tracer;
 use crate::base::ids::{AppId, TaskId};
@@ -82,6 +84,8 @@ pub struct Parts {
     pub tasks: Tasks,
     pub devices: Arc<Devices>,
     pub products: Arc<Products>,
+    pub spaces: Arc<Spaces>,
+    pub groups: Arc<Groups>,
     pub tracer: Arc<Tracer>,
     pub settings: Settings,
 }
@@ -166,6 +170,13 @@ impl Batches {
 
     pub fn settings(&self) -> &Settings {
         &self.parts.settings
+    }
+
+    /// Forgets the tasks of a space that is being deleted; their rows are the caller's to remove.
+    /// What runs is finished, and the row of that is swept at the next start.
+    pub fn forget_space(&self, id: &AppId) {
+        let mut board = self.board();
+        board.entries.retain(|_, entry| entry.record.app_id != *id);
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {

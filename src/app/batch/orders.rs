@@ -110,9 +110,17 @@ impl Batches {
             return Err(state(&entry, "takes a task that waits or is processing"));
         }
         self.put(&mut entry).await?;
-        let mut board = self.board();
-        if let Some(there) = board.entries.get_mut(&entry.record.seq) {
-            (there.record, there.task.phase) = (entry.record, entry.task.phase);
+        let seq = entry.record.seq;
+        {
+            let mut board = self.board();
+            if let Some(there) = board.entries.get_mut(&seq) {
+                (there.record, there.task.phase) = (entry.record, entry.task.phase);
+            }
+        }
+        // A small task is stopped when the caller hears of it, unless something runs. What the
+        // store refuses now, the runner does later.
+        if self.stop_some(seq).await.is_ok() && self.board().finished().contains(&seq) {
+            drop(self.finish(seq).await);
         }
         Ok(Vec::new())
     }
@@ -161,7 +169,7 @@ impl Batches {
         mut entry: Entry,
         targets: Option<&[String]>,
     ) -> Result<Vec<OrderResult>, BatchError> {
-        if entry.task.phase == Phase::Stopping {
+        if entry.task.phase == Phase::Stopping && targets.is_none() {
             return Err(state(&entry, "takes a task that is not being stopped"));
         }
         let seq = entry.record.seq;
@@ -231,6 +239,9 @@ impl Batches {
                 let mut subtask = self.standing(entry, *index, row);
                 let before = subtask.state;
                 let why = match subtask.step(self.parts.clock.now(), Input::Retry) {
+                    Some(_) if entry.task.phase == Phase::Stopping => {
+                        Some("the task is being stopped".to_owned())
+                    }
                     Some(_) if !row.refused => None,
                     Some(_) => Some("what was given for it is wrong, takes a new task".to_owned()),
                     None => {

@@ -105,7 +105,7 @@ impl Runner {
 
 impl Batches {
     /// Marks some subtasks of a task that is being stopped.
-    async fn stop_some(&self, seq: u64) -> Result<(), StoreError> {
+    pub(super) async fn stop_some(&self, seq: u64) -> Result<(), StoreError> {
         let (indexes, policy) = {
             let board = self.board();
             let Some((entry, live)) = board
@@ -169,7 +169,7 @@ impl Batches {
     }
 
     /// Writes that a task is over.
-    async fn finish(&self, seq: u64) -> Result<(), StoreError> {
+    pub(super) async fn finish(&self, seq: u64) -> Result<(), StoreError> {
         let Some(mut entry) = self.copy_of(seq) else {
             return Ok(());
         };
@@ -217,6 +217,7 @@ impl Batches {
     fn is_written(&self, record: &TaskRecord) -> Result<bool, StoreError> {
         let tasks = self.parts.store.tasks()?;
         let there = tasks.iter().find(|task| task.seq == record.seq);
-        Ok(there.is_some_and(|task| task.version == record.version && task.phase == record.phase))
+        // Gone with its space, or written.
+        Ok(there.is_none_or(|task| task.version == record.version && task.phase == record.phase))
     }
 }

@@ -60,18 +60,12 @@ impl Batches {
         space: Option<&AppId>,
     ) -> Result<Filter, BatchError> {
         let field = format!("targets_filter.group_ids[{at}]");
-        let groups = self.parts.store.groups()?;
-        let group = groups.into_iter().find(|group| {
-            group.group_id == *id && space.is_none_or(|space| *space == group.app_id)
-        });
-        let Some(group) = group else {
-            let problem = format!("there is no group {id}");
-            return Err(BatchError::invalid(field, problem));
-        };
-        if group.dynamic_group_rule.is_some() {
-            let problem = format!("{id} is a dynamic group, takes groups of named devices");
-            return Err(BatchError::invalid(field, problem));
+        let missing = || BatchError::invalid(field.as_str(), format!("there is no group {id}"));
+        let group = self.parts.groups.show(id).map_err(|_| missing());
+        let seen = |own: &AppId| space.is_none_or(|space| space == own);
+        if !group.is_ok_and(|group| seen(&group.record.app_id)) {
+            return Err(missing());
         }
-        Ok(Filter::Group(group.seq))
+        self.parts.groups.filter_of(id).map_err(|_| missing())
     }
 }

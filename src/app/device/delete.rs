@@ -29,7 +29,26 @@ impl Devices {
         id: DeviceId,
         beside: Beside,
     ) -> Result<(), DeviceError> {
-        self.delete_if(id, |_, _| true, beside).await.map(drop)
+        let deleted = self.delete_if(id, Self::show, |_, _| true, beside).await;
+        deleted.map(drop)
+    }
+
+    /// Deletes a device of a product that is being deleted; nothing happens when it is gone.
+    pub async fn delete_with_product(self: &Arc<Self>, id: DeviceId) -> Result<(), DeviceError> {
+        let any = |_: &DeviceDetail, _| true;
+        match self.delete_if(id, Self::show_leaving, any, alone()).await {
+            Ok(_) | Err(DeviceError::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A device that nobody else sees any more.
+    fn show_leaving(&self, id: &DeviceId) -> Result<DeviceDetail, DeviceError> {
+        let found = self.parts.store.device(id)?;
+        let device = found.ok_or_else(|| DeviceError::NotFound(id.clone()))?;
+        let product = self.parts.products.leaving(&device.product_id);
+        let detail = self.detail(device)?;
+        Ok(DeviceDetail { product, ..detail })
     }
 
     /// Deletes the device when it was never activated within its `timeout`; says whether it did.
@@ -39,19 +58,20 @@ impl Devices {
             let deadline = detail.activation_deadline();
             deadline.is_some_and(|deadline| now >= deadline)
         };
-        self.delete_if(id, overdue, alone()).await
+        self.delete_if(id, Self::show, overdue, alone()).await
     }
 
     async fn delete_if(
         self: &Arc<Self>,
         id: DeviceId,
+        look: fn(&Self, &DeviceId) -> Result<DeviceDetail, DeviceError>,
         applies: fn(&DeviceDetail, Timestamp) -> bool,
         beside: Beside,
     ) -> Result<bool, DeviceError> {
         let this = Arc::clone(self);
         self.finish("device delete", async move {
             for _ in 0..TRIES {
-                let detail = this.show(&id)?;
+                let detail = look(&this, &id)?;
                 if !applies(&detail, this.parts.clock.now()) {
                     return Ok(false);
                 }
@@ -59,7 +79,7 @@ impl Devices {
                 commit.changes.extend(beside(&detail));
                 match this.commit(commit).await {
                     Ok(()) => {
-                        this.count_out(&detail.device.product_id);
+                        this.count_out(&detail.device);
                         let session = Some(DeviceSeq(detail.device.seq));
                         this.tell(&id, DeviceChangeKind::Deleted, session).await;
                         return Ok(true);

@@ -7,8 +7,12 @@
 mod create;
 mod delete;
 mod error;
+mod find;
+mod freeze;
 pub mod list;
+pub mod members;
 pub mod status;
+mod tags;
 pub mod view;
 
 use std::collections::HashMap;
@@ -21,6 +25,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::app::envelope::{self, DeviceHeader};
 use crate::app::outbox::Outbox;
 use crate::app::product::{ProductRuntime, Products, random_hex};
+use crate::app::space::Spaces;
 use crate::app::tasks::Tasks;
 use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
 use crate::base::peer::DeviceSeq;
@@ -30,9 +35,14 @@ use crate::bug;
 use crate::product::settings::Psk;
 use crate::store::records::{AuthType, DeviceRecord, EventRecord, StateRecord};
 use crate::store::{Change, Commit, CommitError, Guard, Store, StoreError};
+use members::Members;
 use status::DeviceStatus;
 
 pub use error::DeviceError;
+pub use find::DeviceFind;
+pub use freeze::Beside;
+use freeze::alone;
+pub use tags::TAGS_MAX;
 
 /// Tries of a change that others overtake.
 const TRIES: usize = 5;
@@ -67,6 +77,7 @@ pub struct Parts {
     pub outbox: Arc<Outbox>,
     pub tasks: Tasks,
     pub products: Arc<Products>,
+    pub spaces: Arc<Spaces>,
     /// Who drives devices. While it is full, changes wait; nothing is lost. So whoever empties it
     /// must not await a change of a device himself.
     pub changes: mpsc::Sender<DeviceChange>,
@@ -76,16 +87,8 @@ pub struct Parts {
 pub struct Devices {
     parts: Parts,
     counts: Mutex<HashMap<ProductId, u64>>,
-    scans: Semaphore,
-}
-
-/// What goes into the same commit as a change of a device, made from the device as the change
-/// leaves it: all of it becomes durable, or nothing.
-pub type Beside = Arc<dyn Fn(&DeviceDetail) -> Vec<Change> + Send + Sync>;
-
-/// Nothing beside the change itself.
-fn alone() -> Beside {
-    Arc::new(|_| Vec::new())
+    members: Members,
+    scans: Arc<Semaphore>,
 }
 
 /// A device to create. Formats and lengths were checked by the caller.
@@ -150,6 +153,8 @@ pub struct DeviceDetail {
     pub device: DeviceRecord,
     pub state: Option<StateRecord>,
     pub product: Option<Arc<ProductRuntime>>,
+    /// What people call its resource space.
+    pub app_name: Arc<str>,
 }
 
 impl Devices {
@@ -157,31 +162,39 @@ impl Devices {
         Self {
             parts,
             counts: Mutex::default(),
-            scans: Semaphore::new(SCANS),
+            members: Members::default(),
+            scans: Arc::new(Semaphore::new(SCANS)),
         }
     }
 
-    /// Counts a device that the store held at the start.
-    pub fn count_in(&self, product_id: &ProductId) {
-        *self.counts().entry(product_id.clone()).or_default() += 1;
+    /// Counts a device, in its product and in its groups.
+    pub fn count_in(&self, device: &DeviceRecord) {
+        *self.counts().entry(device.product_id.clone()).or_default() += 1;
+        self.members.count_in(&device.groups);
     }
 
-    fn count_out(&self, product_id: &ProductId) {
+    fn count_out(&self, device: &DeviceRecord) {
+        self.members.count_out(&device.groups);
         let mut counts = self.counts();
-        if let Some(count) = counts.get_mut(product_id) {
+        if let Some(count) = counts.get_mut(&device.product_id) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                counts.remove(product_id);
+                counts.remove(&device.product_id);
             }
         }
     }
 
+    /// Which groups devices may name, and how many do.
+    pub const fn members(&self) -> &Members {
+        &self.members
+    }
+
     fn count_of(&self, product_id: Option<&ProductId>) -> u64 {
         let counts = self.counts();
-        match product_id {
-            Some(id) => counts.get(id).copied().unwrap_or(0),
-            None => counts.values().sum(),
-        }
+        let hidden = self.parts.products.hidden();
+        let there = counts.iter().filter(|(id, _)| !hidden.contains(*id));
+        let wanted = there.filter(|(id, _)| product_id.is_none_or(|wanted| wanted == *id));
+        wanted.map(|(_, count)| count).sum()
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<ProductId, u64>> {
@@ -194,15 +207,19 @@ impl Devices {
         self.detail(device)
     }
 
+    /// With its product, a device is gone from the moment when the deletion of that begins.
     fn record(&self, id: &DeviceId) -> Result<DeviceRecord, DeviceError> {
         let found = self.parts.store.device(id)?;
-        found.ok_or_else(|| DeviceError::NotFound(id.clone()))
+        found
+            .filter(|device| self.parts.products.runtime(&device.product_id).is_some())
+            .ok_or_else(|| DeviceError::NotFound(id.clone()))
     }
 
     fn detail(&self, device: DeviceRecord) -> Result<DeviceDetail, DeviceError> {
         Ok(DeviceDetail {
             state: self.parts.store.state(&device.device_id)?,
             product: self.parts.products.runtime(&device.product_id),
+            app_name: self.parts.spaces.name(&device.app_id),
             device,
         })
     }
@@ -240,36 +257,6 @@ impl Devices {
             Ok(())
         })
         .await
-    }
-
-    /// Freezes the device: it may not connect. Emits `device.status:update` when that is news.
-    pub async fn freeze(self: &Arc<Self>, id: DeviceId) -> Result<(), DeviceError> {
-        self.set_frozen(id, true, alone()).await
-    }
-
-    /// Lets a frozen device connect again.
-    pub async fn unfreeze(self: &Arc<Self>, id: DeviceId) -> Result<(), DeviceError> {
-        self.set_frozen(id, false, alone()).await
-    }
-
-    /// [`Devices::freeze`] or [`Devices::unfreeze`]. What is beside it is committed in any case.
-    pub async fn set_frozen(
-        self: &Arc<Self>,
-        id: DeviceId,
-        frozen: bool,
-        beside: Beside,
-    ) -> Result<(), DeviceError> {
-        let what = match frozen {
-            true => DeviceChangeKind::Frozen,
-            false => DeviceChangeKind::Unfrozen,
-        };
-        // A frozen device may not go on with a session of before.
-        self.change(id, (what, frozen, beside), move |device, _| {
-            device.frozen = frozen;
-            Ok(())
-        })
-        .await
-        .map(drop)
     }
 
     /// Gives the device a new secret; made up when `secret` is absent. Returns it. A session with
@@ -330,6 +317,11 @@ impl Devices {
                     return Ok(detail);
                 }
                 detail.device.version = old.version.saturating_add(1);
+                // Groups that are gone go from here, too.
+                detail
+                    .device
+                    .groups
+                    .retain(|seq| this.members.is_open(*seq));
                 let event = match what {
                     DeviceChangeKind::Frozen | DeviceChangeKind::Unfrozen => this.status(&detail),
                     _ => this.event("update", &detail),
@@ -362,7 +354,7 @@ impl Devices {
     fn event(&self, event: &'static str, detail: &DeviceDetail) -> Change {
         let at = self.parts.clock.now();
         let body = view::DeviceEvent::of(detail, at);
-        let envelopes = match envelope::device_change(event, &detail.device.device_id, &body, at) {
+        let envelopes = match envelope::device_change(event, &detail.device, &body, at) {
             Ok(envelope) => vec![envelope],
             Err(error) => {
                 bug!("device event can't be written: {error}");

@@ -1,0 +1,1 @@
+//! Limits of groups, with callers at the same time.
