@@ -180,7 +180,7 @@ mod tests {
         fn any_bytes_are_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let sealer = Sealer::new([3; 32]);
             let len = u8::try_from(bytes.len() / 2).unwrap();
-            let row = [&[rows::SEALED_FORMAT, 0, 0, 0, len], &bytes[..]].concat();
+            let row = [&[SEALED_FORMAT, 0, 0, 0, len], &bytes[..]].concat();
             // What opens can still be anything.
             let sealed = sealer.seal(b"k", &bytes).unwrap();
             let opens = rows::encode_beside(&sealed, &SessionHead { number: 1 }).unwrap();

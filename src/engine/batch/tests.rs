@@ -112,13 +112,13 @@ fn the_status_follows_from_phase_and_counts() {
 
 fn inputs() -> impl Strategy<Value = Input> {
     prop_oneof![
-        Just(Input::Due),
+        1 => Just(Input::Due),
         3 => Just(Input::Begin),
         2 => Just(Input::Succeed),
         2 => any::<bool>().prop_map(|retriable| Input::Fail { retriable }),
-        Just(Input::Stop),
-        Just(Input::Retry),
-        Just(Input::Remove),
+        1 => Just(Input::Stop),
+        1 => Just(Input::Retry),
+        1 => Just(Input::Remove),
     ]
 }
 
