@@ -8,6 +8,8 @@
 )]
 
 mod api;
+mod api_batch;
+mod api_batch_files;
 mod api_codec;
 mod api_device_lists;
 mod api_device_states;

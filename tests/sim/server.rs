@@ -165,6 +165,10 @@ impl Store for Disk {
         self.inner.subtasks(task_seq, from, limit)
     }
 
+    fn subtask_owners(&self) -> Result<Vec<u64>, StoreError> {
+        self.inner.subtask_owners()
+    }
+
     fn files(&self) -> Result<Vec<FileRecord>, StoreError> {
         self.inner.files()
     }

@@ -14,6 +14,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Sheet, SheetError> {
         .delimiter(separator(bytes))
         .from_reader(bytes);
     let mut sheet = Sheet::default();
+    let mut lines = Lines { at: 0, line: 1 };
     for record in reader.records() {
         let record = record.map_err(|error| SheetError::Csv {
             row: error.position().map_or(0, csv::Position::line),
@@ -22,13 +23,34 @@ pub(super) fn read(bytes: &[u8]) -> Result<Sheet, SheetError> {
                 _ => "its quotes don't match".to_owned(),
             },
         })?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let at = record.position().map_or(0, csv::Position::byte);
         sheet.take(Row {
-            number: u32::try_from(line).unwrap_or(u32::MAX),
+            number: lines.reach(bytes, usize::try_from(at).unwrap_or(usize::MAX)),
             cells: record.iter().map(|cell| Ok(cell.to_owned())).collect(),
         })?;
     }
     sheet.finish()
+}
+
+/// The line that a record begins in. The reader's own is that of the end of the record before.
+struct Lines {
+    at: usize,
+    line: u32,
+}
+
+impl Lines {
+    fn reach(&mut self, bytes: &[u8], to: usize) -> u32 {
+        let ends = bytes.get(to..).unwrap_or_default().iter();
+        let ends = ends.take_while(|b| b"\r\n".contains(b)).count();
+        let to = to.saturating_add(ends).min(bytes.len());
+        let passed = bytes.get(self.at..to).unwrap_or_default();
+        let passed = passed.iter().filter(|b| **b == b'\n').count();
+        self.at = to;
+        self.line = self
+            .line
+            .saturating_add(u32::try_from(passed).unwrap_or(u32::MAX));
+        self.line
+    }
 }
 
 /// Spreadsheets write what the computer's language has between numbers.
