@@ -21,6 +21,8 @@ use crate::store::StoreError;
 /// Codes of the v5 API. Those without a published meaning here take the nearest published one.
 pub mod code {
     pub const INTERNAL: &str = "IOTDA.000001";
+    /// Of a wrong token (403), and of a missing or wrong signature (401).
+    pub const NO_CALLER: &str = "IOTDA.000004";
     pub const INVALID: &str = "IOTDA.000006";
     pub const MALFORMED: &str = "IOTDA.000008";
     pub const TIME_FORMAT: &str = "IOTDA.000009";
@@ -28,7 +30,7 @@ pub mod code {
     pub const LIMIT: &str = "IOTDA.000017";
     pub const MARKER: &str = "IOTDA.000018";
     pub const NO_SPACE: &str = "IOTDA.001000";
-    pub const FOREIGN_SPACE: &str = "IOTDA.001002";
+    pub const NOT_AUTHORIZED: &str = "IOTDA.001002";
     pub const NO_MODEL: &str = "IOTDA.009002";
     pub const NO_PRODUCT: &str = "IOTDA.013001";
     pub const NO_DEVICE: &str = "IOTDA.014000";
@@ -37,6 +39,9 @@ pub mod code {
 
 /// Seconds after which a caller may try again.
 const RETRY_AFTER_S: u32 = 5;
+
+/// How callers may say who they are (RFC 9110 §11.6.1).
+const SCHEMES: &str = "Bearer realm=\"strait\", SDK-HMAC-SHA256, V11-HMAC-SHA256";
 
 /// A failed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +90,7 @@ impl ApiError {
 
     /// 403: the caller may not touch what this names.
     pub fn foreign_space(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, code::FOREIGN_SPACE, message)
+        Self::new(StatusCode::FORBIDDEN, code::NOT_AUTHORIZED, message)
     }
 
     /// 503: waiting helps.
@@ -113,6 +118,12 @@ impl IntoResponse for ApiError {
             errors: self.errors.as_deref(),
         };
         let mut response = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let value = HeaderValue::from_static(SCHEMES);
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, value);
+        }
         if let Some(seconds) = self.retry_after_s {
             let value = HeaderValue::from(seconds);
             response.headers_mut().insert(header::RETRY_AFTER, value);
@@ -188,7 +199,7 @@ impl From<DeviceError> for ApiError {
                 Self::new(StatusCode::BAD_REQUEST, code::NO_MODEL, message)
             }
             DeviceError::Space(error) => error.into(),
-            DeviceError::Invalid { .. } => Self::invalid(message),
+            DeviceError::Invalid { .. } | DeviceError::Mistakes(_) => Self::invalid(message),
             DeviceError::Contended => Self::contended(message),
             DeviceError::Store(error) => error.into(),
         }

@@ -122,7 +122,9 @@ fn member_routes() -> Routes {
                 "show_devices_in_group",
                 "Lists the devices of a group, newest first",
             )
-            .query(|q| drop(PageQuery::of(q)))
+            .query(|q| {
+                PageQuery::of(q);
+            })
             .answers::<MemberList>(StatusCode::OK)
             .fails(&[StatusCode::NOT_FOUND]),
             devices,

@@ -67,7 +67,9 @@ pub fn routes() -> Routes {
                 "Lists devices with one of these tags, newest first",
             )
             .reads()
-            .query(|q| drop(PageQuery::of(q)))
+            .query(|q| {
+                PageQuery::of(q);
+            })
             .body(|f| drop(wanted(f)))
             .answers::<Resources>(StatusCode::OK)
             .example(json!({"resource_type": "device", "tags": tags})),

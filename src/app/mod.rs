@@ -39,6 +39,7 @@ use tokio::sync::mpsc;
 use crate::base::time::Clock;
 use crate::store::{Store, StoreError};
 use batch::Batches;
+use credentials::Credentials;
 use device::{DeviceChange, Devices};
 use group::{GroupLimits, Groups};
 use outbox::Outbox;
@@ -63,6 +64,7 @@ pub struct App {
     pub tracer: Arc<Tracer>,
     pub tasks: Tasks,
     pub metrics: PrometheusHandle,
+    pub credentials: Arc<Credentials>,
 }
 
 impl App {
@@ -75,6 +77,7 @@ impl App {
         changes: mpsc::Sender<DeviceChange>,
         traced_devices_max: usize,
         batch: batch::Settings,
+        credentials: Arc<Credentials>,
     ) -> Result<Self, StoreError> {
         let tasks = Tasks::new();
         let outbox = Arc::new(Outbox::new(Arc::clone(&store)));
@@ -147,6 +150,7 @@ impl App {
             tracer,
             tasks,
             metrics,
+            credentials,
         })
     }
 }

@@ -14,6 +14,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::credentials::Credentials;
 use super::directory::{Directory, Placement};
 use super::figures::Figures;
 use super::ingress::{Ingress, shard_of};
@@ -45,6 +46,8 @@ pub struct Settings {
     pub store: StoreSettings,
     pub traced_devices_max: usize,
     pub batch: batch::Settings,
+    /// Who may use the HTTP face.
+    pub credentials: Arc<Credentials>,
 }
 
 /// The channels of the network.
@@ -100,6 +103,7 @@ impl Platform {
     ) -> Result<Self, StoreError> {
         let (changes, changed) = mpsc::channel(CHANGE_QUEUE);
         let limits = settings.traced_devices_max;
+        let callers = Arc::clone(&settings.credentials);
         let app = App::start(
             Arc::clone(&store),
             clock.clone(),
@@ -107,6 +111,7 @@ impl Platform {
             changes,
             limits,
             settings.batch,
+            callers,
         )?;
         let directory = Arc::new(Directory::default());
         let figures = Arc::new(Figures::new());

@@ -340,6 +340,36 @@ async fn few_tasks_run_at_the_same_time() {
     assert_eq!(next["batchtasks"].as_array().unwrap().len(), 8);
 }
 
+#[tokio::test]
+async fn the_devices_of_groups_are_targets() {
+    const GROUPS: &str = "/v5/iot/x/device-group";
+    let server = start().await;
+    let mut groups = Vec::new();
+    for (name, members) in [("west", ["n1", "n2"]), ("old", ["n2", "n3"])] {
+        let made = server.post(GROUPS, &json!({"name": name})).await;
+        let group = made.body["group_id"].as_str().unwrap().to_owned();
+        for node in members {
+            let device = format!("p1_{node}");
+            if server.get(&format!("{DEVICES}/{device}")).await.status == 404 {
+                server.device(node).await;
+            }
+            let path = format!("{GROUPS}/{group}/action?action_id=addDevice&device_id={device}");
+            let joined = server.post(&path, &json!({})).await;
+            assert!(joined.status.is_success(), "{joined:?}");
+        }
+        groups.push(group);
+    }
+    server.device("outside").await;
+    let body = json!({"task_name": "ice", "task_type": "freezeDevices",
+        "targets_filter": {"group_ids": groups}});
+    let id = create(&server, &body).await;
+    let done = until_status(&server, &id, "Success").await;
+    assert_eq!(progress(&done), (3, 3, 0, 0));
+    assert_eq!(done["batchtask"]["targets_filter"], body["targets_filter"]);
+    assert_eq!(status_of(&server, "p1_n2").await, "FROZEN");
+    assert_eq!(status_of(&server, "p1_outside").await, "INACTIVE");
+}
+
 /// Who is bound to a space has tasks there, and reaches no device of another one.
 #[tokio::test]
 async fn a_bound_task_stays_in_its_space() {

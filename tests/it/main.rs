@@ -11,15 +11,20 @@ mod api;
 mod api_batch;
 mod api_batch_files;
 mod api_codec;
+mod api_device_bad_input;
 mod api_device_lists;
 mod api_device_states;
 mod api_devices;
 mod api_docs;
 mod api_events;
+mod api_groups;
 mod api_history;
 mod api_http;
 mod api_openapi;
 mod api_products;
+mod api_search;
+mod api_tags;
+mod bad_input;
 #[path = "../../src/engine/dtls/tests/client.rs"]
 #[allow(dead_code, reason = "the engine's own tests use more of it")]
 mod client;

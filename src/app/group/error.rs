@@ -56,7 +56,7 @@ impl GroupError {
             Self::Contended => "contended",
             Self::Space(e) => e.kind(),
             Self::Device(e) => e.kind(),
-            Self::Store(e) => e.kind(),
+            Self::Store(_) => "store",
         }
     }
 }

@@ -391,9 +391,9 @@ impl Groups {
 }
 
 /// Every group that a condition names.
-fn groups_in(expr: &Expr) -> Vec<&GroupId> {
-    let of = |value| match value {
-        &Value::Group(ref id) => Some(id),
+fn groups_in<'a>(expr: &'a Expr) -> Vec<&'a GroupId> {
+    let of = |value: &'a Value| match value {
+        Value::Group(id) => Some(id),
         _ => None,
     };
     match expr {
