@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::app::batch::BatchError;
 use crate::app::certificate::CertificateError;
 use crate::app::device::DeviceError;
 use crate::app::group::GroupError;
@@ -256,6 +257,32 @@ impl From<GroupError> for ApiError {
             | GroupError::Rule(_)
             | GroupError::Invalid { .. } => Self::invalid(message),
         }
+    }
+}
+
+impl From<BatchError> for ApiError {
+    fn from(error: BatchError) -> Self {
+        let message = error.to_string();
+        match error {
+            BatchError::NotFound(_) | BatchError::NoFile(_) => {
+                Self::new(StatusCode::NOT_FOUND, code::INVALID, message)
+            }
+            BatchError::Space(error) => error.into(),
+            BatchError::Store(error) => error.into(),
+            _ => Self::invalid(message),
+        }
+    }
+}
+
+/// The code of a subtask's error, which is one already or the kind of a device's error.
+pub fn code_of_kind(kind: &str) -> &str {
+    match kind {
+        "not_found" => code::NO_DEVICE,
+        "exists" => code::DEVICE_EXISTS,
+        "no_product" => code::NO_MODEL,
+        "store" => code::INTERNAL,
+        own if own.starts_with("IOTDA.") => own,
+        _ => code::INVALID,
     }
 }
 

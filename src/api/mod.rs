@@ -6,6 +6,11 @@
 
 pub mod audit;
 pub mod auth;
+pub mod batch_body;
+pub mod batch_files;
+pub mod batch_rows;
+pub mod batch_tasks;
+pub mod batch_view;
 pub mod certificates;
 pub mod codec;
 pub mod device_body;
@@ -81,6 +86,8 @@ fn routes() -> Routes {
         .merge(groups::routes())
         .merge(tags::routes())
         .merge(search::routes())
+        .merge(batch_files::routes())
+        .merge(batch_tasks::routes())
         .merge(codec::routes())
         .merge(settings::routes())
         .merge(history::routes())

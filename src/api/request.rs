@@ -142,7 +142,8 @@ pub fn visible_space(caller: &Caller, given: Option<AppId>) -> Result<Option<App
     }
 }
 
-async fn path_id<S: Send + Sync, T>(
+/// An identifier in the path.
+pub async fn path_id<S: Send + Sync, T>(
     parts: &mut Parts,
     state: &S,
     name: &'static str,
@@ -198,17 +199,28 @@ fn parse_json(bytes: &[u8]) -> Result<Value, ApiError> {
 
 /// A whole body, bounded in size and time.
 pub async fn read_body(request: Request) -> Result<Bytes, ApiError> {
+    read_body_up_to(request, HTTP_BODY_MAX).await
+}
+
+/// A JSON body of up to `max` bytes, where more than usual are taken.
+pub async fn read_json_up_to(request: Request, max: usize) -> Result<Value, ApiError> {
+    check_json_type(request.headers())?;
+    parse_json(&read_body_up_to(request, max).await?)
+}
+
+/// A whole body of up to `max` bytes, bounded in time.
+pub async fn read_body_up_to(request: Request, max: usize) -> Result<Bytes, ApiError> {
     let declared = request.headers().get(header::CONTENT_LENGTH);
     let declared = declared
         .and_then(|v| v.to_str().ok())
         .and_then(|v| v.parse::<usize>().ok());
-    if declared.is_some_and(|len| len > HTTP_BODY_MAX) {
-        return Err(too_large());
+    if declared.is_some_and(|len| len > max) {
+        return Err(too_large(max));
     }
-    let reading = axum::body::to_bytes(Body::new(request.into_body()), HTTP_BODY_MAX);
+    let reading = axum::body::to_bytes(Body::new(request.into_body()), max);
     match tokio::time::timeout(BODY_PATIENCE, reading).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_over_limit(&error) => Err(too_large()),
+        Ok(Err(error)) if is_over_limit(&error) => Err(too_large(max)),
         Ok(Err(_)) => Err(ApiError::malformed("the body broke off")),
         Err(_) => Err(ApiError::new(
             StatusCode::REQUEST_TIMEOUT,
@@ -229,12 +241,12 @@ fn is_over_limit(error: &axum::Error) -> bool {
     false
 }
 
-/// 413: the body is over the bound of every request.
-fn too_large() -> ApiError {
+/// 413: the body is over the bound of such requests.
+fn too_large(max: usize) -> ApiError {
     ApiError::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         code::MALFORMED,
-        format!("the body is too large, takes up to {HTTP_BODY_MAX} bytes"),
+        format!("the body is too large, takes up to {max} bytes"),
     )
 }
 

@@ -2,6 +2,7 @@
 //! shards call.
 
 pub mod audit;
+pub mod batch;
 pub mod certificate;
 pub mod credentials;
 pub mod deadlines;
@@ -39,6 +40,7 @@ use tokio::sync::mpsc;
 use crate::base::time::Clock;
 use crate::store::{Store, StoreError};
 use audit::Audit;
+use batch::Batches;
 use certificate::Certificates;
 use credentials::Credentials;
 use device::{DeviceChange, Devices};
@@ -59,6 +61,7 @@ pub struct App {
     pub products: Arc<Products>,
     pub devices: Arc<Devices>,
     pub certificates: Arc<Certificates>,
+    pub batches: Arc<Batches>,
     pub groups: Arc<Groups>,
     pub removals: Arc<Removals>,
     pub outbox: Arc<Outbox>,
@@ -78,6 +81,7 @@ impl App {
         metrics: PrometheusHandle,
         changes: mpsc::Sender<DeviceChange>,
         traced_devices_max: usize,
+        batch: batch::Settings,
         credentials: Arc<Credentials>,
     ) -> Result<Self, StoreError> {
         let tasks = Tasks::new();
@@ -118,6 +122,17 @@ impl App {
             tasks: tasks.clone(),
             spaces: Arc::clone(&spaces),
         }));
+        let batches = Batches::start(batch::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            devices: Arc::clone(&devices),
+            products: Arc::clone(&products),
+            spaces: Arc::clone(&spaces),
+            groups: Arc::clone(&groups),
+            tracer: Arc::clone(&tracer),
+            settings: batch,
+        })?;
         let removals = Arc::new(Removals::new(removal::Parts {
             store: Arc::clone(&store),
             outbox: Arc::clone(&outbox),
@@ -127,6 +142,7 @@ impl App {
             devices: Arc::clone(&devices),
             groups: Arc::clone(&groups),
             tracer: Arc::clone(&tracer),
+            batches: Arc::clone(&batches),
         }));
         removals.resume()?;
         Ok(Self {
@@ -136,6 +152,7 @@ impl App {
             products,
             devices,
             certificates,
+            batches,
             groups,
             removals,
             outbox,

@@ -21,7 +21,7 @@ use super::ingress::{Ingress, shard_of};
 use super::sessions::{Resuming, Sessions};
 use super::shard::{self, Shard};
 use super::tasks::Tasks;
-use super::{App, retention, timers};
+use super::{App, batch, retention, timers};
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::Settings as ExchangeSettings;
@@ -45,6 +45,7 @@ pub struct Settings {
     pub exchange: ExchangeSettings,
     pub store: StoreSettings,
     pub traced_devices_max: usize,
+    pub batch: batch::Settings,
     /// Who may use the HTTP face.
     pub credentials: Arc<Credentials>,
 }
@@ -109,6 +110,7 @@ impl Platform {
             metrics,
             changes,
             limits,
+            settings.batch,
             callers,
         )?;
         let directory = Arc::new(Directory::default());

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream;
 
+use super::batch::Batches;
 use super::device::{DeviceError, Devices};
 use super::group::Groups;
 use super::outbox::Outbox;
@@ -47,6 +48,7 @@ pub struct Parts {
     pub devices: Arc<Devices>,
     pub groups: Arc<Groups>,
     pub tracer: Arc<Tracer>,
+    pub batches: Arc<Batches>,
 }
 
 /// Deletes products and resource spaces.
@@ -242,6 +244,7 @@ impl Removals {
         for product in self.products_of(id)? {
             self.finish_product(&product.product_id).await?;
         }
+        self.parts.batches.forget_space(id);
         self.delete_tasks(id).await?;
         let mut changes = self.appendages(id)?;
         let files = self.parts.store.files()?.into_iter();

@@ -389,6 +389,7 @@ fn settings(config: &Config, credentials: &Arc<Credentials>) -> Settings {
         },
         store: config.store.clone(),
         traced_devices_max: config.trace.devices_max,
+        batch: config.batch,
         credentials: Arc::clone(credentials),
     }
 }

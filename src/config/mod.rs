@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::api::server::tls::TlsError;
+use crate::app::batch;
 use crate::engine::dtls::{self, crypto::Suite};
 use crate::store::StoreSettings;
 use crate::telemetry::LogFormat;
@@ -29,6 +30,7 @@ pub struct Config {
     pub dtls: Dtls,
     pub http: Http,
     pub store: StoreSettings,
+    pub batch: batch::Settings,
     pub trace: Trace,
     pub log: Log,
 }
@@ -41,6 +43,7 @@ impl Default for Config {
             dtls: Dtls::default(),
             http: Http::default(),
             store: StoreSettings::default(),
+            batch: batch::Settings::default(),
             trace: Trace::default(),
             log: Log::default(),
         }
@@ -348,6 +351,29 @@ impl Config {
         for (field, days) in days {
             if !(1..=36_500).contains(&days) {
                 return wrong(field, &days, "1 to 36500 days");
+            }
+        }
+        let batch = &self.batch;
+        let bounds = [
+            (
+                "batch.tasks_running_max",
+                batch.tasks_running_max,
+                1_000,
+                "1 to 1000",
+            ),
+            ("batch.tasks_max", batch.tasks_max, 100_000, "1 to 100000"),
+            (
+                "batch.in_flight_max",
+                batch.in_flight_max,
+                1_024,
+                "1 to 1024",
+            ),
+            ("batch.files_max", batch.files_max, 10_000, "1 to 10000"),
+            ("batch.file_kb", batch.file_kb, 65_536, "1 to 65536 KB"),
+        ];
+        for (field, value, max, takes) in bounds {
+            if !(1..=max).contains(&value) {
+                return wrong(field, &value, takes);
             }
         }
         if let Err(error) = crate::telemetry::parse_filter(&self.log.filter) {

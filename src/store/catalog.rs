@@ -63,8 +63,13 @@ pub struct TaskRecord {
     /// Whether the caller named the targets one by one.
     pub has_targets: bool,
     pub targets_filter: Option<Value>,
+    /// As the caller gave it; of devices to create it holds nothing, for they are subtasks.
     pub document: Option<Value>,
     pub document_source: Option<FileId>,
+    /// What each subtask does that has no input of its own.
+    pub work: Option<Value>,
+    /// Its targets are of this space alone: who made the task is bound to it.
+    pub space: Option<AppId>,
     pub policy: Option<PolicyRecord>,
     /// Number of subtasks.
     pub total: u32,
@@ -88,7 +93,7 @@ pub enum TaskType {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TaskPhase {
-    /// Runs when its time has come.
+    /// Runs when the time of its policy has come.
     Scheduled,
     Running,
     /// No further subtask begins.
@@ -118,8 +123,10 @@ pub struct CountsRecord {
 pub struct SubtaskRecord {
     /// A device id; of a device to create what the caller named it by.
     pub target: String,
-    /// What was read from a file for this target.
+    /// What is done to this target alone; gone once it is done. May hold a secret: it is sealed.
     pub input: Option<Value>,
+    /// What was given for it is wrong: it failed before a try, and no other try is made.
+    pub refused: bool,
     pub state: SubtaskState,
     /// Tries so far.
     pub tries: u32,
@@ -127,6 +134,7 @@ pub struct SubtaskRecord {
     pub error: Option<SubtaskError>,
 }
 
+/// One that was begun and not finished still waits here: what it does and its end are one commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SubtaskState {
     Waiting,
@@ -142,6 +150,7 @@ pub enum SubtaskState {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubtaskError {
+    /// A code of the API, or the kind of the error that it has a code for.
     pub error_code: String,
     pub error_msg: String,
 }
@@ -157,7 +166,7 @@ pub struct FileRecord {
     pub uploaded_at: Timestamp,
 }
 
-/// The bytes of a [`FileRecord`].
+/// The bytes of a [`FileRecord`]. They may hold secrets: they are sealed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FileContent {
     #[serde(with = "serde_bytes")]

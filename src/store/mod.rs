@@ -94,6 +94,8 @@ pub trait Store: Send + Sync + 'static {
         from: u32,
         limit: usize,
     ) -> Result<Vec<(u32, SubtaskRecord)>, StoreError>;
+    /// The `seq` of every task that has subtasks, ascending, whether or not there is such a task.
+    fn subtask_owners(&self) -> Result<Vec<u64>, StoreError>;
     /// Every file for batch tasks, by descending `seq`.
     fn files(&self) -> Result<Vec<FileRecord>, StoreError>;
     fn file_content(&self, id: &FileId) -> Result<Option<FileContent>, StoreError>;

@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | device | secret, secondary secret | the rest of the record; its secrets empty |
 //! | session | the whole record | its number, which guards ask for |
+//! | subtask with an input | the input | the rest of the record, without it |
+//! | file content | the bytes | nothing |
 //!
 //! The context of the seal is the row's key, so no value opens in the row of another device. What
 //! lies beside is not protected: it is what a thief of the disk may read. Errors: `RowError`.
@@ -11,9 +13,10 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::catalog::{FileContent, SubtaskRecord};
 use super::keys;
 use super::records::{DeviceRecord, SessionRecord};
-use super::rows::{self, RowError};
+use super::rows::{self, RowError, SEALED_FORMAT};
 use super::seal::Sealer;
 use crate::base::cbor;
 use crate::base::secret::Secret;
@@ -65,6 +68,45 @@ pub fn encode_session(record: &SessionRecord, sealer: &Sealer) -> Result<Vec<u8>
 pub fn decode_session(key: &[u8], row: &[u8], sealer: &Sealer) -> Result<SessionRecord, RowError> {
     let (sealed, _) = rows::split_sealed(row)?;
     Ok(cbor::decode(&sealer.open(key, sealed)?)?)
+}
+
+/// The row of a subtask, which lies under `key`. The input is gone from the record afterwards.
+pub fn encode_subtask(
+    key: &[u8],
+    record: &mut SubtaskRecord,
+    sealer: &Sealer,
+) -> Result<Vec<u8>, RowError> {
+    match record.input.take() {
+        None => rows::encode(record),
+        Some(input) => rows::encode_beside(&seal(key, &input, sealer)?, record),
+    }
+}
+
+/// The subtask of a whole row that lies under `key`.
+pub fn decode_subtask(key: &[u8], row: &[u8], sealer: &Sealer) -> Result<SubtaskRecord, RowError> {
+    if row.first() != Some(&SEALED_FORMAT) {
+        return rows::decode(row);
+    }
+    let (sealed, body) = rows::split_sealed(row)?;
+    let mut record: SubtaskRecord = cbor::decode(body)?;
+    record.input = Some(cbor::decode(&sealer.open(key, sealed)?)?);
+    Ok(record)
+}
+
+/// The row of a file's bytes, which lies under `key`.
+pub fn encode_content(
+    key: &[u8],
+    content: &FileContent,
+    sealer: &Sealer,
+) -> Result<Vec<u8>, RowError> {
+    rows::encode_beside(&sealer.seal(key, &content.bytes)?, &())
+}
+
+/// The file's bytes of a whole row that lies under `key`.
+pub fn decode_content(key: &[u8], row: &[u8], sealer: &Sealer) -> Result<FileContent, RowError> {
+    let (sealed, _) = rows::split_sealed(row)?;
+    let bytes = sealer.open(key, sealed)?.to_vec();
+    Ok(FileContent { bytes })
 }
 
 /// Bytes of a secret value before it is sealed: more would be moved while it is written, and leave
@@ -138,7 +180,7 @@ mod tests {
         fn any_bytes_are_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let sealer = Sealer::new([3; 32]);
             let len = u8::try_from(bytes.len() / 2).unwrap();
-            let row = [&[rows::SEALED_FORMAT, 0, 0, 0, len], &bytes[..]].concat();
+            let row = [&[SEALED_FORMAT, 0, 0, 0, len], &bytes[..]].concat();
             // What opens can still be anything.
             let sealed = sealer.seal(b"k", &bytes).unwrap();
             let opens = rows::encode_beside(&sealed, &SessionHead { number: 1 }).unwrap();

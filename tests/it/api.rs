@@ -79,6 +79,7 @@ impl Server {
             metrics,
             sender,
             10,
+            strait::app::batch::Settings::default(),
             Arc::new(credentials),
         )
         .unwrap();

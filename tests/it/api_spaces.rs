@@ -779,6 +779,7 @@ fn task(space: &str, seq: u64) -> Vec<Change> {
             record: Box::new(SubtaskRecord {
                 target: index.to_string(),
                 input: None,
+                refused: false,
                 state: SubtaskState::Waiting,
                 tries: 0,
                 output: None,
@@ -800,6 +801,8 @@ fn task(space: &str, seq: u64) -> Vec<Change> {
         targets_filter: None,
         document: None,
         document_source: None,
+        work: None,
+        space: None,
         policy: None,
         total: 1200,
         phase: TaskPhase::Ended,

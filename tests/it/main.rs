@@ -10,6 +10,8 @@
 mod api;
 mod api_audit;
 mod api_auth;
+mod api_batch;
+mod api_batch_files;
 mod api_certificates;
 mod api_codec;
 mod api_device_bad_input;

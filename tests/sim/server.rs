@@ -166,6 +166,10 @@ impl Store for Disk {
         self.inner.subtasks(task_seq, from, limit)
     }
 
+    fn subtask_owners(&self) -> Result<Vec<u64>, StoreError> {
+        self.inner.subtask_owners()
+    }
+
     fn files(&self) -> Result<Vec<FileRecord>, StoreError> {
         self.inner.files()
     }
@@ -234,6 +238,7 @@ impl Server {
             exchange: ExchangeSettings::default(),
             store: StoreSettings::default(),
             traced_devices_max: 10,
+            batch: strait::app::batch::Settings::default(),
             credentials: Arc::new(Credentials::nobody_asked()),
         };
         let store: Arc<dyn Store> = Arc::clone(&disk) as _;

@@ -9,6 +9,10 @@ use crate::product::check;
 const NAME_CLASS: &str = "A-Za-z0-9_?'#().,&%@!\\-\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\
     \u{20000}-\u{323af}";
 
+/// The same for [`Alphabet::Word`].
+const WORD_CLASS: &str = "A-Za-z0-9_\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\
+    \u{20000}-\u{323af}";
+
 /// The same for [`Alphabet::Tag`].
 const TAG_CLASS: &str = "A-Za-z0-9_.\\-\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\
     \u{20000}-\u{323af}";
@@ -27,6 +31,8 @@ pub struct TextRule {
 pub enum Alphabet {
     /// Chinese characters, letters, digits and `_?'#().,&%@!-`.
     Name,
+    /// Chinese characters, letters, digits and `_`.
+    Word,
     /// Chinese characters, letters, digits and `_.-`.
     Tag,
     /// `[A-Za-z0-9_-]`
@@ -68,6 +74,9 @@ impl TextRule {
             Alphabet::Any => None,
             Alphabet::Name if text.is_empty() => None,
             Alphabet::Name => return check::judge_name(text, self.max).err().map(|e| e.1),
+            Alphabet::Word => {
+                wrong(|c| c.is_ascii_alphanumeric() || c == '_' || check::is_chinese(c))
+            }
             Alphabet::Tag => {
                 wrong(|c| c.is_ascii_alphanumeric() || "_.-".contains(c) || check::is_chinese(c))
             }
@@ -90,6 +99,7 @@ impl TextRule {
         let alphabet = match self.alphabet {
             Alphabet::Any => return length,
             Alphabet::Name => "Chinese characters, letters, digits and _?'#().,&%@!-",
+            Alphabet::Word => "Chinese characters, letters, digits and _",
             Alphabet::Tag => "Chinese characters, letters, digits and _.-",
             Alphabet::Id => "letters, digits, _ and -",
             Alphabet::Hex => "hexadecimal digits",
@@ -112,6 +122,7 @@ impl TextRule {
                 return schema;
             }
             Alphabet::Name => NAME_CLASS,
+            Alphabet::Word => WORD_CLASS,
             Alphabet::Tag => TAG_CLASS,
             Alphabet::Id => "A-Za-z0-9_-",
             Alphabet::Hex => "0-9A-Fa-f",

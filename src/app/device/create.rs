@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Desired, DeviceChangeKind, DeviceDetail, DeviceError, Devices, NewAuth, NewDevice,
-    check_secret, error, fresh_secret,
+    Beside, Desired, DeviceChangeKind, DeviceDetail, DeviceError, Devices, NewAuth, NewDevice,
+    alone, check_secret, error, fresh_secret,
 };
 use crate::app::product::ProductRuntime;
 use crate::base::ids::{AppId, DeviceId};
@@ -21,12 +21,25 @@ const TOLD_MAX: usize = 20;
 impl Devices {
     /// Creates a device and emits `device:create`.
     pub async fn create(self: &Arc<Self>, new: NewDevice) -> Result<DeviceDetail, DeviceError> {
-        let this = Arc::clone(self);
-        self.finish("device create", async move { this.create_now(new).await })
-            .await
+        self.create_beside(new, alone()).await
     }
 
-    async fn create_now(&self, new: NewDevice) -> Result<DeviceDetail, DeviceError> {
+    /// As [`Devices::create`].
+    pub async fn create_beside(
+        self: &Arc<Self>,
+        new: NewDevice,
+        beside: Beside,
+    ) -> Result<DeviceDetail, DeviceError> {
+        let this = Arc::clone(self);
+        let create = async move { this.create_now(new, &beside).await };
+        self.finish("device create", create).await
+    }
+
+    async fn create_now(
+        &self,
+        new: NewDevice,
+        beside: &Beside,
+    ) -> Result<DeviceDetail, DeviceError> {
         let product = self.parts.products.show(&new.product_id)?;
         self.check_space(new.app_id.as_ref(), &product)?;
         let now = self.parts.clock.now();
@@ -81,6 +94,7 @@ impl Devices {
             product: Some(product),
         };
         changes.push(self.event("create", &detail));
+        changes.extend(beside(&detail));
         self.commit(Commit { guards, changes })
             .await
             .map_err(error::of_commit)?;

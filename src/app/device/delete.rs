@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{DeviceChangeKind, DeviceDetail, DeviceError, Devices, TRIES};
+use super::{Beside, DeviceChangeKind, DeviceDetail, DeviceError, Devices, TRIES, alone};
 use crate::app::timers;
 use crate::base::ids::DeviceId;
 use crate::base::peer::DeviceSeq;
@@ -20,12 +20,23 @@ impl DeviceDetail {
 impl Devices {
     /// Deletes the device and emits `device:delete`.
     pub async fn delete(self: &Arc<Self>, id: DeviceId) -> Result<(), DeviceError> {
-        self.delete_if(id, Self::show, |_, _| true).await.map(drop)
+        self.delete_beside(id, alone()).await
+    }
+
+    /// As [`Devices::delete`].
+    pub async fn delete_beside(
+        self: &Arc<Self>,
+        id: DeviceId,
+        beside: Beside,
+    ) -> Result<(), DeviceError> {
+        let deleted = self.delete_if(id, Self::show, |_, _| true, beside).await;
+        deleted.map(drop)
     }
 
     /// Deletes a device of a product that is being deleted; nothing happens when it is gone.
     pub async fn delete_with_product(self: &Arc<Self>, id: DeviceId) -> Result<(), DeviceError> {
-        match self.delete_if(id, Self::show_leaving, |_, _| true).await {
+        let any = |_: &DeviceDetail, _| true;
+        match self.delete_if(id, Self::show_leaving, any, alone()).await {
             Ok(_) | Err(DeviceError::NotFound(_)) => Ok(()),
             Err(error) => Err(error),
         }
@@ -43,12 +54,11 @@ impl Devices {
     /// Deletes the device when it was never activated within its `timeout`; says whether it did.
     /// A device that activates meanwhile stays.
     pub async fn delete_overdue(self: &Arc<Self>, id: DeviceId) -> Result<bool, DeviceError> {
-        self.delete_if(id, Self::show, |detail, now| {
-            detail
-                .activation_deadline()
-                .is_some_and(|deadline| now >= deadline)
-        })
-        .await
+        let overdue = |detail: &DeviceDetail, now| {
+            let deadline = detail.activation_deadline();
+            deadline.is_some_and(|deadline| now >= deadline)
+        };
+        self.delete_if(id, Self::show, overdue, alone()).await
     }
 
     async fn delete_if(
@@ -56,6 +66,7 @@ impl Devices {
         id: DeviceId,
         look: fn(&Self, &DeviceId) -> Result<DeviceDetail, DeviceError>,
         applies: fn(&DeviceDetail, Timestamp) -> bool,
+        beside: Beside,
     ) -> Result<bool, DeviceError> {
         let this = Arc::clone(self);
         self.finish("device delete", async move {
@@ -64,7 +75,8 @@ impl Devices {
                 if !applies(&detail, this.parts.clock.now()) {
                     return Ok(false);
                 }
-                let commit = this.deletion(&detail);
+                let mut commit = this.deletion(&detail);
+                commit.changes.extend(beside(&detail));
                 match this.commit(commit).await {
                     Ok(()) => {
                         let session = Some(DeviceSeq(detail.device.seq));

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{DeviceChangeKind, DeviceDetail, DeviceError, Devices};
+use super::{DeviceChangeKind, DeviceDetail, DeviceError, Devices, alone};
 use crate::base::ids::DeviceId;
 use crate::store::StoreError;
 use crate::store::catalog::GroupRecord;
@@ -131,7 +131,7 @@ impl Devices {
     ) -> Result<(), DeviceError> {
         let this = Arc::clone(self);
         let group = Arc::clone(group);
-        self.change(id, (DeviceChangeKind::Updated, false), move |device, _| {
+        self.change(id, (DeviceChangeKind::Updated, false, alone()), move |device, _| {
             if device.app_id != group.app_id {
                 return Err(DeviceError::invalid(
                     "device_id",
@@ -160,7 +160,7 @@ impl Devices {
 
     /// Takes a device out of a group; nothing happens when it is not in it. Emits `device:update`.
     pub async fn leave_group(self: &Arc<Self>, id: DeviceId, seq: u64) -> Result<(), DeviceError> {
-        let change = (DeviceChangeKind::Updated, false);
+        let change = (DeviceChangeKind::Updated, false, alone());
         self.change(id, change, move |device, _| {
             device.groups.retain(|other| *other != seq);
             Ok(())

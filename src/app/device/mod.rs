@@ -8,6 +8,7 @@ mod create;
 mod delete;
 mod error;
 mod find;
+mod freeze;
 pub mod list;
 pub mod members;
 pub mod status;
@@ -16,6 +17,7 @@ pub mod view;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -37,6 +39,8 @@ use status::DeviceStatus;
 
 pub use error::DeviceError;
 pub use find::DeviceFind;
+pub use freeze::Beside;
+use freeze::alone;
 pub use tags::TAGS_MAX;
 
 /// Tries of a change that others overtake.
@@ -86,7 +90,7 @@ pub struct Devices {
 }
 
 /// A device to create. Formats and lengths were checked by the caller.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewDevice {
     /// `<product_id>_<node_id>` when absent.
     pub device_id: Option<DeviceId>,
@@ -105,7 +109,7 @@ pub struct NewDevice {
 }
 
 /// How the device will prove itself.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct NewAuth {
     /// `SECRET` when absent.
     pub auth_type: Option<AuthType>,
@@ -117,14 +121,14 @@ pub struct NewAuth {
 }
 
 /// What the application wants one service to be.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Desired {
     pub service_id: String,
     pub properties: Map<String, Value>,
 }
 
 /// What to change of a device: what is absent stays.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct DevicePatch {
     pub device_name: Option<String>,
     pub description: Option<String>,
@@ -194,7 +198,17 @@ impl Devices {
         id: DeviceId,
         patch: DevicePatch,
     ) -> Result<DeviceDetail, DeviceError> {
-        let change = (DeviceChangeKind::Updated, false);
+        self.update_beside(id, patch, alone()).await
+    }
+
+    /// As [`Devices::update`]. What is beside it is committed in any case.
+    pub async fn update_beside(
+        self: &Arc<Self>,
+        id: DeviceId,
+        patch: DevicePatch,
+        beside: Beside,
+    ) -> Result<DeviceDetail, DeviceError> {
+        let change = (DeviceChangeKind::Updated, false, beside);
         self.change(id, change, move |device, _| {
             let DevicePatch {
                 device_name,
@@ -213,31 +227,6 @@ impl Devices {
         .await
     }
 
-    /// Freezes the device: it may not connect. Emits `device.status:update` when that is news.
-    pub async fn freeze(self: &Arc<Self>, id: DeviceId) -> Result<(), DeviceError> {
-        self.set_frozen(id, DeviceChangeKind::Frozen).await
-    }
-
-    /// Lets a frozen device connect again.
-    pub async fn unfreeze(self: &Arc<Self>, id: DeviceId) -> Result<(), DeviceError> {
-        self.set_frozen(id, DeviceChangeKind::Unfrozen).await
-    }
-
-    async fn set_frozen(
-        self: &Arc<Self>,
-        id: DeviceId,
-        what: DeviceChangeKind,
-    ) -> Result<(), DeviceError> {
-        let frozen = what == DeviceChangeKind::Frozen;
-        // A frozen device may not go on with a session of before.
-        self.change(id, (what, frozen), move |device, _| {
-            device.frozen = frozen;
-            Ok(())
-        })
-        .await
-        .map(drop)
-    }
-
     /// Gives the device a new secret; made up when `secret` is absent. Returns it. A session with
     /// the old one goes on, unless `disconnect` ends it.
     pub async fn reset_secret(
@@ -253,7 +242,7 @@ impl Devices {
             None => fresh_secret()?,
         };
         let reset = secret.clone();
-        let change = (DeviceChangeKind::SecretReset, disconnect);
+        let change = (DeviceChangeKind::SecretReset, disconnect, alone());
         self.change(id, change, move |device, product| {
             check_secret("secret", &reset, product)?;
             match kind {
@@ -272,18 +261,18 @@ impl Devices {
     }
 
     /// Loads, applies `edit`, commits; again when somebody was faster. `change`: what it is, and
-    /// whether it ends the device's DTLS session.
+    /// whether it ends the device's DTLS session, and what is beside it.
     async fn change(
         self: &Arc<Self>,
         id: DeviceId,
-        change: (DeviceChangeKind, bool),
+        change: (DeviceChangeKind, bool, Beside),
         edit: impl Fn(&mut DeviceRecord, Option<&ProductRuntime>) -> Result<(), DeviceError>
         + Send
         + Sync
         + 'static,
     ) -> Result<DeviceDetail, DeviceError> {
         let this = Arc::clone(self);
-        let (what, disconnects) = change;
+        let (what, disconnects, beside) = change;
         self.finish("device change", async move {
             for _ in 0..TRIES {
                 let mut detail = this.show(&id)?;
@@ -292,6 +281,7 @@ impl Devices {
                 // The same secret again may still be there to cut the device off.
                 let cuts = disconnects && what == DeviceChangeKind::SecretReset;
                 if detail.device == old && !cuts {
+                    this.commit_alone(beside(&detail)).await?;
                     return Ok(detail);
                 }
                 detail.device.version = old.version.saturating_add(1);
@@ -307,6 +297,7 @@ impl Devices {
                 let mut changes = vec![Change::PutDevice(Box::new(detail.device.clone())), event];
                 let ends_session = disconnects.then_some(DeviceSeq(old.seq));
                 changes.extend(ends_session.map(Change::DeleteSession));
+                changes.extend(beside(&detail));
                 let guards = vec![
                     Guard::DeviceVersion(id.clone(), old.version),
                     // Deleted and created anew, a device may have the version of the former one.
@@ -355,6 +346,16 @@ impl Devices {
             at,
             envelopes: vec![envelope],
         }))
+    }
+
+    /// Commits what would have been beside a change that changes nothing.
+    async fn commit_alone(&self, changes: Vec<Change>) -> Result<(), DeviceError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let guards = Vec::new();
+        let commit = self.commit(Commit { guards, changes });
+        commit.await.map_err(error::of_commit)
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), CommitError> {

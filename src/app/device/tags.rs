@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{DeviceChangeKind, DeviceError, Devices};
+use super::{DeviceChangeKind, DeviceError, Devices, alone};
 use crate::base::ids::DeviceId;
 use crate::store::records::TagRecord;
 
@@ -17,22 +17,26 @@ impl Devices {
         id: DeviceId,
         tags: Vec<TagRecord>,
     ) -> Result<(), DeviceError> {
-        self.change(id, (DeviceChangeKind::Updated, false), move |device, _| {
-            for tag in &tags {
-                let same = |other: &&mut TagRecord| other.tag_key == tag.tag_key;
-                match device.tags.iter_mut().find(same) {
-                    Some(known) => known.tag_value.clone_from(&tag.tag_value),
-                    None => device.tags.push(tag.clone()),
+        self.change(
+            id,
+            (DeviceChangeKind::Updated, false, alone()),
+            move |device, _| {
+                for tag in &tags {
+                    let same = |other: &&mut TagRecord| other.tag_key == tag.tag_key;
+                    match device.tags.iter_mut().find(same) {
+                        Some(known) => known.tag_value.clone_from(&tag.tag_value),
+                        None => device.tags.push(tag.clone()),
+                    }
                 }
-            }
-            match device.tags.len() {
-                len if len > TAGS_MAX => Err(DeviceError::invalid(
-                    "tags",
-                    format!("the device would have {len} tags, takes up to {TAGS_MAX}"),
-                )),
-                _ => Ok(()),
-            }
-        })
+                match device.tags.len() {
+                    len if len > TAGS_MAX => Err(DeviceError::invalid(
+                        "tags",
+                        format!("the device would have {len} tags, takes up to {TAGS_MAX}"),
+                    )),
+                    _ => Ok(()),
+                }
+            },
+        )
         .await
         .map(drop)
     }
@@ -44,10 +48,14 @@ impl Devices {
         id: DeviceId,
         keys: Vec<String>,
     ) -> Result<(), DeviceError> {
-        self.change(id, (DeviceChangeKind::Updated, false), move |device, _| {
-            device.tags.retain(|tag| !keys.contains(&tag.tag_key));
-            Ok(())
-        })
+        self.change(
+            id,
+            (DeviceChangeKind::Updated, false, alone()),
+            move |device, _| {
+                device.tags.retain(|tag| !keys.contains(&tag.tag_key));
+                Ok(())
+            },
+        )
         .await
         .map(drop)
     }

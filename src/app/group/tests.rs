@@ -1,5 +1,6 @@
 //! Limits of groups, with callers at the same time.
 
+use crate::telemetry;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
@@ -11,7 +12,6 @@ use crate::base::ids::{NodeId, ProductId};
 use crate::base::time::Timestamp;
 use crate::product::profile::Profile;
 use crate::store::memory::MemoryStore;
-use crate::telemetry;
 
 const LIMITS: GroupLimits = GroupLimits {
     groups: 4,
@@ -38,8 +38,16 @@ impl World {
         let (sender, changes) = mpsc::channel(1000);
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let metrics = telemetry::detached_metrics();
-        let anyone = Arc::new(crate::app::credentials::Credentials::nobody_asked());
-        let app = App::start(shared, clock, metrics, sender, 1, anyone).unwrap();
+        let app = App::start(
+            shared,
+            clock,
+            metrics,
+            sender,
+            1,
+            crate::app::batch::Settings::default(),
+            Arc::new(crate::app::credentials::Credentials::nobody_asked()),
+        )
+        .unwrap();
         let product = NewProduct {
             product_id: Some(ProductId::parse("p1").unwrap()),
             app_id: None,

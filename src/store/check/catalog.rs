@@ -10,6 +10,7 @@ use crate::store::catalog::{
 };
 use crate::store::keys::{self, Table};
 use crate::store::kv::Kv;
+use crate::store::{rows, sealed};
 
 impl<E: Kv> Walk<'_, E> {
     pub(super) fn catalog(
@@ -37,7 +38,11 @@ impl<E: Kv> Walk<'_, E> {
                 }
             }
             Table::Subtasks => {
-                self.record::<SubtaskRecord>(key, row)?;
+                let sealer = self.sealer;
+                self.record_with::<SubtaskRecord>(key, row, &|whole| match sealer {
+                    Some(sealer) => sealed::decode_subtask(key, whole, sealer),
+                    None => rows::decode_beside(whole),
+                })?;
                 self.in_task(key)?;
             }
             Table::Files => {
@@ -47,7 +52,11 @@ impl<E: Kv> Walk<'_, E> {
                 self.belongs(key, Table::Contents)?;
             }
             Table::Contents => {
-                self.record::<FileContent>(key, row)?;
+                let sealer = self.sealer;
+                self.record_with::<FileContent>(key, row, &|whole| match sealer {
+                    Some(sealer) => sealed::decode_content(key, whole, sealer),
+                    None => rows::split_sealed(whole).map(|_| FileContent { bytes: Vec::new() }),
+                })?;
                 self.belongs(key, Table::Files)?;
             }
             Table::Certificates => {

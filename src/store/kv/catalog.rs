@@ -65,14 +65,35 @@ impl<E: Kv> Reader<'_, E> {
             let Some((_, index)) = keys::split_subtask(&key) else {
                 return Err(corrupt(self.engine(), &key, "the key has another shape"));
             };
-            let record = self.decode::<SubtaskRecord>(&key, row)?;
+            let record = self.open_subtask(&key, row)?;
             found.extend(record.map(|record| (index, record)));
         }
         Ok(found)
     }
 
+    /// Hops from one task's subtasks to the next task's.
+    pub(super) fn subtask_owners(&self) -> Result<Vec<u64>, StoreError> {
+        let (mut from, to) = Table::Subtasks.span();
+        let mut owners = Vec::new();
+        while let Some((key, _)) = self.rows(&from, &to, Order::Ascending, 1)?.first() {
+            let Some((task_seq, _)) = keys::split_subtask(key) else {
+                return Err(corrupt(self.engine(), key, "the key has another shape"));
+            };
+            owners.push(task_seq);
+            match task_seq.checked_add(1) {
+                Some(next) => from = keys::subtask(next, 0),
+                None => break,
+            }
+        }
+        Ok(owners)
+    }
+
     pub(super) fn file_content(&self, id: &FileId) -> Result<Option<FileContent>, StoreError> {
-        self.record(&keys::content(id))
+        let key = keys::content(id);
+        match self.engine().get(&key)? {
+            None => Ok(None),
+            Some(row) => self.open_content(&key, row),
+        }
     }
 
     pub(super) fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {

@@ -371,6 +371,10 @@ impl<E: Kv> Store for KvStore<E> {
         self.reader().subtasks(task_seq, from, limit)
     }
 
+    fn subtask_owners(&self) -> Result<Vec<u64>, StoreError> {
+        self.reader().subtask_owners()
+    }
+
     fn files(&self) -> Result<Vec<FileRecord>, StoreError> {
         self.reader().files()
     }

@@ -168,17 +168,23 @@ fn encode_change(change: Change, sealer: &Sealer) -> Result<Step, RowError> {
         Change::PutSubtask {
             task_seq,
             index,
-            record,
-        } => put(keys::subtask(task_seq, index), &*record)?,
+            mut record,
+        } => {
+            let key = keys::subtask(task_seq, index);
+            let row = sealed::encode_subtask(&key, &mut record, sealer)?;
+            Step::Put { key, row }
+        }
         Change::DeleteSubtasks { task_seq, indexes } => Step::Remove(
             indexes
                 .map(|index| keys::subtask(task_seq, index))
                 .collect(),
         ),
-        Change::PutFile(record, content) => Step::PutTwo([
-            (keys::file(&record.file_id), rows::encode(&*record)?),
-            (keys::content(&record.file_id), rows::encode(&*content)?),
-        ]),
+        Change::PutFile(record, content) => {
+            let key = keys::content(&record.file_id);
+            let bytes = sealed::encode_content(&key, &content, sealer)?;
+            let file = (keys::file(&record.file_id), rows::encode(&*record)?);
+            Step::PutTwo([file, (key, bytes)])
+        }
         Change::DeleteFile(id) => Step::Remove(vec![keys::file(&id), keys::content(&id)]),
         Change::PutCertificate(record) => put(keys::certificate(&record.certificate_id), &*record)?,
         Change::DeleteCertificate(id) => Step::Remove(vec![keys::certificate(&id)]),

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::{Kv, Order};
 use crate::base::ids::{DeviceId, NodeId, ProductId};
 use crate::base::peer::DeviceSeq;
+use crate::store::catalog::{FileContent, SubtaskRecord};
 use crate::store::keys::{self, Table};
 use crate::store::records::{
     CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord, SessionRecord,
@@ -314,6 +315,26 @@ impl<'a, E: Kv> Reader<'a, E> {
     fn open_session(&self, key: &[u8], row: Vec<u8>) -> Result<Option<SessionRecord>, StoreError> {
         self.decode_with(key, row, &|row| {
             sealed::decode_session(key, row, self.sealer)
+        })
+    }
+
+    pub(super) fn open_subtask(
+        &self,
+        key: &[u8],
+        row: Vec<u8>,
+    ) -> Result<Option<SubtaskRecord>, StoreError> {
+        self.decode_with(key, row, &|row| {
+            sealed::decode_subtask(key, row, self.sealer)
+        })
+    }
+
+    pub(super) fn open_content(
+        &self,
+        key: &[u8],
+        row: Vec<u8>,
+    ) -> Result<Option<FileContent>, StoreError> {
+        self.decode_with(key, row, &|row| {
+            sealed::decode_content(key, row, self.sealer)
         })
     }
 

@@ -308,6 +308,8 @@ pub(crate) fn task(seq: u64) -> TaskRecord {
         targets_filter: None,
         document: Some(json!({"b": null})),
         document_source: Some(file_id("f")),
+        work: None,
+        space: None,
         policy: Some(PolicyRecord {
             schedule_at: Some(at(9)),
             retry_count: 2,
@@ -326,6 +328,7 @@ pub(crate) fn subtask(target: &str) -> SubtaskRecord {
     SubtaskRecord {
         target: target.to_owned(),
         input: Some(json!({"row": 7})),
+        refused: false,
         state: SubtaskState::FailWaitRetry { at: at(77) },
         tries: 1,
         output: None,

@@ -1,0 +1,288 @@
+//! Bodies of `…/batchtasks`: `CreateBatchTask` and `BatchTargets` of the v5 API.
+
+use serde_json::{Value, json};
+
+use super::device_body;
+use super::error::ApiError;
+use super::input::{Alphabet, Fields, Problems, TextRule};
+use crate::app::batch::{Input, NewSubtask, Refused, SUBTASKS_MAX};
+use crate::app::device::{DevicePatch, NewDevice};
+use crate::base::ids::{AppId, DeviceId, FileId, GroupId};
+use crate::base::time::Timestamp;
+use crate::engine::batch::{RETRY_COUNT_MAX, RETRY_INTERVAL_MAX_MIN};
+use crate::store::catalog::{PolicyRecord, TaskType};
+
+/// Every type of the API, and what is served of them.
+pub const TASK_TYPES: [(&str, Option<TaskType>); 12] = [
+    ("createDevices", Some(TaskType::CreateDevices)),
+    ("deleteDevices", Some(TaskType::DeleteDevices)),
+    ("freezeDevices", Some(TaskType::FreezeDevices)),
+    ("unfreezeDevices", Some(TaskType::UnfreezeDevices)),
+    ("updateDevices", Some(TaskType::UpdateDevices)),
+    ("softwareUpgrade", None),
+    ("firmwareUpgrade", None),
+    ("moduleUpgrade", None),
+    ("createCommands", None),
+    ("createAsyncCommands", None),
+    ("createMessages", None),
+    ("updateDeviceShadows", None),
+];
+
+/// Groups of one task.
+const GROUPS_MAX: usize = 100;
+/// Targets of one order.
+const ORDER_TARGETS_MAX: usize = 100;
+/// Bytes of `task_ext_info`.
+const EXTENSION_MAX: usize = 16 * 1024;
+const TASK_NAME: TextRule = TextRule::new(Alphabet::Word, 1, 128);
+
+/// `CreateBatchTask`.
+pub struct TaskBody {
+    pub app_id: Option<AppId>,
+    pub task_name: String,
+    pub task_type: TaskType,
+    pub task_mode: Option<String>,
+    pub need_confirm: Option<bool>,
+    pub task_ext_info: Option<Value>,
+    pub targets: Targets,
+    /// Of `updateDevices`.
+    pub patch: Option<DevicePatch>,
+    pub policy: Option<PolicyRecord>,
+}
+
+/// What a task is about. Targets by name go before groups, these before what else there is.
+pub enum Targets {
+    Named(Vec<String>),
+    Groups(Vec<GroupId>),
+    /// Devices to create.
+    New(Vec<NewSubtask>),
+    File(FileId),
+}
+
+/// The word of a type.
+pub fn type_word(task_type: TaskType) -> &'static str {
+    let found = TASK_TYPES.iter().find(|(_, t)| *t == Some(task_type));
+    found.map_or("", |(word, _)| word)
+}
+
+/// Reads a `CreateBatchTask`.
+pub fn new_task(fields: &Fields<'_>) -> Option<TaskBody> {
+    let app_id = fields.id("app_id", AppId::parse);
+    let task_name = fields.needed_text("task_name", TASK_NAME);
+    let task_type = task_type(fields);
+    let task_mode = fields.text("task_mode", TextRule::any(64));
+    let need_confirm = fields.boolean("need_confirm");
+    let task_ext_info = fields.map("task_ext_info", EXTENSION_MAX);
+    let named = targets(fields, SUBTASKS_MAX);
+    let groups = fields.object("targets_filter").map(|f| groups(&f));
+    let document = fields.object("document").map(|f| document(&f));
+    let (devices, patch) = document.unwrap_or_default();
+    let file = fields.id("document_source", FileId::parse);
+    let policy = fields.object("task_policy").map(|f| policy(&f));
+    let task_type = task_type?;
+    let targets = match (task_type, named, groups, devices, file) {
+        (TaskType::CreateDevices, Some(_), ..) => {
+            fields.problem(
+                "targets",
+                "createDevices takes document.devices or document_source",
+            );
+            None
+        }
+        (TaskType::CreateDevices, None, Some(_), ..) => {
+            let problem = "createDevices takes document.devices or document_source";
+            fields.problem("targets_filter", problem);
+            None
+        }
+        (TaskType::CreateDevices, None, None, Some(devices), _) => Some(Targets::New(devices)),
+        (TaskType::CreateDevices, None, None, None, Some(file)) => Some(Targets::File(file)),
+        (TaskType::CreateDevices, ..) => {
+            fields.missing(
+                "document_source",
+                "a file of …/batchtask-files, or document.devices",
+            );
+            None
+        }
+        (_, Some(named), ..) => Some(Targets::Named(named)),
+        (_, None, Some(groups), ..) => Some(Targets::Groups(groups)),
+        (_, None, None, _, Some(file)) => Some(Targets::File(file)),
+        (_, None, None, _, None) => {
+            fields.missing(
+                "targets",
+                "device ids, or targets_filter, or document_source",
+            );
+            None
+        }
+    };
+    let patch = patch.filter(|_| task_type == TaskType::UpdateDevices);
+    let has_file = matches!(targets, Some(Targets::File(_)));
+    let changes_nothing = patch.as_ref().is_none_or(|p| *p == DevicePatch::default());
+    if task_type == TaskType::UpdateDevices && changes_nothing && !has_file {
+        fields.missing(
+            "document",
+            "one or more of device_name, description, extension_info, auth_info",
+        );
+    }
+    Some(TaskBody {
+        app_id,
+        task_name,
+        task_type,
+        task_mode,
+        need_confirm,
+        task_ext_info: task_ext_info.map(Value::Object),
+        targets: targets?,
+        patch,
+        policy,
+    })
+}
+
+fn task_type(fields: &Fields<'_>) -> Option<TaskType> {
+    let words: Vec<&'static str> = TASK_TYPES.iter().map(|(word, _)| *word).collect();
+    if !fields.has("task_type") {
+        fields.needed_choice("task_type", &words);
+        return None;
+    }
+    let word = fields.needed_choice("task_type", &words);
+    let found = TASK_TYPES.iter().find(|(known, _)| *known == word);
+    let found = found.and_then(|(_, task_type)| *task_type);
+    if found.is_none() {
+        let served = TASK_TYPES.iter().filter(|(_, served)| served.is_some());
+        let served: Vec<&str> = served.map(|(word, _)| *word).collect();
+        let served = served.join(", ");
+        fields.problem(
+            "task_type",
+            format!("got {word:?}, this server takes {served}"),
+        );
+    }
+    found
+}
+
+/// Device ids, checked one by one.
+fn targets(fields: &Fields<'_>, max: usize) -> Option<Vec<String>> {
+    let texts = fields.texts("targets", max)?;
+    for (at, text) in texts.iter().enumerate() {
+        if let Err(error) = DeviceId::parse(text) {
+            fields.problem(&format!("targets[{at}]"), error.to_string());
+        }
+    }
+    Some(texts)
+}
+
+fn groups(fields: &Fields<'_>) -> Vec<GroupId> {
+    if !fields.has("group_ids") {
+        fields.missing("group_ids", format!("a list of 1 to {GROUPS_MAX} groups"));
+    }
+    let texts = fields.texts("group_ids", GROUPS_MAX);
+    if texts.as_ref().is_some_and(Vec::is_empty) {
+        let problem = format!("got 0 entries, takes 1 to {GROUPS_MAX}");
+        fields.problem("group_ids", problem);
+    }
+    let mut ids = Vec::new();
+    for (at, text) in texts.unwrap_or_default().iter().enumerate() {
+        match GroupId::parse(text) {
+            Ok(id) => ids.push(id),
+            Err(error) => fields.problem(&format!("group_ids[{at}]"), error.to_string()),
+        }
+    }
+    ids
+}
+
+/// Devices to create, each judged by itself; and what to change of devices.
+fn document(fields: &Fields<'_>) -> (Option<Vec<NewSubtask>>, Option<DevicePatch>) {
+    let devices = fields.objects("devices", SUBTASKS_MAX);
+    let devices = devices.map(|devices| devices.iter().map(new_subtask).collect());
+    (devices, device_body::device_patch(fields))
+}
+
+fn new_subtask(fields: &Fields<'_>) -> NewSubtask {
+    let problems = Problems::default();
+    let read = device_body::new_device(&fields.within(&problems));
+    match (problems.check(), read) {
+        (Ok(()), Some(new)) => creation(new),
+        (Ok(()), None) => refused(fields.path(""), &ApiError::invalid("takes a device")),
+        (Err(error), _) => refused(fields.path(""), &error),
+    }
+}
+
+/// The subtask that creates this device. Its target is the id that the device will have.
+pub fn creation(new: NewDevice) -> NewSubtask {
+    let id = new.device_id.as_ref().map(ToString::to_string);
+    NewSubtask {
+        target: id.unwrap_or_else(|| format!("{}_{}", new.product_id, new.node_id)),
+        input: Input::Create(Box::new(new)),
+    }
+}
+
+/// A subtask that has failed from the start.
+pub fn refused(target: impl Into<String>, error: &ApiError) -> NewSubtask {
+    let target: String = target.into();
+    NewSubtask {
+        target: target
+            .trim_end_matches('.')
+            .chars()
+            .take(DeviceId::MAX_LEN)
+            .collect(),
+        input: Input::Refused(Refused {
+            error_code: error.code.to_owned(),
+            error_msg: error.message.clone(),
+        }),
+    }
+}
+
+fn policy(fields: &Fields<'_>) -> PolicyRecord {
+    let schedule = fields.text("schedule_time", TextRule::any(32));
+    let schedule_at = schedule.and_then(|text| {
+        let at = Timestamp::parse(&text);
+        if at.is_none() && !text.is_empty() {
+            let problem = "takes a time like 20260131T235959Z";
+            fields.problem("schedule_time", problem);
+        }
+        at
+    });
+    let count = fields.integer("retry_count", 0..=RETRY_COUNT_MAX);
+    let interval = fields.integer("retry_interval", 0..=RETRY_INTERVAL_MAX_MIN);
+    match (fields.has("retry_count"), fields.has("retry_interval")) {
+        (true, false) => fields.missing("retry_interval", "minutes, with retry_count"),
+        (false, true) => fields.missing("retry_count", "a number, with retry_interval"),
+        _ => {}
+    }
+    PolicyRecord {
+        schedule_at,
+        retry_count: count.unwrap_or(0),
+        retry_interval_min: interval.unwrap_or(0),
+    }
+}
+
+/// Reads a `BatchTargets`: none means all.
+pub fn order_targets(fields: &Fields<'_>) -> Option<Vec<String>> {
+    let found = targets(fields, ORDER_TARGETS_MAX);
+    if found.as_ref().is_some_and(Vec::is_empty) {
+        let problem = format!("got 0 entries, takes 1 to {ORDER_TARGETS_MAX}, or none of it");
+        fields.problem("targets", problem);
+    }
+    Some(found.unwrap_or_default())
+}
+
+/// What a task shows as its document.
+pub fn document_of(patch: &DevicePatch) -> Value {
+    let mut document = serde_json::Map::new();
+    let mut put = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            document.insert(name.to_owned(), value);
+        }
+    };
+    put("device_name", patch.device_name.clone().map(Value::from));
+    put("description", patch.description.clone().map(Value::from));
+    put("extension_info", patch.extension_info.clone());
+    let mut auth = serde_json::Map::new();
+    if let Some(secure) = patch.secure_access {
+        auth.insert("secure_access".to_owned(), json!(secure));
+    }
+    if let Some(timeout) = patch.timeout_s {
+        auth.insert("timeout".to_owned(), json!(timeout));
+    }
+    put(
+        "auth_info",
+        (!auth.is_empty()).then_some(Value::Object(auth)),
+    );
+    Value::Object(document)
+}

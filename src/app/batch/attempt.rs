@@ -1,0 +1,240 @@
+//! One try of one subtask: what the single call of the API does, with the subtask's row in the
+//! same commit. A failure is recorded by a commit of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::board::{note, subtask_of};
+use super::create::of_commit;
+use super::{Batches, Entry};
+use crate::app::device::{Beside, DeviceDetail, DeviceError, DevicePatch, NewDevice};
+use crate::app::tasks::Stop;
+use crate::base::ids::{AppId, DeviceId};
+use crate::bug;
+use crate::engine::batch::{Input, RetryPolicy, State};
+use crate::store::catalog::{SubtaskError, SubtaskRecord, TaskType};
+use crate::store::{Change, Commit, StoreError};
+
+/// First and longest pause while the store can't be used.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// A subtask to try.
+pub(super) struct Job {
+    pub(super) seq: u64,
+    pub(super) index: u32,
+    task_type: TaskType,
+    work: Option<Value>,
+    space: Option<AppId>,
+    policy: RetryPolicy,
+}
+
+/// What became of it.
+pub(super) struct Done {
+    pub(super) seq: u64,
+    pub(super) index: u32,
+    /// `None`: the server stops; it begins anew after the next start.
+    pub(super) state: Option<State>,
+}
+
+impl Job {
+    pub(super) fn of(entry: &Entry, index: u32) -> Self {
+        let record = &entry.record;
+        Self {
+            seq: record.seq,
+            index,
+            task_type: record.task_type,
+            work: record.work.clone(),
+            space: record.space.clone(),
+            policy: entry.policy(),
+        }
+    }
+}
+
+impl Batches {
+    /// Tries until the store has taken the outcome, or the server stops.
+    pub(super) async fn attempt(self: Arc<Self>, job: Job, mut stop: Stop) -> Done {
+        let done = |state| Done {
+            seq: job.seq,
+            index: job.index,
+            state,
+        };
+        let mut pause = PAUSE_FIRST;
+        loop {
+            match self.attempt_once(&job).await {
+                Ok(state) => return done(Some(state)),
+                Err(error) => {
+                    tracing::warn!(%error, task_seq = job.seq, "a subtask waits for the store");
+                }
+            }
+            tokio::select! {
+                () = stop.requested() => return done(None),
+                () = tokio::time::sleep(pause) => pause = PAUSE_MAX.min(pause * 2),
+            }
+        }
+    }
+
+    async fn attempt_once(&self, job: &Job) -> Result<State, StoreError> {
+        let rows = self.parts.store.subtasks(job.seq, job.index, 1)?;
+        let row = rows.into_iter().find(|(index, _)| *index == job.index);
+        let Some((_, row)) = row else {
+            bug!("subtask {} of task {} has no row", job.index, job.seq);
+            return Ok(State::Removed);
+        };
+        let mut subtask = subtask_of(&row, job.policy);
+        if subtask.state.is_ended() {
+            return Ok(subtask.state); // a commit that looked failed was not
+        }
+        subtask.step(self.parts.clock.now(), Input::Due);
+        subtask.step(self.parts.clock.now(), Input::Begin);
+        let mut success = subtask;
+        success.step(self.parts.clock.now(), Input::Succeed);
+        let mut done = row.clone();
+        note(&mut done, &success);
+        (done.input, done.error) = (None, None);
+        let (task_seq, index, is_new) =
+            (job.seq, job.index, job.task_type == TaskType::CreateDevices);
+        let beside: Beside = Arc::new(move |detail| {
+            let mut record = done.clone();
+            record.output = is_new.then(|| output_of(detail));
+            vec![put(task_seq, index, record)]
+        });
+        match self.perform(job, &row, beside).await {
+            Ok(()) => Ok(success.state),
+            Err(error) if passes(&error) => Err(match error {
+                DeviceError::Store(error) => error,
+                _ => StoreError::Busy,
+            }),
+            Err(error) => {
+                let fail = Input::Fail { retriable: true };
+                subtask.step(self.parts.clock.now(), fail);
+                let mut failed = row;
+                note(&mut failed, &subtask);
+                failed.error = Some(SubtaskError {
+                    error_code: error.kind().to_owned(),
+                    error_msg: told(&error),
+                });
+                let commit = Commit {
+                    guards: Vec::new(),
+                    changes: vec![put(task_seq, index, failed)],
+                };
+                self.parts.store.commit(commit).await.map_err(of_commit)?;
+                Ok(subtask.state)
+            }
+        }
+    }
+
+    /// The use case itself.
+    async fn perform(
+        &self,
+        job: &Job,
+        row: &SubtaskRecord,
+        beside: Beside,
+    ) -> Result<(), DeviceError> {
+        let devices = &self.parts.devices;
+        if job.task_type == TaskType::CreateDevices {
+            let mut new: NewDevice = read(row.input.as_ref())?;
+            self.bind(&mut new, job.space.as_ref())?;
+            return devices.create_beside(new, beside).await.map(drop);
+        }
+        let id = DeviceId::parse(&row.target).map_err(|e| invalid("device_id", e))?;
+        if let Some(space) = &job.space
+            && devices.show(&id)?.device.app_id != *space
+        {
+            return Err(DeviceError::NotFound(id));
+        }
+        match job.task_type {
+            TaskType::CreateDevices => Ok(()),
+            TaskType::DeleteDevices => {
+                devices.delete_beside(id.clone(), beside).await?;
+                self.parts.tracer.stop(&id);
+                Ok(())
+            }
+            TaskType::FreezeDevices => devices.set_frozen(id, true, beside).await,
+            TaskType::UnfreezeDevices => devices.set_frozen(id, false, beside).await,
+            TaskType::UpdateDevices => {
+                let patch: DevicePatch = read(row.input.as_ref().or(job.work.as_ref()))?;
+                devices.update_beside(id, patch, beside).await.map(drop)
+            }
+        }
+    }
+
+    /// A device of a task that is bound to a space is of that space, as its product is.
+    fn bind(&self, new: &mut NewDevice, space: Option<&AppId>) -> Result<(), DeviceError> {
+        let Some(space) = space else {
+            return Ok(());
+        };
+        let product = self.parts.products.runtime(&new.product_id);
+        if product.is_none_or(|product| product.record.app_id != *space) {
+            return Err(DeviceError::NoProduct(new.product_id.clone()));
+        }
+        if let Some(other) = new.app_id.as_ref().filter(|id| *id != space) {
+            let problem = format!("got {other}, takes {space}, the caller's resource space");
+            return Err(invalid("app_id", problem));
+        }
+        if let Some(gateway) = &new.gateway_id
+            && let Some(device) = self.parts.store.device(gateway)?
+            && device.app_id != *space
+        {
+            let problem = format!("there is no device {gateway}, takes one or none");
+            return Err(invalid("gateway_id", problem));
+        }
+        new.app_id = Some(space.clone());
+        Ok(())
+    }
+}
+
+fn put(task_seq: u64, index: u32, record: SubtaskRecord) -> Change {
+    Change::PutSubtask {
+        task_seq,
+        index,
+        record: Box::new(record),
+    }
+}
+
+/// Which device was made. Its secret is shown with the device alone.
+fn output_of(detail: &DeviceDetail) -> String {
+    let device = &detail.device;
+    json!({"device_id": device.device_id, "node_id": device.node_id}).to_string()
+}
+
+/// Whether waiting helps by itself.
+fn passes(error: &DeviceError) -> bool {
+    match error {
+        DeviceError::Contended => true,
+        DeviceError::Store(error) => matches!(
+            error,
+            StoreError::Full { .. } | StoreError::Io(_) | StoreError::Busy | StoreError::Closed
+        ),
+        _ => false,
+    }
+}
+
+/// Internal text never reaches a caller.
+fn told(error: &DeviceError) -> String {
+    match error {
+        DeviceError::Store(error) => {
+            tracing::warn!(%error, "a subtask failed because of the store");
+            "what the server holds of the device can't be read, its operator knows more".to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+fn read<T: DeserializeOwned>(input: Option<&Value>) -> Result<T, DeviceError> {
+    let input = input.cloned().unwrap_or_default();
+    serde_json::from_value(input).map_err(|e| {
+        bug!("a subtask's input can't be read: {e}");
+        invalid("document", "can't be read any more, create the task anew")
+    })
+}
+
+fn invalid(field: &str, problem: impl ToString) -> DeviceError {
+    DeviceError::Invalid {
+        field: field.to_owned(),
+        problem: problem.to_string(),
+    }
+}
