@@ -88,7 +88,7 @@ impl Removals {
             Ok::<_, ProductError>(this.complete(Marked::Product(id)).await?)
         };
         let done = self.parts.tasks.finish("product delete", work).await;
-        done.unwrap_or(Err(StoreError::Closed.into()))
+        done.unwrap_or_else(|| Err(StoreError::Closed.into()))
     }
 
     /// Deletes a space with its products, their devices, its groups, certificates, batch tasks and
@@ -100,7 +100,7 @@ impl Removals {
             Ok::<_, SpaceError>(this.complete(Marked::Space(id)).await?)
         };
         let done = self.parts.tasks.finish("space delete", work).await;
-        done.unwrap_or(Err(StoreError::Closed.into()))
+        done.unwrap_or_else(|| Err(StoreError::Closed.into()))
     }
 
     /// Finishes what is marked. On an error the caller hears of it, and the work goes on without
