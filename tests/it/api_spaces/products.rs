@@ -272,6 +272,13 @@ async fn a_deletion_waits_while_the_store_is_in_trouble() {
     assert!([204, 503].contains(&status.as_u16()), "{status}");
     assert_eq!(server.get("/v5/iot/x/products/p1").await.status, 404);
     server.drop_changes();
-    until_deleted(&server, "p1").await;
-    assert_eq!(left_of(&server.store, "p1"), 0);
+    // Virtual time passes whenever all tasks wait, the committer's thread among them: so tries are
+    // counted, not seconds.
+    for _ in 0..1_000_000 {
+        if left_of(&server.store, "p1") == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    panic!("devices are left");
 }
