@@ -131,7 +131,7 @@ async fn bad_requests_are_told() {
     let p = |id: &str, space: &str| product(id, Some(space));
     let device = |space: &str| json!({"node_id": "n", "product_id": "p1", "app_id": space});
     let no_product = "there is no product p1";
-    let rows: Vec<(Method, String, Option<Value>, u16, &str, &str)> = vec![
+    let rows = vec![
         (
             Method::PUT,
             format!("{APPS}/a"),
