@@ -129,7 +129,7 @@ async fn what_is_no_package_is_refused_and_leaves_nothing() {
     let zip = "application/zip";
     let two = form(&[("a.zip", &good), ("b.zip", &good)]);
     let none = form(&[]);
-    let cases: Vec<(&str, &str, Vec<u8>, u16, &str, &str)> = vec![
+    let cases = vec![
         (
             "",
             zip,
