@@ -1,6 +1,7 @@
 //! Use cases: load, step, commit, act. [`App`] holds the services that the HTTP face and the
 //! shards call.
 
+pub mod certificate;
 pub mod credentials;
 pub mod deadlines;
 pub mod device;
@@ -37,6 +38,7 @@ use tokio::sync::mpsc;
 
 use crate::base::time::Clock;
 use crate::store::{Store, StoreError};
+use certificate::Certificates;
 use credentials::Credentials;
 use device::{DeviceChange, Devices};
 use group::{GroupLimits, Groups};
@@ -56,6 +58,7 @@ pub struct App {
     pub products: Arc<Products>,
     pub devices: Arc<Devices>,
     pub groups: Arc<Groups>,
+    pub certificates: Arc<Certificates>,
     pub removals: Arc<Removals>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
@@ -110,6 +113,12 @@ impl App {
             ControlFlow::Continue(())
         })?;
         let tracer = Arc::new(Tracer::new(traced_devices_max));
+        let certificates = Arc::new(Certificates::new(certificate::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            spaces: Arc::clone(&spaces),
+        }));
         let removals = Arc::new(Removals::new(removal::Parts {
             store: Arc::clone(&store),
             outbox: Arc::clone(&outbox),
@@ -128,6 +137,7 @@ impl App {
             products,
             devices,
             groups,
+            certificates,
             removals,
             outbox,
             tracer,

@@ -8,6 +8,7 @@
 )]
 
 mod api;
+mod api_certificates;
 mod api_codec;
 mod api_device_bad_input;
 mod api_device_lists;
@@ -18,9 +19,11 @@ mod api_events;
 mod api_groups;
 mod api_history;
 mod api_http;
+mod api_model;
 mod api_openapi;
 mod api_products;
 mod api_search;
+mod api_spaces;
 mod api_tags;
 mod bad_input;
 #[path = "../../src/engine/dtls/tests/client.rs"]
