@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::app::App;
+use crate::app::credentials::Credentials;
 use crate::app::device::{NewAuth, NewDevice};
 use crate::app::product::NewProduct;
 use crate::base::ids::{NodeId, ProductId};
@@ -38,7 +39,8 @@ impl World {
         let (sender, changes) = mpsc::channel(1000);
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let metrics = PrometheusBuilder::new().build_recorder().handle();
-        let app = App::start(shared, clock, metrics, sender, 1).unwrap();
+        let credentials = Arc::new(Credentials::nobody_asked());
+        let app = App::start(shared, clock, metrics, sender, 1, credentials).unwrap();
         let product = NewProduct {
             product_id: Some(ProductId::parse("p1").unwrap()),
             app_id: None,
