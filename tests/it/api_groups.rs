@@ -3,9 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::Request;
 use serde_json::{Value, json};
+use strait::app::credentials::{Credential, Role};
+use strait::base::ids::AppId;
+use strait::base::secret::Secret;
 
-use crate::api::Server;
+use crate::api::{Server, meter_product};
 
 const PATH: &str = "/v5/iot/x/device-group";
 
@@ -336,4 +341,112 @@ async fn a_dynamic_group_holds_who_fits_now() {
         again.get(&format!("{PATH}/{dynamic}")).await.body["dynamic_group_rule"],
         rule
     );
+}
+
+#[tokio::test]
+async fn a_bound_caller_sees_groups_tags_and_finds_of_his_space_alone() {
+    let credential = |token: &str, space: Option<&str>| Credential {
+        access_key: token.to_uppercase(),
+        secret_key: Secret::new("0123456789abcdef0123456789abcdef".into()),
+        token: Secret::new(token.into()),
+        role: Role::Admin,
+        space: space.map(|id| AppId::parse(id).unwrap()),
+        created: None,
+    };
+    let (root, bound) = ("rootrootrootroot", "boundboundbound1");
+    let server = Server::with_auth(vec![credential(root, None), credential(bound, Some("a"))]);
+    let server = server.with_spaces(&["a", "b"]).await;
+    let ask = async |token: &str, path: &str, body: Value| {
+        let request = Request::builder()
+            .method(if body.is_null() { "GET" } else { "POST" })
+            .uri(format!("/v5/iot/x/{path}"))
+            .header("x-auth-token", token);
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        server.send(request.body(Body::from(body)).unwrap()).await
+    };
+    let mut groups = Vec::new();
+    for space in ["a", "b"] {
+        let mut product = meter_product();
+        product["product_id"] = json!(format!("p{space}"));
+        product["app_id"] = json!(space);
+        assert_eq!(ask(root, "products", product).await.status, 201);
+        let device = json!({"node_id": format!("n{space}"), "product_id": format!("p{space}"),
+                            "device_id": format!("d{space}")});
+        assert_eq!(ask(root, "devices", device).await.status, 201);
+        let tags = json!({"resource_type": "device", "resource_id": format!("d{space}"),
+                          "tags": [{"tag_key": "k", "tag_value": "v"}]});
+        assert_eq!(ask(root, "tags/bind-resource", tags).await.status, 200);
+        let body = json!({"name": "g", "app_id": space});
+        let made = ask(root, "device-group", body).await;
+        groups.push(made.body["group_id"].as_str().unwrap().to_owned());
+    }
+    // What a bound caller creates without a word is in his space.
+    let made = ask(bound, "device-group", json!({"name": "own"}))
+        .await
+        .body;
+    assert!(
+        server
+            .app
+            .groups
+            .in_space(&AppId::parse("a").unwrap())
+            .len()
+            == 2,
+        "{made}"
+    );
+    let list = ask(bound, "device-group", Value::Null).await.body;
+    assert_eq!(texts(&list, "device_groups", "name"), ["own", "g"]);
+    let (own, other) = (&groups[0], &groups[1]);
+    let device = |id: &str| {
+        json!({"resource_type": "device", "resource_id": id,
+               "tags": [{"tag_key": "x"}], "tag_keys": ["k"]})
+    };
+    let rows = [
+        (
+            "device-group".to_owned(),
+            json!({"name": "h", "app_id": "b"}),
+            403,
+        ),
+        ("device-group?app_id=b".to_owned(), Value::Null, 403),
+        (format!("device-group/{other}"), Value::Null, 404),
+        (format!("device-group/{other}/devices"), Value::Null, 404),
+        (
+            format!("device-group/{other}/action?action_id=addDevice&device_id=da"),
+            json!({}),
+            404,
+        ),
+        (
+            format!("device-group/{own}/action?action_id=addDevice&device_id=db"),
+            json!({}),
+            404,
+        ),
+        (
+            format!("device-group/{own}/action?action_id=addDevice&device_id=da"),
+            json!({}),
+            200,
+        ),
+        ("devices/db/list-device-group".to_owned(), json!({}), 404),
+        ("tags/bind-resource".to_owned(), device("db"), 404),
+        ("tags/unbind-resource".to_owned(), device("db"), 404),
+    ];
+    for (path, body, want) in rows {
+        let answer = ask(bound, &path, body).await;
+        assert_eq!(answer.status, want, "{path}: {:?}", answer.body);
+    }
+    let tagged = json!({"resource_type": "device", "tags": [{"tag_key": "k"}]});
+    let found = ask(bound, "tags/query-resources", tagged).await.body;
+    assert_eq!(texts(&found, "resources", "resource_id"), ["da"]);
+    for rest in [
+        "",
+        " where device_id = 'db' or node_id like 'n%'",
+        " where app_id != 'c'",
+    ] {
+        let sql = json!({"sql": format!("select * from device{rest}")});
+        let found = ask(bound, "search/query-devices", sql).await.body;
+        assert_eq!(texts(&found, "devices", "device_id"), ["da"], "{rest}");
+        assert_eq!(found["count"], 1, "{rest}");
+    }
 }

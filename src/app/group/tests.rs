@@ -1,17 +1,18 @@
 //! Limits of groups, with callers at the same time.
 
-use crate::telemetry;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::app::App;
+use crate::app::credentials::Credentials;
 use crate::app::device::{NewAuth, NewDevice};
 use crate::app::product::NewProduct;
 use crate::base::ids::{NodeId, ProductId};
 use crate::base::time::Timestamp;
 use crate::product::profile::Profile;
 use crate::store::memory::MemoryStore;
+use crate::telemetry;
 
 const LIMITS: GroupLimits = GroupLimits {
     groups: 4,
@@ -45,7 +46,7 @@ impl World {
             sender,
             1,
             crate::app::batch::Settings::default(),
-            Arc::new(crate::app::credentials::Credentials::nobody_asked()),
+            Arc::new(Credentials::nobody_asked()),
         )
         .unwrap();
         let product = NewProduct {
