@@ -9,11 +9,13 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::app::certificate::CertificateError;
 use crate::app::device::DeviceError;
 use crate::app::product::ProductError;
 use crate::app::space::SpaceError;
 use crate::app::trace::TraceError;
 use crate::product::codec::LoadError;
+use crate::product::model_zip::PackageError;
 use crate::store::StoreError;
 
 /// Codes of the v5 API. Those without a published meaning here take the nearest published one.
@@ -205,6 +207,33 @@ impl From<DeviceError> for ApiError {
             DeviceError::Invalid { .. } => Self::invalid(message),
             DeviceError::Contended => Self::contended(message),
             DeviceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CertificateError> for ApiError {
+    fn from(error: CertificateError) -> Self {
+        let message = error.to_string();
+        match error {
+            CertificateError::NotFound(_) => {
+                Self::new(StatusCode::NOT_FOUND, code::INVALID, message)
+            }
+            CertificateError::Exists(_)
+            | CertificateError::TooMany(_)
+            | CertificateError::Invalid { .. } => Self::invalid(message),
+            CertificateError::Contended => Self::contended(message),
+            CertificateError::Space(error) => error.into(),
+            CertificateError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PackageError> for ApiError {
+    fn from(error: PackageError) -> Self {
+        match error {
+            // Each names its file.
+            PackageError::Mistakes { .. } => Self::invalid(error.to_string()),
+            _ => Self::invalid(format!("body: {error}")),
         }
     }
 }

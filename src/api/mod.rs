@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod auth;
+pub mod certificates;
 pub mod codec;
 pub mod device_body;
 pub mod devices;
@@ -19,6 +20,7 @@ pub mod operations;
 pub mod page;
 pub mod precondition;
 pub mod product_body;
+pub mod product_model;
 pub mod products;
 pub mod request;
 pub mod respond;
@@ -69,7 +71,9 @@ pub fn operations() -> operation::Operations {
 fn routes() -> Routes {
     Routes::default()
         .merge(spaces::routes())
+        .merge(certificates::routes())
         .merge(products::routes())
+        .merge(product_model::routes())
         .merge(devices::routes())
         .merge(codec::routes())
         .merge(settings::routes())

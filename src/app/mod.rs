@@ -2,6 +2,7 @@
 //! shards call.
 
 pub mod audit;
+pub mod certificate;
 pub mod credentials;
 pub mod deadlines;
 pub mod device;
@@ -37,6 +38,7 @@ use tokio::sync::mpsc;
 use crate::base::time::Clock;
 use crate::store::{Store, StoreError};
 use audit::Audit;
+use certificate::Certificates;
 use credentials::Credentials;
 use device::{DeviceChange, Devices};
 use outbox::Outbox;
@@ -54,6 +56,7 @@ pub struct App {
     pub spaces: Arc<Spaces>,
     pub products: Arc<Products>,
     pub devices: Arc<Devices>,
+    pub certificates: Arc<Certificates>,
     pub removals: Arc<Removals>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
@@ -103,6 +106,12 @@ impl App {
         })?;
         let audit = Arc::new(Audit::new(Arc::clone(&store), clock.clone()));
         let tracer = Arc::new(Tracer::new(traced_devices_max));
+        let certificates = Arc::new(Certificates::new(certificate::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            spaces: Arc::clone(&spaces),
+        }));
         let removals = Arc::new(Removals::new(removal::Parts {
             store: Arc::clone(&store),
             outbox: Arc::clone(&outbox),
@@ -119,6 +128,7 @@ impl App {
             spaces,
             products,
             devices,
+            certificates,
             removals,
             outbox,
             tracer,

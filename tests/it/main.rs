@@ -10,6 +10,7 @@
 mod api;
 mod api_audit;
 mod api_auth;
+mod api_certificates;
 mod api_codec;
 mod api_device_lists;
 mod api_device_states;
@@ -18,10 +19,12 @@ mod api_docs;
 mod api_events;
 mod api_history;
 mod api_http;
+mod api_model;
 mod api_openapi;
 mod api_products;
 mod api_server;
 mod api_signatures;
+mod api_spaces;
 #[path = "../../src/engine/dtls/tests/client.rs"]
 #[allow(dead_code, reason = "the engine's own tests use more of it")]
 mod client;
