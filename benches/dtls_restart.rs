@@ -231,6 +231,7 @@ fn product(seq: u64) -> ProductRecord {
         description: None,
         profile: Profile::default(),
         created_at: Timestamp::from_ms(1_700_000_000_000),
+        deleting: false,
     }
 }
 
@@ -260,6 +261,8 @@ fn device(seq: u64, now: Timestamp) -> DeviceRecord {
         extension_info: None,
         frozen: false,
         created_at: now,
+        tags: Vec::new(),
+        groups: Vec::new(),
     }
 }
 

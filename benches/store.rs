@@ -192,6 +192,8 @@ fn device(seq: u64) -> DeviceRecord {
         extension_info: None,
         frozen: false,
         created_at: Timestamp::from_ms(1_700_000_000_000),
+        tags: Vec::new(),
+        groups: Vec::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `/v1/products/{product_id}/codec`: upload, download, delete, and dry runs.
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -10,10 +10,11 @@ use serde_json::{Map, Value, json};
 use super::error::{ApiError, code};
 use super::input::{Alphabet, Fields, TextRule, quoted, read_body as read_fields};
 use super::operation::{Operation, Routes};
+use super::precondition::{precondition_of, with_etag};
 use super::request::{JsonBody, MediaType, ProductPath, read_body};
 use super::respond::json as answer;
 use crate::app::App;
-use crate::app::product::codec::{DecodeRun, Precondition, TagList};
+use crate::app::product::codec::DecodeRun;
 use crate::base::limits::{BODY_MAX, CODEC_SOURCE_MAX};
 use crate::product::check::Violation;
 use crate::product::codec::text::unhex;
@@ -183,13 +184,6 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn with_etag(mut response: Response, etag: &str) -> Response {
-    if let Ok(value) = HeaderValue::from_str(&format!("\"{etag}\"")) {
-        response.headers_mut().insert(header::ETAG, value);
-    }
-    response
-}
-
 fn kind_of(headers: &HeaderMap) -> Result<CodecKind, ApiError> {
     let refuse = |got: &str| {
         let known: Vec<&str> = KINDS.iter().map(|(media, _)| *media).collect();
@@ -210,36 +204,6 @@ fn kind_of(headers: &HeaderMap) -> Result<CodecKind, ApiError> {
         Some(_) => Err(refuse("another charset than UTF-8")),
         None => Err(refuse(&quoted(&media.essence))),
     }
-}
-
-fn precondition_of(headers: &HeaderMap) -> Result<Precondition, ApiError> {
-    Ok(Precondition {
-        if_match: tags_of(headers, &header::IF_MATCH, "If-Match")?,
-        if_none_match: tags_of(headers, &header::IF_NONE_MATCH, "If-None-Match")?,
-    })
-}
-
-/// `*`, or tags in quotes (RFC 9110 §13.1). A weak tag compares as its strong one: a codec has no
-/// weak ones, but a cache between may have marked it.
-fn tags_of(
-    headers: &HeaderMap,
-    name: &header::HeaderName,
-    shown: &str,
-) -> Result<Option<TagList>, ApiError> {
-    let mut tags = Vec::new();
-    for value in headers.get_all(name) {
-        let refuse = || ApiError::malformed(format!("{shown}: takes * or tags in quotes"));
-        let text = value.to_str().map_err(|_| refuse())?;
-        for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-            if part == "*" {
-                return Ok(Some(TagList::Any));
-            }
-            let strong = part.strip_prefix("W/").unwrap_or(part);
-            let tag = strong.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
-            tags.push(tag.ok_or_else(refuse)?.to_owned());
-        }
-    }
-    Ok((!tags.is_empty()).then_some(TagList::Tags(tags)))
 }
 
 #[derive(Serialize, JsonSchema)]

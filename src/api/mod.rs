@@ -15,6 +15,7 @@ pub mod openapi;
 pub mod operation;
 pub mod operations;
 pub mod page;
+pub mod precondition;
 pub mod product_body;
 pub mod products;
 pub mod request;

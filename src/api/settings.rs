@@ -3,25 +3,31 @@
 use super::error::ApiError;
 use super::input::{Fields, TextRule, read_body};
 use super::operation::{Operation, Routes};
+use super::precondition::{precondition_of, with_etag};
 use super::request::{JsonBody, ProductPath};
 use super::respond::json as answer;
 use crate::app::App;
+use crate::app::product::settings_tag;
 use crate::product::settings::{
     CoapTiming, CodecSettings, CommandSettings, Downlink, FirmwareProtocol, Psk, Settings,
     SoftwareProtocol, UpgradeSettings,
 };
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 /// What this file serves.
 pub fn routes() -> Routes {
+    const IF_MATCH: &str = "Only when the settings have one of these tags.";
+    const IF_NONE_MATCH: &str = "Only when the settings have none of these tags.";
     const SETTINGS: &str = "/v1/products/{product_id}/settings";
     Routes::tagged("Settings")
         .add(
             Operation::get(SETTINGS, "show_settings", "Shows the settings of a product")
-                .answers::<Settings>(StatusCode::OK),
+                .header("If-None-Match", IF_NONE_MATCH)
+                .answers::<Settings>(StatusCode::OK)
+                .answers_nothing(StatusCode::NOT_MODIFIED),
             show,
         )
         .add(
@@ -30,8 +36,11 @@ pub fn routes() -> Routes {
                 "put_settings",
                 "Replaces the settings of a product",
             )
+            .header("If-Match", IF_MATCH)
+            .header("If-None-Match", IF_NONE_MATCH)
             .body(|f| drop(settings_of(f)))
             .answers::<Settings>(StatusCode::OK)
+            .fails(&[StatusCode::PRECONDITION_FAILED])
             .example(json!({"downlink": "write", "coap": {"ack_timeout_s": 20}})),
             put,
         )
@@ -46,24 +55,36 @@ const FIRMWARE: [(&str, FirmwareProtocol); 1] = [("LWM2M", FirmwareProtocol::Lwm
 /// A command waits at most as long as it may be queued.
 const RESPONSE_TIMEOUT_MAX_S: u32 = 172_800;
 
-/// `GET …/settings`. Errors: 404.
+/// `GET …/settings`, with their ETag; 304 with `If-None-Match`. Errors: 404.
 pub async fn show(
     State(app): State<App>,
     ProductPath(id): ProductPath,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let product = app.products.show(&id)?;
-    Ok(answer(StatusCode::OK, &product.settings))
+    let etag = settings_tag(&product.settings);
+    let known = precondition_of(&headers)?.if_none_match;
+    if known.is_some_and(|tags| tags.matches(Some(&etag))) {
+        return Ok(with_etag(StatusCode::NOT_MODIFIED.into_response(), &etag));
+    }
+    Ok(with_etag(answer(StatusCode::OK, &product.settings), &etag))
 }
 
-/// `PUT …/settings`: 200 with all settings. Errors: 404, 400 bad or unknown field.
+/// `PUT …/settings`: 200 with all settings. Errors: 404, 400 bad or unknown field, 412.
 pub async fn put(
     State(app): State<App>,
     ProductPath(id): ProductPath,
+    headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let settings = read_body(&body, settings_of)?;
-    let product = app.products.put_settings(id, settings).await?;
-    Ok(answer(StatusCode::OK, &product.settings))
+    let precondition = precondition_of(&headers)?;
+    let product = app
+        .products
+        .put_settings(id, settings, precondition)
+        .await?;
+    let etag = settings_tag(&product.settings);
+    Ok(with_etag(answer(StatusCode::OK, &product.settings), &etag))
 }
 
 fn settings_of(fields: &Fields<'_>) -> Option<Settings> {

@@ -147,6 +147,26 @@ id!(
     AppId,
     36
 );
+id!(
+    /// A device group.
+    GroupId,
+    36
+);
+id!(
+    /// A batch task.
+    TaskId,
+    36
+);
+id!(
+    /// A file uploaded for batch tasks.
+    FileId,
+    36
+);
+id!(
+    /// A CA certificate of devices.
+    CertificateId,
+    36
+);
 
 impl NodeId {
     /// Reads an LwM2M endpoint name as a node id: an IMEI as is, or `urn:imei:…`,

@@ -133,7 +133,15 @@ pub const fn is_portable(table: Table) -> bool {
         | Table::History
         | Table::Raw
         | Table::Events
-        | Table::Parts => true,
+        | Table::Parts
+        | Table::Apps
+        | Table::Groups
+        | Table::Tasks
+        | Table::Subtasks
+        | Table::Files
+        | Table::Contents
+        | Table::Certificates
+        | Table::Audit => true,
         // A restored counter would use numbers again, which breaks the keys.
         Table::Sessions => false,
     }

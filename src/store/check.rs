@@ -8,6 +8,10 @@ use hashbrown::HashMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::catalog::{
+    AppRecord, AuditRecord, CertificateRecord, FileContent, FileRecord, GroupRecord, SubtaskRecord,
+    TaskRecord,
+};
 use super::keys::{self, Meta, Table};
 use super::kv::{Kv, Order};
 use super::records::{
@@ -163,6 +167,14 @@ impl<E: Kv> Walk<'_, E> {
             }
             Table::Parts => self.part(key, row),
             Table::Sessions => self.session(key, row)?,
+            Table::Apps => drop(self.record::<AppRecord>(key, row)?),
+            Table::Groups => drop(self.record::<GroupRecord>(key, row)?),
+            Table::Tasks => drop(self.record::<TaskRecord>(key, row)?),
+            Table::Subtasks => drop(self.record::<SubtaskRecord>(key, row)?),
+            Table::Files => drop(self.record::<FileRecord>(key, row)?),
+            Table::Contents => drop(self.record::<FileContent>(key, row)?),
+            Table::Certificates => drop(self.record::<CertificateRecord>(key, row)?),
+            Table::Audit => drop(self.record::<AuditRecord>(key, row)?),
         }
         Ok(())
     }

@@ -17,11 +17,19 @@
 //! | 0b | events | position `u64` | row: `EventRecord` |
 //! | 0c | parts | split id `u64`, index `u16` | bytes of a split row |
 //! | 0d | sessions | device seq `u64` | row with a sealed part: `SessionRecord` |
+//! | 0e | apps | app id | row: `AppRecord` |
+//! | 0f | groups | group id | row: `GroupRecord` |
+//! | 10 | tasks | seq `u64` | row: `TaskRecord` |
+//! | 11 | subtasks | task seq `u64`, index `u32` | row: `SubtaskRecord` |
+//! | 12 | files | file id | row: `FileRecord` |
+//! | 13 | contents | file id | row: `FileContent` |
+//! | 14 | certificates | certificate id | row: `CertificateRecord` |
+//! | 15 | audit | ms `u64`, seq `u64` | row: `AuditRecord` |
 //!
 //! 03, 04 and 05 are indexes of 01: text as it is, without a row header (`rows.rs`). Ids hold
 //! no 00 byte, so 05 is unambiguous. Prefixes are never used anew.
 
-use crate::base::ids::{DeviceId, NodeId, ProductId};
+use crate::base::ids::{AppId, CertificateId, DeviceId, FileId, GroupId, NodeId, ProductId};
 use crate::base::peer::DeviceSeq;
 use crate::base::time::Timestamp;
 use crate::store::HistoryKey;
@@ -44,11 +52,19 @@ pub enum Table {
     Events = 0x0b,
     Parts = 0x0c,
     Sessions = 0x0d,
+    Apps = 0x0e,
+    Groups = 0x0f,
+    Tasks = 0x10,
+    Subtasks = 0x11,
+    Files = 0x12,
+    Contents = 0x13,
+    Certificates = 0x14,
+    Audit = 0x15,
 }
 
 impl Table {
     /// Every table, ascending.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 22] = [
         Self::Meta,
         Self::Devices,
         Self::States,
@@ -63,6 +79,14 @@ impl Table {
         Self::Events,
         Self::Parts,
         Self::Sessions,
+        Self::Apps,
+        Self::Groups,
+        Self::Tasks,
+        Self::Subtasks,
+        Self::Files,
+        Self::Contents,
+        Self::Certificates,
+        Self::Audit,
     ];
 
     /// The first byte of this table's keys.
@@ -93,6 +117,14 @@ impl Table {
             Self::Events => "events",
             Self::Parts => "parts",
             Self::Sessions => "sessions",
+            Self::Apps => "apps",
+            Self::Groups => "groups",
+            Self::Tasks => "tasks",
+            Self::Subtasks => "subtasks",
+            Self::Files => "files",
+            Self::Contents => "contents",
+            Self::Certificates => "certificates",
+            Self::Audit => "audit",
         }
     }
 
@@ -185,6 +217,46 @@ pub fn codec(id: &ProductId) -> Vec<u8> {
 
 pub fn settings(id: &ProductId) -> Vec<u8> {
     Table::Settings.key(&[id.as_str().as_bytes()])
+}
+
+pub fn app(id: &AppId) -> Vec<u8> {
+    Table::Apps.key(&[id.as_str().as_bytes()])
+}
+
+pub fn group(id: &GroupId) -> Vec<u8> {
+    Table::Groups.key(&[id.as_str().as_bytes()])
+}
+
+pub fn task(seq: u64) -> Vec<u8> {
+    Table::Tasks.key(&[&seq.to_be_bytes()])
+}
+
+pub fn subtask(task_seq: u64, index: u32) -> Vec<u8> {
+    Table::Subtasks.key(&[&task_seq.to_be_bytes(), &index.to_be_bytes()])
+}
+
+/// Task seq and index of a subtask's row; `None` when the key has another shape.
+pub fn split_subtask(key: &[u8]) -> Option<(u64, u32)> {
+    let (_, rest) = key.split_first()?;
+    let (seq, rest) = rest.split_first_chunk::<8>()?;
+    let index: [u8; 4] = rest.try_into().ok()?;
+    Some((u64::from_be_bytes(*seq), u32::from_be_bytes(index)))
+}
+
+pub fn file(id: &FileId) -> Vec<u8> {
+    Table::Files.key(&[id.as_str().as_bytes()])
+}
+
+pub fn content(id: &FileId) -> Vec<u8> {
+    Table::Contents.key(&[id.as_str().as_bytes()])
+}
+
+pub fn certificate(id: &CertificateId) -> Vec<u8> {
+    Table::Certificates.key(&[id.as_str().as_bytes()])
+}
+
+pub fn audit(at: Timestamp, seq: u64) -> Vec<u8> {
+    Table::Audit.key(&[&at.as_ms().to_be_bytes(), &seq.to_be_bytes()])
 }
 
 pub fn history(device_seq: u64, at: HistoryKey) -> Vec<u8> {

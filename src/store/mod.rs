@@ -6,8 +6,10 @@
 //! many processes use the store.
 
 pub mod archive;
+pub mod catalog;
 pub mod check;
 pub mod engine;
+pub mod find;
 pub mod generation;
 pub mod key_file;
 pub mod keys;
@@ -21,14 +23,19 @@ pub mod seal;
 pub mod sealed;
 pub mod sled;
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::ids::{DeviceId, NodeId, ProductId};
+use crate::base::ids::{AppId, CertificateId, DeviceId, FileId, GroupId, NodeId, ProductId};
 use crate::base::peer::DeviceSeq;
 use crate::base::time::Timestamp;
+use catalog::{
+    AppRecord, AuditRecord, CertificateRecord, FileContent, FileRecord, GroupRecord, SubtaskRecord,
+    TaskRecord,
+};
+use find::{Find, Found};
 use key_file::KeyError;
 use records::{
     CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord, SessionRecord,
@@ -49,6 +56,8 @@ pub trait Store: Send + Sync + 'static {
     /// Devices by descending `seq`.
     fn devices(&self, page: &Page<'_>) -> Result<Vec<DeviceRecord>, StoreError>;
     fn state(&self, id: &DeviceId) -> Result<Option<StateRecord>, StoreError>;
+    /// The devices that fit a condition.
+    fn find(&self, find: &Find<'_>) -> Result<Found, StoreError>;
     /// Visits every device with its state, in no order, until the visitor breaks.
     fn each_device(
         &self,
@@ -70,6 +79,28 @@ pub trait Store: Send + Sync + 'static {
     fn codec(&self, id: &ProductId) -> Result<Option<CodecRecord>, StoreError>;
     fn settings(&self, id: &ProductId) -> Result<Option<SettingsRecord>, StoreError>;
 
+    /// Every resource space, by descending `seq`.
+    fn apps(&self) -> Result<Vec<AppRecord>, StoreError>;
+    /// Every group, by descending `seq`.
+    fn groups(&self) -> Result<Vec<GroupRecord>, StoreError>;
+    /// Every batch task, by descending `seq`.
+    fn tasks(&self) -> Result<Vec<TaskRecord>, StoreError>;
+    /// Subtasks of a task with their indexes, ascending from `from`.
+    fn subtasks(
+        &self,
+        task_seq: u64,
+        from: u32,
+        limit: usize,
+    ) -> Result<Vec<(u32, SubtaskRecord)>, StoreError>;
+    /// Every file for batch tasks, by descending `seq`.
+    fn files(&self) -> Result<Vec<FileRecord>, StoreError>;
+    fn file_content(&self, id: &FileId) -> Result<Option<FileContent>, StoreError>;
+    /// Every CA certificate, by descending `seq`.
+    fn certificates(&self) -> Result<Vec<CertificateRecord>, StoreError>;
+    /// Rows of the audit log, newest first: of times from `from` (inclusive) to `to` (exclusive),
+    /// below the row with the key `before`.
+    fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError>;
+
     /// Reported data of one device, newest first.
     fn history(&self, query: &HistoryQuery) -> Result<Vec<HistoryRow>, StoreError>;
     /// Uplinks that no codec could decode, newest first.
@@ -80,7 +111,7 @@ pub trait Store: Send + Sync + 'static {
     /// Position of the newest event ever written, 0 when there is none.
     fn last_event(&self) -> u64;
 
-    /// Deletes history, raw uplinks and events older than these times, at most `limit` rows in one
+    /// Deletes history, raw uplinks, events and audit rows older than these times, at most `limit` rows in one
     /// call; returns how many. Blocks until they are gone. The search of one call is bounded, too:
     /// fewer than `limit` does not mean that nothing is left.
     fn expire(&self, expiry: &Expiry, limit: usize) -> Result<usize, StoreError>;
@@ -114,11 +145,24 @@ pub enum Guard {
     /// The device has no session with a higher number.
     SessionUpTo(DeviceSeq, u64),
     ProductAbsent(ProductId),
+    /// There is such a product, and it is not being deleted.
     ProductExists(ProductId),
+    /// The resource space's record has this `version`; 0 when there is none.
+    AppVersion(AppId, u64),
+    /// There is such a resource space, and it is not being deleted.
+    AppExists(AppId),
+    /// The group's record has this `version`; 0 when there is none.
+    GroupVersion(GroupId, u64),
+    /// The record of the batch task with this `seq` has this `version`; 0 when there is none.
+    TaskVersion(u64, u64),
+    /// The certificate's record has this `version`; 0 when there is none.
+    CertificateVersion(CertificateId, u64),
     /// The product exists and its record has this `version`.
     ProductVersion(ProductId, u64),
     /// No device belongs to the product.
     ProductUnused(ProductId),
+    /// The product's settings have this `version`; 0 when there are none.
+    SettingsVersion(ProductId, u64),
     /// The codec bundle has this ETag; `None`: there is no codec.
     CodecTag(ProductId, Option<String>),
 }
@@ -142,6 +186,28 @@ pub enum Change {
     PutCodec(ProductId, Box<CodecRecord>),
     DeleteCodec(ProductId),
     PutSettings(ProductId, Box<SettingsRecord>),
+    PutApp(Box<AppRecord>),
+    DeleteApp(AppId),
+    PutGroup(Box<GroupRecord>),
+    DeleteGroup(GroupId),
+    PutTask(Box<TaskRecord>),
+    /// Removes the record; its subtasks are removed with [`Change::DeleteSubtasks`] before.
+    DeleteTask(u64),
+    PutSubtask {
+        task_seq: u64,
+        index: u32,
+        record: Box<SubtaskRecord>,
+    },
+    /// Removes the subtasks with these indexes, where they are.
+    DeleteSubtasks {
+        task_seq: u64,
+        indexes: Range<u32>,
+    },
+    PutFile(Box<FileRecord>, Box<FileContent>),
+    DeleteFile(FileId),
+    PutCertificate(Box<CertificateRecord>),
+    DeleteCertificate(CertificateId),
+    PutAudit(Box<AuditRecord>),
     AppendHistory {
         device_seq: u64,
         record: Box<HistoryRecord>,
@@ -272,6 +338,8 @@ pub struct StoreSettings {
     pub raw_days: u32,
     /// Events older than this go, pushed or not.
     pub events_days: u32,
+    /// Rows of the audit log older than this go.
+    pub audit_days: u32,
     /// The file with the sealing key; empty: `sealing.key` in the data directory.
     pub sealing_key: PathBuf,
     /// The file that tells a restored database from the newest; empty: beside the sealing key, with
@@ -290,6 +358,7 @@ impl Default for StoreSettings {
             history_days: 30,
             raw_days: 7,
             events_days: 3,
+            audit_days: 90,
             sealing_key: PathBuf::new(),
             generation: PathBuf::new(),
         }
@@ -323,6 +392,7 @@ impl StoreSettings {
             history_before: before(self.history_days),
             raw_before: before(self.raw_days),
             events_before: before(self.events_days),
+            audit_before: before(self.audit_days),
         }
     }
 }
@@ -349,6 +419,17 @@ pub struct HistoryQuery {
     pub limit: usize,
 }
 
+/// Which part of the audit log.
+#[derive(Debug, Clone, Default)]
+pub struct AuditQuery {
+    /// By time: `from` inclusive, `to` exclusive.
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+    /// Continues below the row with this time and `seq`.
+    pub before: Option<(Timestamp, u64)>,
+    pub limit: usize,
+}
+
 /// Place of a row in a device's history: ascending with time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HistoryKey {
@@ -370,6 +451,7 @@ pub struct Expiry {
     pub history_before: Timestamp,
     pub raw_before: Timestamp,
     pub events_before: Timestamp,
+    pub audit_before: Timestamp,
 }
 
 /// Whether commits can succeed now.

@@ -35,6 +35,18 @@ pub struct DeviceRecord {
     pub extension_info: Option<Value>,
     pub frozen: bool,
     pub created_at: Timestamp,
+    #[serde(default)]
+    pub tags: Vec<TagRecord>,
+    /// `seq` of the groups that it is in; some may be gone.
+    #[serde(default)]
+    pub groups: Vec<u64>,
+}
+
+/// A label that an application gave a device: one value for each key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagRecord {
+    pub tag_key: String,
+    pub tag_value: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,6 +102,13 @@ pub struct StateRecord {
     /// Newest DTLS record whose effect is in this state.
     #[serde(default)]
     pub received: Option<Mark>,
+}
+
+impl StateRecord {
+    /// When the device was last heard.
+    pub fn last_heard(&self) -> Option<Timestamp> {
+        self.last_seen_at.or(self.activated_at)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -220,6 +239,9 @@ pub struct ProductRecord {
     pub description: Option<String>,
     pub profile: Profile,
     pub created_at: Timestamp,
+    /// Being deleted with its devices: it is not there any more for anyone.
+    #[serde(default)]
+    pub deleting: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -241,6 +263,9 @@ pub enum CodecKind {
 pub struct SettingsRecord {
     pub settings: Settings,
     pub updated_at: Timestamp,
+    /// Counts the writes of this record, from 1; 0 in old ones.
+    #[serde(default)]
+    pub version: u64,
 }
 
 /// What one uplink reported: `services` is JSON as it was pushed,

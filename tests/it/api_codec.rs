@@ -270,6 +270,28 @@ async fn a_restart_finds_codec_and_settings() {
 }
 
 #[tokio::test]
+async fn nobody_overwrites_settings_that_he_has_not_seen() {
+    let server = Server::start().with_product().await;
+    let path = "/v1/products/p1/settings";
+    let send = |method: Method, header: &'static str, tag: String, body: &'static str| {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("content-type", "application/json");
+        server.send(request.header(header, tag).body(body.into()).unwrap())
+    };
+    let first = server.get(path).await.header("etag").to_owned();
+    let execute = r#"{"downlink": "execute"}"#;
+    let changed = send(Method::PUT, "if-match", first.clone(), execute).await;
+    assert_eq!(changed.status, 200, "{:?}", changed.body);
+    let second = changed.header("etag").to_owned();
+    assert_ne!(first, second);
+    let late = send(Method::PUT, "if-match", first, "{}").await;
+    assert_eq!(late.status, 412, "{:?}", late.body);
+    assert_eq!(server.get(path).await.body["downlink"], "execute");
+    let known = send(Method::GET, "if-none-match", second, "").await;
+    assert_eq!(known.status, 304);
+}
+
+#[tokio::test]
 async fn settings_are_replaced_whole() {
     let server = Server::start().with_product().await;
     let path = "/v1/products/p1/settings";

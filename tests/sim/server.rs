@@ -11,20 +11,25 @@ use axum::http::Request;
 use serde_json::{Value, json};
 use strait::api;
 use strait::app::platform::{Network, Platform, Settings};
-use strait::base::ids::{DeviceId, NodeId, ProductId};
+use strait::base::ids::{DeviceId, FileId, NodeId, ProductId};
 use strait::base::peer::DeviceSeq;
 use strait::base::time::{Clock, Timestamp};
 use strait::engine::exchange::Settings as ExchangeSettings;
 use strait::net::endpoint::DATAGRAM_QUEUE;
 use strait::net::{Arrival, Datagram, Downward};
+use strait::store::catalog::{
+    AppRecord, AuditRecord, CertificateRecord, FileContent, FileRecord, GroupRecord, SubtaskRecord,
+    TaskRecord,
+};
+use strait::store::find::{Find, Found};
 use strait::store::memory::{Memory, MemoryStore};
 use strait::store::records::{
     CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
     SettingsRecord, StateRecord,
 };
 use strait::store::{
-    Commit, CommitError, Completion, Expiry, Health, HistoryQuery, HistoryRow, Page, Store,
-    StoreError, StoreSettings,
+    AuditQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery, HistoryRow, Page,
+    Store, StoreError, StoreSettings,
 };
 use strait::telemetry;
 use tokio::sync::{mpsc, oneshot};
@@ -133,6 +138,47 @@ impl Store for Disk {
 
     fn settings(&self, id: &ProductId) -> Result<Option<SettingsRecord>, StoreError> {
         self.inner.settings(id)
+    }
+
+    fn find(&self, find: &Find<'_>) -> Result<Found, StoreError> {
+        self.inner.find(find)
+    }
+
+    fn apps(&self) -> Result<Vec<AppRecord>, StoreError> {
+        self.inner.apps()
+    }
+
+    fn groups(&self) -> Result<Vec<GroupRecord>, StoreError> {
+        self.inner.groups()
+    }
+
+    fn tasks(&self) -> Result<Vec<TaskRecord>, StoreError> {
+        self.inner.tasks()
+    }
+
+    fn subtasks(
+        &self,
+        task_seq: u64,
+        from: u32,
+        limit: usize,
+    ) -> Result<Vec<(u32, SubtaskRecord)>, StoreError> {
+        self.inner.subtasks(task_seq, from, limit)
+    }
+
+    fn files(&self) -> Result<Vec<FileRecord>, StoreError> {
+        self.inner.files()
+    }
+
+    fn file_content(&self, id: &FileId) -> Result<Option<FileContent>, StoreError> {
+        self.inner.file_content(id)
+    }
+
+    fn certificates(&self) -> Result<Vec<CertificateRecord>, StoreError> {
+        self.inner.certificates()
+    }
+
+    fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
+        self.inner.audit(query)
     }
 
     fn history(&self, query: &HistoryQuery) -> Result<Vec<HistoryRow>, StoreError> {

@@ -60,6 +60,8 @@ impl Devices {
             extension_info: new.extension_info,
             frozen: false,
             created_at: now,
+            tags: Vec::new(),
+            groups: Vec::new(),
         };
         let mut changes = vec![Change::PutDevice(Box::new(device.clone()))];
         let state = (!shadow.is_empty()).then(|| StateRecord {

@@ -456,6 +456,8 @@ pub(crate) mod tests {
             extension_info: None,
             frozen: false,
             created_at: Timestamp::from_ms(0),
+            tags: Vec::new(),
+            groups: Vec::new(),
         }
     }
 }

@@ -15,61 +15,11 @@ use crate::product::profile::Profile;
 use crate::store::records::{CodecKind, CodecRecord, ProductRecord};
 use crate::store::{Change, Commit, CommitError, Guard};
 
+use super::precondition::Precondition;
 use super::{ProductError, ProductRuntime, Products, TRIES, error};
 
 /// A codec ready to run, with the ETag of its source.
 pub(super) type Compiled = (String, Arc<dyn Codec>);
-
-/// What must hold of the stored codec for a change to be made (RFC 9110 §13.1).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Precondition {
-    pub if_match: Option<TagList>,
-    pub if_none_match: Option<TagList>,
-}
-
-/// The value of `If-Match` or `If-None-Match`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TagList {
-    /// `*`
-    Any,
-    /// Strong tags, without their quotes.
-    Tags(Vec<String>),
-}
-
-impl TagList {
-    /// Whether the current tag is one of these.
-    pub fn matches(&self, current: Option<&str>) -> bool {
-        match (self, current) {
-            (_, None) => false,
-            (Self::Any, Some(_)) => true,
-            (Self::Tags(tags), Some(current)) => tags.iter().any(|t| t == current),
-        }
-    }
-}
-
-impl Precondition {
-    fn check(&self, current: Option<&str>) -> Result<(), ProductError> {
-        let is = current.map_or_else(
-            || "there is no codec".to_owned(),
-            |tag| format!("the codec has ETag \"{tag}\""),
-        );
-        let refuse = |header| ProductError::Precondition {
-            header,
-            problem: format!("does not hold, {is}"),
-        };
-        if self.if_match.as_ref().is_some_and(|l| !l.matches(current)) {
-            return Err(refuse("If-Match"));
-        }
-        if self
-            .if_none_match
-            .as_ref()
-            .is_some_and(|l| l.matches(current))
-        {
-            return Err(refuse("If-None-Match"));
-        }
-        Ok(())
-    }
-}
 
 /// What an upload did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,7 +74,7 @@ impl Products {
                 return Err(ProductError::NotFound(id.clone()));
             };
             let current = self.parts.store.codec(id)?.map(|c| c.etag);
-            precondition.check(current.as_deref())?;
+            precondition.check("codec", current.as_deref())?;
             let compiled =
                 compile(kind, &record.source, &product.profile).map_err(ProductError::Mistakes)?;
             let commit = Commit {
@@ -169,7 +119,7 @@ impl Products {
         self.finish("codec delete", async move {
             for _ in 0..TRIES {
                 let current = this.show_codec(&id)?.etag;
-                precondition.check(Some(&current))?;
+                precondition.check("codec", Some(&current))?;
                 let commit = Commit {
                     guards: vec![Guard::CodecTag(id.clone(), Some(current))],
                     changes: vec![Change::DeleteCodec(id.clone())],

@@ -5,12 +5,14 @@
 
 pub mod codec;
 mod error;
+pub mod precondition;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::app::envelope;
 use crate::app::outbox::Outbox;
@@ -23,6 +25,8 @@ use crate::product::profile::Profile;
 use crate::product::settings::Settings;
 use crate::store::records::{EventRecord, ProductRecord, SettingsRecord};
 use crate::store::{Change, Commit, CommitError, Guard, Store, StoreError};
+
+use precondition::Precondition;
 
 pub use error::ProductError;
 
@@ -209,6 +213,7 @@ impl Products {
             description: new.description,
             profile: new.profile,
             created_at: self.parts.clock.now(),
+            deleting: false,
         };
         let guards = vec![Guard::ProductAbsent(id.clone())];
         self.put(guards, record, "create")
@@ -297,25 +302,42 @@ impl Products {
         Ok(())
     }
 
-    /// Replaces all settings.
+    /// Replaces all settings. Errors: `Precondition` when the ETag is another one.
     pub async fn put_settings(
         self: &Arc<Self>,
         id: ProductId,
         settings: Settings,
+        precondition: Precondition,
     ) -> Result<Arc<ProductRuntime>, ProductError> {
         let this = Arc::clone(self);
         self.finish("settings", async move {
-            let record = SettingsRecord {
-                settings,
-                updated_at: this.parts.clock.now(),
-            };
-            let commit = Commit {
-                guards: vec![Guard::ProductExists(id.clone())],
-                changes: vec![Change::PutSettings(id.clone(), Box::new(record))],
-            };
-            this.commit(commit).await.map_err(error::of_commit)?;
-            this.reload(&id, None)?;
-            this.show(&id)
+            for _ in 0..TRIES {
+                let old = this.parts.store.settings(&id)?;
+                let version = old.as_ref().map_or(0, |old| old.version);
+                let running = old.map(|old| old.settings).unwrap_or_default();
+                precondition.check("settings", Some(&settings_tag(&running)))?;
+                let record = SettingsRecord {
+                    settings: settings.clone(),
+                    updated_at: this.parts.clock.now(),
+                    version: version.saturating_add(1),
+                };
+                let commit = Commit {
+                    guards: vec![
+                        Guard::ProductExists(id.clone()),
+                        Guard::SettingsVersion(id.clone(), version),
+                    ],
+                    changes: vec![Change::PutSettings(id.clone(), Box::new(record))],
+                };
+                match this.commit(commit).await {
+                    Ok(()) => {
+                        this.reload(&id, None)?;
+                        return this.show(&id);
+                    }
+                    Err(CommitError::Conflict(Guard::SettingsVersion(..))) => {}
+                    Err(error) => return Err(error::of_commit(error)),
+                }
+            }
+            Err(ProductError::Contended)
         })
         .await
     }
@@ -406,6 +428,13 @@ impl Products {
     }
 }
 
+/// The ETag of settings: SHA-256 of their JSON.
+pub fn settings_tag(settings: &Settings) -> String {
+    let json = serde_json::to_vec(settings).unwrap_or_default();
+    let digest = Sha256::digest(&json);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl ProductPatch {
     fn applied_to(&self, old: &ProductRecord) -> ProductRecord {
         let text = |new: &Option<String>, old: &String| new.as_ref().unwrap_or(old).clone();
@@ -425,6 +454,7 @@ impl ProductPatch {
             description: maybe(&self.description, &old.description),
             profile: self.profile.as_ref().unwrap_or(&old.profile).clone(),
             created_at: old.created_at,
+            deleting: old.deleting,
         }
     }
 }

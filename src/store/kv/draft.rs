@@ -10,8 +10,9 @@ use super::reader;
 use super::{Kv, Order, Writes};
 use crate::base::ids::{DeviceId, ProductId};
 use crate::base::peer::DeviceSeq;
+use crate::store::catalog::{AppRecord, VersionHead};
 use crate::store::keys;
-use crate::store::records::{CodecRecord, ProductRecord};
+use crate::store::records::{CodecRecord, ProductRecord, SettingsRecord};
 use crate::store::rows::{self, ROW_WHOLE_MAX, RowError, Split};
 use crate::store::sealed::SessionHead;
 use crate::store::{Guard, HistoryKey, StoreError};
@@ -99,11 +100,26 @@ impl<'a, E: Kv> Draft<'a, E> {
                 session.is_none_or(|session| session.number <= *number)
             }
             Guard::ProductAbsent(id) => self.read(&keys::product(id))?.is_none(),
-            Guard::ProductExists(id) => self.read(&keys::product(id))?.is_some(),
+            Guard::ProductExists(id) => self
+                .record::<ProductRecord>(&keys::product(id))?
+                .is_some_and(|record| !record.deleting),
+            Guard::AppVersion(id, version) => self.version(&keys::app(id))? == *version,
+            Guard::AppExists(id) => self
+                .record::<AppRecord>(&keys::app(id))?
+                .is_some_and(|record| !record.deleting),
+            Guard::GroupVersion(id, version) => self.version(&keys::group(id))? == *version,
+            Guard::TaskVersion(seq, version) => self.version(&keys::task(*seq))? == *version,
+            Guard::CertificateVersion(id, version) => {
+                self.version(&keys::certificate(id))? == *version
+            }
             Guard::ProductVersion(id, version) => self
                 .record::<ProductRecord>(&keys::product(id))?
                 .is_some_and(|record| record.version == *version),
             Guard::ProductUnused(id) => self.is_unused(id)?,
+            Guard::SettingsVersion(id, version) => {
+                let settings = self.record::<SettingsRecord>(&keys::settings(id))?;
+                settings.map_or(0, |settings| settings.version) == *version
+            }
             Guard::CodecTag(id, tag) => {
                 let codec = self.record::<CodecRecord>(&keys::codec(id))?;
                 codec.map(|codec| codec.etag) == *tag
@@ -152,6 +168,11 @@ impl<'a, E: Kv> Draft<'a, E> {
                     .remember(&id, Some(StateMark { version, split }));
             }
             Step::Put { key, row } => self.replace(key, row)?,
+            Step::PutTwo(rows) => {
+                for (key, row) in rows {
+                    self.replace(key, row)?;
+                }
+            }
             Step::Remove(keys) => {
                 for key in keys {
                     self.remove(key)?;
@@ -240,6 +261,12 @@ impl<'a, E: Kv> Draft<'a, E> {
         };
         self.heads.states.remember(id, mark);
         Ok(mark)
+    }
+
+    /// The version of a catalog row; 0 when there is none.
+    fn version(&self, key: &[u8]) -> Result<u64, StoreError> {
+        let head = self.record::<VersionHead>(key)?;
+        Ok(head.map_or(0, |head| head.version))
     }
 
     /// Whether no device belongs to the product: in the batch, then in the engine.

@@ -1,7 +1,8 @@
 //! Finds rows that are too old. Events lie in order of time, so the search stops at the first
 //! younger one. History and raw uplinks lie by device, then time: within a device the search
 //! stops at the first younger one and goes on with the next device; a cursor remembers where the
-//! call before stopped, so that every call is short and all devices get their turn.
+//! call before stopped, so that every call is short and all devices get their turn. Rows of the audit
+//! log lie in order of time, with the time in their keys.
 //!
 //! The newest event always stays: the next position is derived from it.
 
@@ -53,6 +54,12 @@ impl Cursor {
     ) -> Result<Expired, StoreError> {
         let mut found = Expired::default();
         old_events(reader, expiry.events_before, last_event, limit, &mut found)?;
+        let (from, _) = Table::Audit.span();
+        let to = keys::audit(expiry.audit_before, 0);
+        let room = limit.saturating_sub(found.rows);
+        for (key, _) in reader.rows(&from, &to, Order::Ascending, room)? {
+            found.push(key);
+        }
         let tables = [
             (Table::History, expiry.history_before, &self.history),
             (Table::Raw, expiry.raw_before, &self.raw),

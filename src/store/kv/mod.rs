@@ -13,9 +13,11 @@
 //! The committer is the only writer, so it may remember versions (heads.rs). Reads may see a
 //! commit shortly before it is durable; events are shown only when they are.
 
+mod catalog;
 mod committer;
 mod draft;
 mod expiry;
+mod find;
 mod heads;
 mod plan;
 mod reader;
@@ -26,7 +28,12 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
+use super::catalog::{
+    AppRecord, AuditRecord, CertificateRecord, FileContent, FileRecord, GroupRecord, SubtaskRecord,
+    TaskRecord,
+};
 pub use super::engine::{Kv, Order, Visit, Writes};
+use super::find::{Find, Found};
 use super::keys::{self, Meta};
 use super::records::{
     CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
@@ -34,10 +41,10 @@ use super::records::{
 };
 use super::seal::Sealer;
 use super::{
-    Commit, CommitError, Completion, Expiry, Health, HistoryQuery, HistoryRow, Page, Store,
-    StoreError, StoreSettings,
+    AuditQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery, HistoryRow, Page,
+    Store, StoreError, StoreSettings,
 };
-use crate::base::ids::{DeviceId, NodeId, ProductId};
+use crate::base::ids::{DeviceId, FileId, NodeId, ProductId};
 use crate::base::peer::DeviceSeq;
 use crate::base::time::Clock;
 use committer::{Committer, Job};
@@ -286,6 +293,10 @@ impl<E: Kv> Store for KvStore<E> {
         self.reader().state(id)
     }
 
+    fn find(&self, find: &Find<'_>) -> Result<Found, StoreError> {
+        self.reader().find(find)
+    }
+
     fn each_device(
         &self,
         visit: &mut dyn FnMut(DeviceRecord, Option<StateRecord>) -> ControlFlow<()>,
@@ -322,6 +333,43 @@ impl<E: Kv> Store for KvStore<E> {
 
     fn settings(&self, id: &ProductId) -> Result<Option<SettingsRecord>, StoreError> {
         self.reader().settings(id)
+    }
+
+    fn apps(&self) -> Result<Vec<AppRecord>, StoreError> {
+        self.reader().apps()
+    }
+
+    fn groups(&self) -> Result<Vec<GroupRecord>, StoreError> {
+        self.reader().groups()
+    }
+
+    fn tasks(&self) -> Result<Vec<TaskRecord>, StoreError> {
+        self.reader().tasks()
+    }
+
+    fn subtasks(
+        &self,
+        task_seq: u64,
+        from: u32,
+        limit: usize,
+    ) -> Result<Vec<(u32, SubtaskRecord)>, StoreError> {
+        self.reader().subtasks(task_seq, from, limit)
+    }
+
+    fn files(&self) -> Result<Vec<FileRecord>, StoreError> {
+        self.reader().files()
+    }
+
+    fn file_content(&self, id: &FileId) -> Result<Option<FileContent>, StoreError> {
+        self.reader().file_content(id)
+    }
+
+    fn certificates(&self) -> Result<Vec<CertificateRecord>, StoreError> {
+        self.reader().certificates()
+    }
+
+    fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
+        self.reader().audit(query)
     }
 
     fn history(&self, query: &HistoryQuery) -> Result<Vec<HistoryRow>, StoreError> {

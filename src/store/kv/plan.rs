@@ -2,6 +2,8 @@
 //! with the few fields beside them that the committer needs; secrets are sealed by then. Errors:
 //! `StoreError::Io` for a value that can't be written, which names the record.
 
+use serde::Serialize;
+
 use crate::base::ids::{DeviceId, NodeId, ProductId};
 use crate::base::time::Timestamp;
 use crate::store::keys::Table;
@@ -37,12 +39,14 @@ pub(super) enum Step {
         version: u64,
         row: Vec<u8>,
     },
-    /// A row of products, codecs or settings.
+    /// A row that nothing else depends on.
     Put {
         key: Vec<u8>,
         row: Vec<u8>,
     },
-    /// Removes rows of products, codecs or settings.
+    /// Two rows that belong together.
+    PutTwo([(Vec<u8>, Vec<u8>); 2]),
+    /// Removes rows.
     Remove(Vec<Vec<u8>>),
     /// A row of history or raw: the committer gives it a serial.
     Timed {
@@ -65,6 +69,7 @@ impl Step {
             | Self::Put { row, .. }
             | Self::Timed { row, .. }
             | Self::Event { row } => row.len(),
+            Self::PutTwo(rows) => rows.iter().map(|(_, row)| row.len()).sum(),
             Self::DeleteDevice(_) | Self::Remove(_) => 0,
         }
     }
@@ -131,6 +136,30 @@ fn encode_change(change: Change, sealer: &Sealer) -> Result<Step, RowError> {
             key: keys::settings(&id),
             row: rows::encode(&*record)?,
         },
+        Change::PutApp(record) => put(keys::app(&record.app_id), &*record)?,
+        Change::DeleteApp(id) => Step::Remove(vec![keys::app(&id)]),
+        Change::PutGroup(record) => put(keys::group(&record.group_id), &*record)?,
+        Change::DeleteGroup(id) => Step::Remove(vec![keys::group(&id)]),
+        Change::PutTask(record) => put(keys::task(record.seq), &*record)?,
+        Change::DeleteTask(seq) => Step::Remove(vec![keys::task(seq)]),
+        Change::PutSubtask {
+            task_seq,
+            index,
+            record,
+        } => put(keys::subtask(task_seq, index), &*record)?,
+        Change::DeleteSubtasks { task_seq, indexes } => Step::Remove(
+            indexes
+                .map(|index| keys::subtask(task_seq, index))
+                .collect(),
+        ),
+        Change::PutFile(record, content) => Step::PutTwo([
+            (keys::file(&record.file_id), rows::encode(&*record)?),
+            (keys::content(&record.file_id), rows::encode(&*content)?),
+        ]),
+        Change::DeleteFile(id) => Step::Remove(vec![keys::file(&id), keys::content(&id)]),
+        Change::PutCertificate(record) => put(keys::certificate(&record.certificate_id), &*record)?,
+        Change::DeleteCertificate(id) => Step::Remove(vec![keys::certificate(&id)]),
+        Change::PutAudit(record) => put(keys::audit(record.at, record.seq), &*record)?,
         Change::AppendHistory { device_seq, record } => Step::Timed {
             table: Table::History,
             device_seq,
@@ -149,6 +178,11 @@ fn encode_change(change: Change, sealer: &Sealer) -> Result<Step, RowError> {
     })
 }
 
+fn put<T: Serialize>(key: Vec<u8>, record: &T) -> Result<Step, RowError> {
+    let row = rows::encode(record)?;
+    Ok(Step::Put { key, row })
+}
+
 const fn change_name(change: &Change) -> &'static str {
     match change {
         Change::PutDevice(_) => "a device record",
@@ -161,6 +195,19 @@ const fn change_name(change: &Change) -> &'static str {
         Change::PutCodec(..) => "a codec record",
         Change::DeleteCodec(_) => "the deletion of a codec",
         Change::PutSettings(..) => "a settings record",
+        Change::PutApp(_) => "a resource space",
+        Change::DeleteApp(_) => "the deletion of a resource space",
+        Change::PutGroup(_) => "a group",
+        Change::DeleteGroup(_) => "the deletion of a group",
+        Change::PutTask(_) => "a batch task",
+        Change::DeleteTask(_) => "the deletion of a batch task",
+        Change::PutSubtask { .. } => "a subtask",
+        Change::DeleteSubtasks { .. } => "the deletion of subtasks",
+        Change::PutFile(..) => "a file",
+        Change::DeleteFile(_) => "the deletion of a file",
+        Change::PutCertificate(_) => "a certificate",
+        Change::DeleteCertificate(_) => "the deletion of a certificate",
+        Change::PutAudit(_) => "an audit record",
         Change::AppendHistory { .. } => "a history record",
         Change::KeepRaw { .. } => "a raw uplink",
         Change::Emit(_) => "an event",

@@ -39,6 +39,10 @@ impl<'a, E: Kv> Reader<'a, E> {
         Self { engine, sealer }
     }
 
+    pub(super) const fn engine(&self) -> &'a E {
+        self.engine
+    }
+
     pub(super) fn device(&self, id: &DeviceId) -> Result<Option<DeviceRecord>, StoreError> {
         let key = keys::device(id);
         match self.engine.get(&key)? {
@@ -179,13 +183,7 @@ impl<'a, E: Kv> Reader<'a, E> {
     }
 
     pub(super) fn products(&self) -> Result<Vec<ProductRecord>, StoreError> {
-        let (from, to) = Table::Products.span();
-        let mut found = Vec::new();
-        for (key, row) in self.rows(&from, &to, Order::Ascending, usize::MAX)? {
-            found.extend(self.decode::<ProductRecord>(&key, row)?);
-        }
-        found.sort_by_key(|product| std::cmp::Reverse(product.seq));
-        Ok(found)
+        self.table(Table::Products, |product: &ProductRecord| product.seq)
     }
 
     pub(super) fn codec(&self, id: &ProductId) -> Result<Option<CodecRecord>, StoreError> {
@@ -282,7 +280,7 @@ impl<'a, E: Kv> Reader<'a, E> {
         Ok(rows)
     }
 
-    fn record<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
+    pub(super) fn record<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
         match self.engine.get(key)? {
             None => Ok(None),
             Some(row) => self.decode(key, row),

@@ -57,6 +57,8 @@ pub(crate) fn device(id: &str, seq: u64, product: &str) -> DeviceRecord {
         extension_info: Some(json!({"floor": 3, "tags": ["a", null, 1.5]})),
         frozen: false,
         created_at: at(1000),
+        tags: Vec::new(),
+        groups: Vec::new(),
     }
 }
 
@@ -144,6 +146,7 @@ pub(crate) fn product(id: &str, seq: u64) -> ProductRecord {
             }],
         },
         created_at: at(5),
+        deleting: false,
     }
 }
 
@@ -160,6 +163,7 @@ pub(crate) fn settings() -> SettingsRecord {
     SettingsRecord {
         settings: Settings::default(),
         updated_at: at(7),
+        version: 0,
     }
 }
 

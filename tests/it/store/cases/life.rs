@@ -21,6 +21,7 @@ pub(crate) fn expiry_takes_the_old_and_nothing_else<E: Engine>(engine: &E) {
         history_before: at(0),
         raw_before: at(0),
         events_before: at(0),
+        audit_before: at(0),
     };
     assert_eq!(store.expire(&none, 100).unwrap(), 0);
     let old_history = Expiry {
@@ -32,6 +33,7 @@ pub(crate) fn expiry_takes_the_old_and_nothing_else<E: Engine>(engine: &E) {
         history_before: at(4),
         raw_before: at(9),
         events_before: at(1505),
+        audit_before: at(1505),
     };
     let mut total = 7;
     // A call may end at a bound of its own, but never for good.

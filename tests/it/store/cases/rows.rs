@@ -153,6 +153,7 @@ pub(crate) fn long_values_are_split_and_cleaned_up<E: Engine>(engine: &E) {
         history_before: at(100),
         raw_before: at(100),
         events_before: at(100),
+        audit_before: at(100),
     };
     while store.expire(&expiry, 100).unwrap() > 0 {}
     assert_eq!(engine.parts(&store), 0, "parts are left behind");

@@ -1,0 +1,149 @@
+//! Which devices: a condition, an order and a page. The store answers from its indexes.
+
+use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
+use crate::base::time::Timestamp;
+use crate::engine::presence::Presence;
+use crate::store::records::{DeviceRecord, StateRecord};
+
+/// What a device must be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Filter {
+    /// Anything.
+    All,
+    App(AppId),
+    Product(ProductId),
+    Device(DeviceId),
+    Node(NodeId),
+    /// The node id begins so.
+    NodePrefix(String),
+    /// The whole name.
+    Name(String),
+    NamePrefix(String),
+    /// Behind this gateway; a device without one is its own.
+    Gateway(DeviceId),
+    /// Behind this gateway, or behind a device that is, at most [`CASCADE_DEPTH`] times.
+    Below(DeviceId),
+    /// Its own gateway.
+    IsGateway,
+    Frozen,
+    /// Whether frozen or not. Right to the minute.
+    Presence(Presence),
+    FirmwareVersion(String),
+    SoftwareVersion(String),
+    /// Has this tag; with this value when there is one.
+    Tag {
+        key: String,
+        value: Option<String>,
+    },
+    /// In the group with this `seq`.
+    Group(u64),
+    /// In whole seconds, both inclusive.
+    Created {
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+    },
+    /// A smaller `seq`.
+    SeqBelow(u64),
+    /// A larger one.
+    SeqAbove(u64),
+    Not(Box<Self>),
+    /// All of them; none: anything.
+    And(Vec<Self>),
+    /// One of them; none: nothing.
+    Or(Vec<Self>),
+}
+
+/// Gateways above a device that [`Filter::Below`] looks at.
+pub const CASCADE_DEPTH: usize = 8;
+
+/// A page of the devices that fit.
+#[derive(Debug, Clone)]
+pub struct Find<'a> {
+    pub filter: &'a Filter,
+    /// For [`Filter::Presence`].
+    pub now: Timestamp,
+    pub order: FindOrder,
+    /// Leaves out the first of them.
+    pub offset: usize,
+    pub limit: usize,
+    /// Only beyond this `seq` in the order; `count` takes no notice.
+    pub beyond: Option<u64>,
+}
+
+/// By `seq`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FindOrder {
+    NewestFirst,
+    OldestFirst,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    pub devices: Vec<DeviceRecord>,
+    /// All that fit, on whatever page. Devices of a product that is being deleted fit nothing.
+    pub count: u64,
+}
+
+impl Filter {
+    /// Whether a device fits. `gateway_of` tells whose gateway a device is behind.
+    pub fn fits(
+        &self,
+        device: &DeviceRecord,
+        state: Option<&StateRecord>,
+        now: Timestamp,
+        gateway_of: &dyn Fn(&DeviceId) -> Option<DeviceId>,
+    ) -> bool {
+        let second = |at: Timestamp| at.as_ms() / 1000;
+        match self {
+            Self::All => true,
+            Self::App(id) => device.app_id == *id,
+            Self::Product(id) => device.product_id == *id,
+            Self::Device(id) => device.device_id == *id,
+            Self::Node(id) => device.node_id == *id,
+            Self::NodePrefix(prefix) => device.node_id.as_str().starts_with(prefix),
+            Self::Name(name) => device.device_name.as_ref() == Some(name),
+            Self::NamePrefix(prefix) => {
+                let name = device.device_name.as_ref();
+                name.is_some_and(|name| name.starts_with(prefix))
+            }
+            Self::Gateway(id) => device.gateway_id == *id,
+            Self::Below(top) => {
+                let mut at = Some(device.gateway_id.clone());
+                for _ in 0..CASCADE_DEPTH {
+                    match at {
+                        Some(gateway) if gateway == *top => return true,
+                        Some(gateway) => at = gateway_of(&gateway).filter(|up| *up != gateway),
+                        None => return false,
+                    }
+                }
+                false
+            }
+            Self::IsGateway => device.gateway_id == device.device_id,
+            Self::Frozen => device.frozen,
+            Self::Presence(presence) => {
+                Presence::at(now, state.and_then(StateRecord::last_heard)) == *presence
+            }
+            Self::FirmwareVersion(version) => {
+                state.and_then(|s| s.fw_version.as_ref()) == Some(version)
+            }
+            Self::SoftwareVersion(version) => {
+                state.and_then(|s| s.sw_version.as_ref()) == Some(version)
+            }
+            Self::Tag { key, value } => device.tags.iter().any(|tag| {
+                tag.tag_key == *key && value.as_ref().is_none_or(|v| *v == tag.tag_value)
+            }),
+            Self::Group(seq) => device.groups.contains(seq),
+            Self::Created { from, to } => {
+                let created = second(device.created_at);
+                from.is_none_or(|from| created >= second(from))
+                    && to.is_none_or(|to| created <= second(to))
+            }
+            Self::SeqBelow(seq) => device.seq < *seq,
+            Self::SeqAbove(seq) => device.seq > *seq,
+            Self::Not(filter) => !filter.fits(device, state, now, gateway_of),
+            Self::And(all) => all.iter().all(|f| f.fits(device, state, now, gateway_of)),
+            Self::Or(any) => any.iter().any(|f| f.fits(device, state, now, gateway_of)),
+        }
+    }
+}
