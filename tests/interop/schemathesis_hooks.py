@@ -17,6 +17,7 @@ MODEL = r"create_product|update_product"
 EXCUSES = [
     (ANY, r"400 IOTDA\.009002 .*", "a product is named that must be there"),
     (ANY, r"400 IOTDA\.000010 .*", "two times must be in order"),
+    (ANY, r"412 \S+ If-(None-)?Match: does not hold.*", "a precondition must hold"),
     (r"add_device", r"400 IOTDA\.014031 .*", "ids of devices are taken once"),
     (r"add_device", r"400 \S+ gateway_id: there is no device .*", "a gateway must be there"),
     (r"add_device|update_device|reset_device_secret", r"400 \S+ (auth_info\.)?secret: .*",
@@ -30,7 +31,6 @@ EXCUSES = [
      "what depends on the data type"),
     (MODEL, r"400 \S+ service_capabilities.*the running codec does not fit.*",
      "the codec reads into this model"),
-    (r"put_codec|delete_codec", r"412 .*", "a precondition must hold"),
     (r"put_codec", r"422 \S+ the codec has .* mistakes?, .*", "a codec must compile"),
     (r"decode", r"422 .*", "the codec does not know these bytes"),
     (r"encode", r"(400|422) \S+ (service_id|command_name|paras).*", "a command must be in the model"),

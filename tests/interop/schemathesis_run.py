@@ -66,9 +66,9 @@ def main():
             command += ["--phases", "examples,coverage,fuzzing", "--continue-on-failure"]
             command += ["--max-examples", args.max_examples, "--seed", args.seed]
             command += ["--generation-database", "none", *others]
-            # Reports and caches go where builds go.
-            environment = os.environ | {"SCHEMATHESIS_HOOKS": "", "HYPOTHESIS_STORAGE_DIRECTORY": folder}
-            code = subprocess.run(command, cwd=ROOT, env=environment).returncode
+            hooks = {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(HERE)}
+            # It leaves a cache in its working directory.
+            code = subprocess.run(command, cwd=folder, env=os.environ | hooks).returncode
             server.rest("GET", "/healthz", want=[200])
     print(f"schemathesis: exit {code} after {time.monotonic() - began:.0f} s")
     return code
