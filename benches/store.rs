@@ -260,6 +260,7 @@ fn uplink(seq: u64, version: u64, n: u64) -> Commit {
             event: "report".to_owned(),
             device_id: Some(id.clone()),
             json: envelope.to_string(),
+            app_id: None,
         }],
     };
     Commit {

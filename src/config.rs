@@ -6,10 +6,14 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::api::server;
+use crate::api::server::tls::{Tls, TlsError};
+use crate::app::credentials::CLOCK_SKEW;
 use crate::engine::dtls::{self, crypto::Suite};
 use crate::store::StoreSettings;
 use crate::telemetry::LogFormat;
@@ -191,14 +195,81 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Whoever reaches the address may do everything: only on loopback.
     pub no_auth: bool,
+    /// PEM files with the certificate chain and its key; both empty: plain HTTP.
+    pub tls_cert: PathBuf,
+    pub tls_key: PathBuf,
+    /// How far the time of a signature may be from the server's, either way.
+    pub clock_skew_s: u64,
+    /// Connections at the same time.
+    pub connections_max: usize,
+    /// A connection that sends no whole request head for this long is closed.
+    pub idle_s: u64,
 }
 
 impl Default for Http {
     fn default() -> Self {
+        let settings = server::Settings::default();
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             no_auth: false,
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
+            clock_skew_s: CLOCK_SKEW.as_secs(),
+            connections_max: settings.connections_max,
+            idle_s: settings.idle.as_secs(),
         }
+    }
+}
+
+impl Http {
+    /// Reads the certificate and its key. `None`: plain HTTP.
+    pub fn tls(&self) -> Result<Option<Arc<Tls>>, ConfigError> {
+        match self.tls_cert.as_os_str().is_empty() {
+            true => Ok(None),
+            false => Ok(Some(Arc::new(Tls::load(&self.tls_cert, &self.tls_key)?))),
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |field, got: &dyn ToString, takes| {
+            Err(ConfigError::Value {
+                field,
+                got: got.to_string(),
+                takes,
+            })
+        };
+        if self.no_auth && !self.listen.ip().is_loopback() {
+            let takes = "a loopback address such as 127.0.0.1:8080 while http.no_auth is true";
+            return wrong("http.listen", &self.listen, takes);
+        }
+        let is_given = |path: &Path| !path.as_os_str().is_empty();
+        match (is_given(&self.tls_cert), is_given(&self.tls_key)) {
+            (true, false) => {
+                return wrong("http.tls_key", &"empty", "the key of http.tls_cert");
+            }
+            (false, true) => {
+                return wrong("http.tls_cert", &"empty", "the certificate of http.tls_key");
+            }
+            _ => {}
+        }
+        if !(1..=86_400).contains(&self.clock_skew_s) {
+            return wrong(
+                "http.clock_skew_s",
+                &self.clock_skew_s,
+                "1 to 86400 seconds",
+            );
+        }
+        if !(1..=1_000_000).contains(&self.connections_max) {
+            return wrong(
+                "http.connections_max",
+                &self.connections_max,
+                "1 to 1000000",
+            );
+        }
+        if !(1..=3600).contains(&self.idle_s) {
+            return wrong("http.idle_s", &self.idle_s, "1 to 3600 seconds");
+        }
+        Ok(())
     }
 }
 
@@ -270,6 +341,8 @@ impl<'de> Deserialize<'de> for Listen {
 pub enum ConfigError {
     #[error("{0}")]
     Source(#[from] config::ConfigError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("{field} is {got}: takes {takes}")]
     Value {
         field: &'static str,
@@ -314,14 +387,7 @@ impl Config {
                 takes,
             })
         };
-        if !self.http.no_auth {
-            let takes = "true (--no-auth): this version knows no callers yet";
-            return wrong("http.no_auth", &false, takes);
-        }
-        if !self.http.listen.ip().is_loopback() {
-            let takes = "a loopback address such as 127.0.0.1:8080 while http.no_auth is true";
-            return wrong("http.listen", &self.http.listen, takes);
-        }
+        self.http.check()?;
         self.dtls.settings()?;
         if let (Listen::On(coap), Listen::On(coaps)) = (self.net.coap, self.net.coaps)
             && coap == coaps
@@ -455,5 +521,36 @@ mod tests {
         config.http.listen = SocketAddr::from(([0, 0, 0, 0], 8080));
         let error = config.check().unwrap_err().to_string();
         assert!(error.contains("http.listen is 0.0.0.0:8080"), "{error}");
+        config.http.no_auth = false;
+        assert!(config.check().is_ok());
+        type Change = fn(&mut Http);
+        let cases: [(Change, &str); 5] = [
+            (
+                |http| http.tls_cert = "cert.pem".into(),
+                "http.tls_key is empty",
+            ),
+            (
+                |http| http.tls_key = "key.pem".into(),
+                "http.tls_cert is empty",
+            ),
+            (
+                |http| http.clock_skew_s = 0,
+                "http.clock_skew_s is 0: takes 1 to",
+            ),
+            (
+                |http| http.connections_max = 0,
+                "http.connections_max is 0: takes 1",
+            ),
+            (
+                |http| http.idle_s = 3601,
+                "http.idle_s is 3601: takes 1 to 3600",
+            ),
+        ];
+        for (change, want) in cases {
+            let mut wrong = config.clone();
+            change(&mut wrong.http);
+            let error = wrong.check().unwrap_err().to_string();
+            assert!(error.contains(want), "{error}");
+        }
     }
 }

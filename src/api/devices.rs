@@ -12,12 +12,12 @@ use super::error::ApiError;
 use super::input::{Query, TextRule, read_body, read_query};
 use super::operation::{Operation, Routes};
 use super::page::{PageInfo, PageQuery, marker_of};
-use super::request::{DevicePath, JsonBody, MaybeJsonBody};
+use super::request::{CallerIs, DevicePath, JsonBody, MaybeJsonBody, visible_space};
 use super::respond::json as answer;
 use crate::app::App;
-use crate::app::device::SecretKind;
 use crate::app::device::list::DeviceQuery;
 use crate::app::device::view::{DeviceSummary, DeviceView};
+use crate::app::device::{DeviceError, SecretKind};
 use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
 use crate::base::time::Timestamp;
 use crate::store::records::ShadowRecord;
@@ -125,17 +125,28 @@ struct List<'a> {
 /// taken.
 pub async fn create(
     State(app): State<App>,
+    CallerIs(caller): CallerIs,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let new = read_body(&body, device_body::new_device)?;
+    let mut new = read_body(&body, device_body::new_device)?;
+    new.app_id = visible_space(&caller, new.app_id)?;
+    let product = app.products.show(&new.product_id).ok();
+    if product.is_some_and(|p| !caller.may_see(&p.record.app_id)) {
+        return Err(DeviceError::NoProduct(new.product_id).into());
+    }
     let device = app.devices.create(new).await?;
     let view = DeviceView::of(&device, app.clock.now());
     Ok(answer(StatusCode::CREATED, &view))
 }
 
 /// `GET …/devices`: newest first.
-pub async fn list(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
-    let wanted = read_query(&uri, wanted_of)?;
+pub async fn list(
+    State(app): State<App>,
+    CallerIs(caller): CallerIs,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let mut wanted = read_query(&uri, wanted_of)?;
+    wanted.app_id = visible_space(&caller, wanted.app_id)?;
     let found = app.devices.list(wanted).await?;
     let now = app.clock.now();
     let devices = found.devices.iter().map(|d| DeviceSummary::of(d, now));

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::app::device::DeviceError;
 use crate::app::product::ProductError;
+use crate::app::space::SpaceError;
 use crate::app::trace::TraceError;
 use crate::product::codec::LoadError;
 use crate::store::StoreError;
@@ -18,12 +19,16 @@ use crate::store::StoreError;
 /// Codes of the v5 API. Those without a published meaning here take the nearest published one.
 pub mod code {
     pub const INTERNAL: &str = "IOTDA.000001";
+    /// Of a wrong token (403), and of a missing or wrong signature (401).
+    pub const NO_CALLER: &str = "IOTDA.000004";
     pub const INVALID: &str = "IOTDA.000006";
     pub const MALFORMED: &str = "IOTDA.000008";
     pub const TIME_FORMAT: &str = "IOTDA.000009";
     pub const TIME_ORDER: &str = "IOTDA.000010";
     pub const LIMIT: &str = "IOTDA.000017";
     pub const MARKER: &str = "IOTDA.000018";
+    pub const NO_SPACE: &str = "IOTDA.001000";
+    pub const NOT_AUTHORIZED: &str = "IOTDA.001002";
     pub const NO_MODEL: &str = "IOTDA.009002";
     pub const NO_PRODUCT: &str = "IOTDA.013001";
     pub const NO_DEVICE: &str = "IOTDA.014000";
@@ -32,6 +37,9 @@ pub mod code {
 
 /// Seconds after which a caller may try again.
 const RETRY_AFTER_S: u32 = 5;
+
+/// How callers may say who they are (RFC 9110 §11.6.1).
+const SCHEMES: &str = "Bearer realm=\"strait\", SDK-HMAC-SHA256, V11-HMAC-SHA256";
 
 /// A failed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +86,11 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, code::MALFORMED, message)
     }
 
+    /// 403: the caller may not touch what this names.
+    pub fn foreign_space(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code::NOT_AUTHORIZED, message)
+    }
+
     /// 503: waiting helps.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self {
@@ -103,6 +116,12 @@ impl IntoResponse for ApiError {
             errors: self.errors.as_deref(),
         };
         let mut response = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let value = HeaderValue::from_static(SCHEMES);
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, value);
+        }
         if let Some(seconds) = self.retry_after_s {
             let value = HeaderValue::from(seconds);
             response.headers_mut().insert(header::RETRY_AFTER, value);
@@ -123,6 +142,21 @@ impl From<StoreError> for ApiError {
     }
 }
 
+impl From<SpaceError> for ApiError {
+    fn from(error: SpaceError) -> Self {
+        let message = error.to_string();
+        match error {
+            SpaceError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, code::NO_SPACE, message),
+            SpaceError::Unknown(_) => Self::new(StatusCode::FORBIDDEN, code::NO_SPACE, message),
+            SpaceError::NameTaken(_) | SpaceError::TooMany | SpaceError::IsDefault(_) => {
+                Self::invalid(message)
+            }
+            SpaceError::Contended => Self::contended(message),
+            SpaceError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<ProductError> for ApiError {
     fn from(error: ProductError) -> Self {
         let message = error.to_string();
@@ -131,9 +165,8 @@ impl From<ProductError> for ApiError {
                 Self::new(StatusCode::NOT_FOUND, code::NO_PRODUCT, message)
             }
             ProductError::NoCodec(_) => Self::new(StatusCode::NOT_FOUND, code::INVALID, message),
-            ProductError::Exists(_) | ProductError::InUse(_) | ProductError::Invalid { .. } => {
-                Self::invalid(message)
-            }
+            ProductError::Exists(_) | ProductError::Invalid { .. } => Self::invalid(message),
+            ProductError::Space(error) => error.into(),
             ProductError::Mistakes(mistakes) => Self {
                 errors: Some(mistakes),
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code::INVALID, message)
@@ -163,6 +196,7 @@ impl From<DeviceError> for ApiError {
             DeviceError::NoProduct(_) => {
                 Self::new(StatusCode::BAD_REQUEST, code::NO_MODEL, message)
             }
+            DeviceError::Space(error) => error.into(),
             DeviceError::Invalid { .. } => Self::invalid(message),
             DeviceError::Contended => Self::contended(message),
             DeviceError::Store(error) => error.into(),

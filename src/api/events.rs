@@ -17,10 +17,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::error::{ApiError, code};
 use super::input::{Query, quoted, read_query};
 use super::operation::{Operation, Routes};
+use super::request::CallerIs;
 use crate::app::App;
+use crate::app::credentials::Caller;
 use crate::app::outbox::Follower;
 use crate::app::tasks::Stop;
-use crate::store::records::EventRecord;
+use crate::store::records::{EnvelopeRecord, EventRecord};
 
 /// What this file serves.
 pub fn routes() -> Routes {
@@ -50,9 +52,11 @@ const STEP: usize = 100;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// `GET /v1/events?from=`: what was committed after the position in `Last-Event-ID`, else in
-/// `from`, else from now on. `from=0` is the oldest kept. Errors: 400, 503 too many readers.
+/// `from`, else from now on. `from=0` is the oldest kept. A caller bound to a resource space gets
+/// the events of that space. Errors: 400, 503 too many readers.
 pub async fn stream(
     State(app): State<App>,
+    CallerIs(caller): CallerIs,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
@@ -66,6 +70,7 @@ pub async fn stream(
     let reader = Reader {
         follower: app.outbox.follow(after),
         stop: app.tasks.stop(),
+        caller,
         // Sent at once, so that the caller sees the stream open.
         waiting: VecDeque::from([Event::default().comment(format!("from {after}"))]),
         _admission: admission,
@@ -105,6 +110,8 @@ fn wrong_position(text: &str) -> String {
 struct Reader {
     follower: Follower,
     stop: Stop,
+    /// Hears of his resource space alone, when he is bound to one.
+    caller: Caller,
     waiting: VecDeque<Event>,
     /// Counts this reader as long as it lives.
     _admission: OwnedSemaphorePermit,
@@ -137,8 +144,13 @@ impl Reader {
     }
 
     fn queue(&mut self, position: u64, record: &EventRecord) {
-        let last = record.envelopes.len().saturating_sub(1);
-        for (i, envelope) in record.envelopes.iter().enumerate() {
+        let bound = self.caller.space.as_ref();
+        let is_told = |envelope: &&EnvelopeRecord| {
+            bound.is_none_or(|space| envelope.app_id.as_ref() == Some(space))
+        };
+        let told: Vec<&EnvelopeRecord> = record.envelopes.iter().filter(is_told).collect();
+        let last = told.len().saturating_sub(1);
+        for (i, envelope) in told.into_iter().enumerate() {
             let name = format!("{}.{}", envelope.resource, envelope.event);
             let event = Event::default().event(name).data(&envelope.json);
             self.waiting.push_back(match i == last {

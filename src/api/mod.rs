@@ -2,8 +2,9 @@
 //! operations. Described in `docs/api.md`.
 //!
 //! Handlers parse, call one service and shape the answer. `project_id` may be anything and
-//! partitions nothing. There is no authentication: serve on loopback alone.
+//! partitions nothing. Who asks is found out first ([`auth`]).
 
+pub mod auth;
 pub mod codec;
 pub mod device_body;
 pub mod devices;
@@ -22,6 +23,7 @@ pub mod request;
 pub mod respond;
 pub mod server;
 pub mod settings;
+pub mod spaces;
 pub mod trace;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -31,7 +33,7 @@ use axum::response::Response;
 use axum::{Extension, Router};
 
 use crate::app::App;
-use crate::app::credentials::Caller;
+use auth::Gate;
 use operation::Routes;
 pub use server::Server;
 
@@ -43,12 +45,16 @@ const REQUEST_ID_MAX: usize = 128;
 /// Everything that is served over HTTP.
 pub fn router(app: App) -> Router {
     let (router, operations) = routes().build();
-    let document = openapi::Served::of(operations);
+    let document = openapi::Served::of(operations.clone());
+    let gate = Gate {
+        app: app.clone(),
+        operations,
+    };
     router
         .fallback(operations::unknown_path)
         .method_not_allowed_fallback(operations::wrong_method)
         .layer(Extension(document))
-        .layer(Extension(Caller::anyone()))
+        .layer(from_fn_with_state(gate, auth::admit))
         .layer(from_fn_with_state(app.clone(), observe))
         .with_state(app)
 }
@@ -61,6 +67,7 @@ pub fn operations() -> operation::Operations {
 /// Every operation with its handler.
 fn routes() -> Routes {
     Routes::default()
+        .merge(spaces::routes())
         .merge(products::routes())
         .merge(devices::routes())
         .merge(codec::routes())

@@ -64,10 +64,11 @@ pub fn new_product(fields: &Fields<'_>) -> Option<NewProduct> {
     })
 }
 
-/// `UpdateProduct`: absent and null leave a field as it is.
-pub fn product_patch(fields: &Fields<'_>) -> Option<ProductPatch> {
-    Some(ProductPatch {
-        app_id: fields.id("app_id", AppId::parse),
+/// `UpdateProduct`: where the product is said to be, and what to change. Absent and null leave a
+/// field as it is.
+pub fn product_patch(fields: &Fields<'_>) -> Option<(Option<AppId>, ProductPatch)> {
+    let space = fields.id("app_id", AppId::parse);
+    let patch = ProductPatch {
         name: fields.text("name", TextRule::name(64)),
         device_type: fields.text("device_type", TextRule::name(32)),
         protocol_type: fields
@@ -80,7 +81,8 @@ pub fn product_patch(fields: &Fields<'_>) -> Option<ProductPatch> {
         industry: fields.text("industry", TextRule::note(64)),
         description: fields.text("description", TextRule::any(128)),
         profile: profile(fields),
-    })
+    };
+    Some((space, patch))
 }
 
 fn profile(fields: &Fields<'_>) -> Option<Profile> {

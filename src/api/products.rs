@@ -1,5 +1,7 @@
 //! `…/products` of the v5 API.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
@@ -12,10 +14,10 @@ use super::input::{Query, TextRule, read_body, read_query};
 use super::operation::{Operation, Routes};
 use super::page::{PageInfo, PageQuery, marker_of};
 use super::product_body;
-use super::request::{JsonBody, ProductPath};
+use super::request::{CallerIs, JsonBody, ProductPath, space_for, visible_space};
 use super::respond::json as answer;
 use crate::app::App;
-use crate::app::product::{ProductError, ProductSummary, ProductView};
+use crate::app::product::{ProductError, ProductRuntime, ProductSummary, ProductView};
 use crate::base::ids::{AppId, ProductId};
 
 /// What this file serves.
@@ -27,6 +29,7 @@ pub fn routes() -> Routes {
             Operation::post(ALL, "create_product", "Creates a product")
                 .body(|f| drop(product_body::new_product(f)))
                 .answers::<ProductView<'_>>(StatusCode::CREATED)
+                .fails(&[StatusCode::FORBIDDEN])
                 .example(product_example()),
             create,
         )
@@ -55,9 +58,13 @@ pub fn routes() -> Routes {
             update,
         )
         .add(
-            Operation::delete(ONE, "delete_product", "Deletes a product")
-                .query(|q| drop(space_of(q)))
-                .answers_nothing(StatusCode::NO_CONTENT),
+            Operation::delete(
+                ONE,
+                "delete_product",
+                "Deletes a product with its devices, codec and settings",
+            )
+            .query(|q| drop(space_of(q)))
+            .answers_nothing(StatusCode::NO_CONTENT),
             delete,
         )
 }
@@ -95,22 +102,29 @@ struct List<'a> {
     page: PageInfo,
 }
 
-/// `POST …/products`: 201. Errors: 400 bad field, id taken.
+/// `POST …/products`: 201. Errors: 400 bad field, id taken; 403 unknown or another space.
 pub async fn create(
     State(app): State<App>,
+    CallerIs(caller): CallerIs,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let new = read_body(&body, product_body::new_product)?;
+    let mut new = read_body(&body, product_body::new_product)?;
+    new.app_id = Some(space_for(&caller, new.app_id)?);
     let product = app.products.create(new).await?;
     Ok(answer(
         StatusCode::CREATED,
-        &ProductView::from(&product.record),
+        &app.products.view(&product.record),
     ))
 }
 
 /// `GET …/products`: newest first; `product_name` is the whole name.
-pub async fn list(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
+pub async fn list(
+    State(app): State<App>,
+    CallerIs(caller): CallerIs,
+    uri: Uri,
+) -> Result<Response, ApiError> {
     let Wanted { page, app_id, name } = read_query(&uri, wanted_of)?;
+    let app_id = visible_space(&caller, app_id)?;
     let mut found = app.products.list();
     found.retain(|p| {
         app_id.as_ref().is_none_or(|id| *id == p.record.app_id)
@@ -124,7 +138,10 @@ pub async fn list(State(app): State<App>, uri: Uri) -> Result<Response, ApiError
         .take(page.limit)
         .collect();
     let list = List {
-        products: shown.iter().map(|p| (&p.record).into()).collect(),
+        products: shown
+            .iter()
+            .map(|p| app.products.summary(&p.record))
+            .collect(),
         page: PageInfo {
             count,
             marker: shown.last().map(|p| marker_of(p.record.seq)),
@@ -148,48 +165,58 @@ fn wanted_of(query: &Query<'_>) -> Wanted {
     }
 }
 
-/// `GET …/products/{product_id}`. Errors: 404.
+/// `GET …/products/{product_id}`. Errors: 404, 403 another space named.
 pub async fn show(
     State(app): State<App>,
+    CallerIs(caller): CallerIs,
     ProductPath(id): ProductPath,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    check_space(&app, &id, &uri)?;
-    let product = app.products.show(&id)?;
-    Ok(answer(StatusCode::OK, &ProductView::from(&product.record)))
+    let space = visible_space(&caller, read_query(&uri, space_of)?)?;
+    let product = product_in(&app, &id, space)?;
+    Ok(answer(StatusCode::OK, &app.products.view(&product.record)))
 }
 
-/// `PUT …/products/{product_id}`: what is absent stays. Errors: 404, 400 bad field, or a model that
-/// the running codec does not fit.
+/// `PUT …/products/{product_id}`: what is absent stays; `app_id` says where the product is. Errors:
+/// 404, 400 bad field, or a model that the running codec does not fit, 403 another space named.
 pub async fn update(
     State(app): State<App>,
+    CallerIs(caller): CallerIs,
     ProductPath(id): ProductPath,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let patch = read_body(&body, product_body::product_patch)?;
+    let (space, patch) = read_body(&body, product_body::product_patch)?;
+    product_in(&app, &id, visible_space(&caller, space)?)?;
     let product = app.products.update(id, patch).await?;
-    Ok(answer(StatusCode::OK, &ProductView::from(&product.record)))
+    Ok(answer(StatusCode::OK, &app.products.view(&product.record)))
 }
 
-/// `DELETE …/products/{product_id}`: 204. Errors: 404, 400 while devices belong to it.
+/// `DELETE …/products/{product_id}`: 204 when it is gone with its devices. Errors: 404, 403 another
+/// space named.
 pub async fn delete(
     State(app): State<App>,
+    CallerIs(caller): CallerIs,
     ProductPath(id): ProductPath,
     uri: Uri,
 ) -> Result<StatusCode, ApiError> {
-    check_space(&app, &id, &uri)?;
-    app.products.delete(id).await?;
+    let space = visible_space(&caller, read_query(&uri, space_of)?)?;
+    product_in(&app, &id, space)?;
+    app.removals.delete_product(id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// A product of another space than the one asked for is not there.
-fn check_space(app: &App, id: &ProductId, uri: &Uri) -> Result<(), ApiError> {
+fn product_in(
+    app: &App,
+    id: &ProductId,
+    space: Option<AppId>,
+) -> Result<Arc<ProductRuntime>, ApiError> {
     let product = app.products.show(id)?;
-    match read_query(uri, space_of)? {
+    match space {
         Some(space) if space != product.record.app_id => {
             Err(ProductError::NotFound(id.clone()).into())
         }
-        _ => Ok(()),
+        _ => Ok(product),
     }
 }
 

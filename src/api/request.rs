@@ -15,7 +15,8 @@ use crate::app::App;
 use crate::app::credentials::Caller;
 use crate::app::device::DeviceError;
 use crate::app::product::ProductError;
-use crate::base::ids::{DeviceId, IdError, ProductId};
+use crate::app::space::SpaceError;
+use crate::base::ids::{AppId, DeviceId, IdError, ProductId};
 use crate::base::limits::HTTP_BODY_MAX;
 use crate::bug;
 
@@ -70,6 +71,40 @@ impl FromRequestParts<App> for ProductPath {
             return Err(ProductError::NotFound(id).into());
         }
         Ok(Self(id))
+    }
+}
+
+/// `{app_id}` of the path. Another space than the caller's is not there.
+pub struct AppPath(pub AppId);
+
+impl FromRequestParts<App> for AppPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let id = path_id(parts, app, "app_id", AppId::parse).await?;
+        if !caller_of(parts)?.may_see(&id) {
+            return Err(SpaceError::NotFound(id).into());
+        }
+        Ok(Self(id))
+    }
+}
+
+/// The space that something is created in: the one that `app_id` names, else the caller's, else
+/// the default one. Whether it exists, the service and its commit say. Errors: 403 when the caller
+/// is bound to another one.
+pub fn space_for(caller: &Caller, given: Option<AppId>) -> Result<AppId, ApiError> {
+    Ok(visible_space(caller, given)?.unwrap_or_else(AppId::default_space))
+}
+
+/// The space that a list shows, or that something is said to be in: the one that `app_id` names,
+/// else the caller's; `None`: all of them. Errors: 403 when the caller is bound to another one.
+pub fn visible_space(caller: &Caller, given: Option<AppId>) -> Result<Option<AppId>, ApiError> {
+    match (&caller.space, given) {
+        (Some(own), Some(given)) if *own != given => Err(ApiError::foreign_space(format!(
+            "app_id: got {given}, the caller is bound to the resource space {own}, takes that or \
+             none"
+        ))),
+        (own, given) => Ok(given.or_else(|| own.clone())),
     }
 }
 
@@ -237,6 +272,30 @@ fn check_json_type(headers: &HeaderMap) -> Result<(), ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bound_caller_names_his_own_space_or_none() {
+        let id = |text| AppId::parse(text).unwrap();
+        let bound = Caller {
+            space: Some(id("a")),
+            ..Caller::anyone()
+        };
+        let anyone = Caller::anyone();
+        let cases = [
+            (&anyone, None, Some("default"), None),
+            (&anyone, Some("b"), Some("b"), Some("b")),
+            (&bound, None, Some("a"), Some("a")),
+            (&bound, Some("a"), Some("a"), Some("a")),
+        ];
+        for (caller, given, created, listed) in cases {
+            assert_eq!(space_for(caller, given.map(id)).ok(), created.map(id));
+            assert_eq!(visible_space(caller, given.map(id)), Ok(listed.map(id)));
+        }
+        let refused = space_for(&bound, Some(id("b"))).unwrap_err();
+        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+        assert_eq!(refused.code, "IOTDA.001002");
+        assert_eq!(visible_space(&bound, Some(id("b"))), Err(refused));
+    }
 
     #[test]
     fn media_types_are_parsed() {

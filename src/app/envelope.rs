@@ -92,7 +92,7 @@ pub fn device_status(
 /// `device:create`, `device:update`, `device:delete`: no header, `body` is the device.
 pub fn device_change<B: Serialize>(
     event: &'static str,
-    device_id: &DeviceId,
+    device: &DeviceRecord,
     body: &B,
     at: Timestamp,
 ) -> Result<EnvelopeRecord, serde_json::Error> {
@@ -100,14 +100,16 @@ pub fn device_change<B: Serialize>(
     Ok(EnvelopeRecord {
         resource: "device".into(),
         event: event.into(),
-        device_id: Some(device_id.clone()),
+        device_id: Some(device.device_id.clone()),
         json,
+        app_id: Some(device.app_id.clone()),
     })
 }
 
 /// `product:create`, `product:update`, `product:delete`: no header, `body` is the product.
 pub fn product_change<B: Serialize>(
     event: &'static str,
+    app_id: &AppId,
     body: &B,
     at: Timestamp,
 ) -> Result<EnvelopeRecord, serde_json::Error> {
@@ -116,6 +118,7 @@ pub fn product_change<B: Serialize>(
         event: event.into(),
         device_id: None,
         json: with_body("product", event, body, at)?,
+        app_id: Some(app_id.clone()),
     })
 }
 
@@ -161,6 +164,7 @@ fn of_device(
         event: event.into(),
         device_id: Some(header.device_id.clone()),
         json,
+        app_id: Some(header.app_id.clone()),
     }
 }
 
@@ -191,9 +195,10 @@ mod tests {
         let report = property_report(&header(), services, at);
         let status = device_status(&header(), "ONLINE", Some(at), at);
         let never = device_status(&header(), "FROZEN", None, at);
-        let device = DeviceId::parse("p_n").unwrap();
+        let device = crate::app::device::tests::record("n");
         let created = device_change("create", &device, &json!({"a": "\"q"}), at).unwrap();
-        let gone = product_change("delete", &json!({}), at).unwrap();
+        let space = AppId::default_space();
+        let gone = product_change("delete", &space, &json!({}), at).unwrap();
         let cases = [
             (
                 &report,
@@ -232,6 +237,7 @@ mod tests {
                 "event_time": "20260101T000000Z", "event_time_ms": "2026-01-01T00:00:00.250Z",
                 "notify_data": data});
             assert_eq!(got, want);
+            assert!(envelope.app_id.is_some());
         }
     }
 }

@@ -14,10 +14,13 @@ pub mod input;
 pub mod outbox;
 pub mod platform;
 pub mod product;
+mod random;
 pub mod registration;
+pub mod removal;
 pub mod retention;
 pub mod sessions;
 pub mod shard;
+pub mod space;
 pub mod step;
 pub mod tasks;
 pub mod timers;
@@ -32,9 +35,12 @@ use tokio::sync::mpsc;
 
 use crate::base::time::Clock;
 use crate::store::{Store, StoreError};
+use credentials::Credentials;
 use device::{DeviceChange, Devices};
 use outbox::Outbox;
 use product::Products;
+use removal::Removals;
+use space::Spaces;
 use tasks::Tasks;
 use trace::Tracer;
 
@@ -43,30 +49,41 @@ use trace::Tracer;
 pub struct App {
     pub store: Arc<dyn Store>,
     pub clock: Clock,
+    pub spaces: Arc<Spaces>,
     pub products: Arc<Products>,
     pub devices: Arc<Devices>,
+    pub removals: Arc<Removals>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
     pub tasks: Tasks,
     pub metrics: PrometheusHandle,
+    pub credentials: Arc<Credentials>,
 }
 
 impl App {
-    /// Loads what must be in memory. `changes` hears of each durable change of a device.
+    /// Loads what must be in memory, and goes on with deletions that were begun. `changes` hears of
+    /// each durable change of a device. Must be called inside a tokio runtime.
     pub fn start(
         store: Arc<dyn Store>,
         clock: Clock,
         metrics: PrometheusHandle,
         changes: mpsc::Sender<DeviceChange>,
         traced_devices_max: usize,
+        credentials: Arc<Credentials>,
     ) -> Result<Self, StoreError> {
         let tasks = Tasks::new();
         let outbox = Arc::new(Outbox::new(Arc::clone(&store)));
+        let spaces = Arc::new(Spaces::load(space::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+        })?);
         let products = Arc::new(Products::load(product::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),
             outbox: Arc::clone(&outbox),
             tasks: tasks.clone(),
+            spaces: Arc::clone(&spaces),
         })?);
         let devices = Arc::new(Devices::new(device::Parts {
             store: Arc::clone(&store),
@@ -74,21 +91,36 @@ impl App {
             outbox: Arc::clone(&outbox),
             tasks: tasks.clone(),
             products: Arc::clone(&products),
+            spaces: Arc::clone(&spaces),
             changes,
         }));
         store.each_device(&mut |device, _| {
             devices.count_in(&device.product_id);
             ControlFlow::Continue(())
         })?;
+        let tracer = Arc::new(Tracer::new(traced_devices_max));
+        let removals = Arc::new(Removals::new(removal::Parts {
+            store: Arc::clone(&store),
+            outbox: Arc::clone(&outbox),
+            tasks: tasks.clone(),
+            spaces: Arc::clone(&spaces),
+            products: Arc::clone(&products),
+            devices: Arc::clone(&devices),
+            tracer: Arc::clone(&tracer),
+        }));
+        removals.resume()?;
         Ok(Self {
             store,
             clock,
+            spaces,
             products,
             devices,
+            removals,
             outbox,
-            tracer: Arc::new(Tracer::new(traced_devices_max)),
+            tracer,
             tasks,
             metrics,
+            credentials,
         })
     }
 }

@@ -14,6 +14,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::credentials::Credentials;
 use super::directory::{Directory, Placement};
 use super::figures::Figures;
 use super::ingress::{Ingress, shard_of};
@@ -44,6 +45,8 @@ pub struct Settings {
     pub exchange: ExchangeSettings,
     pub store: StoreSettings,
     pub traced_devices_max: usize,
+    /// Who may use the HTTP face.
+    pub credentials: Arc<Credentials>,
 }
 
 /// The channels of the network.
@@ -99,7 +102,15 @@ impl Platform {
     ) -> Result<Self, StoreError> {
         let (changes, changed) = mpsc::channel(CHANGE_QUEUE);
         let limits = settings.traced_devices_max;
-        let app = App::start(Arc::clone(&store), clock.clone(), metrics, changes, limits)?;
+        let callers = Arc::clone(&settings.credentials);
+        let app = App::start(
+            Arc::clone(&store),
+            clock.clone(),
+            metrics,
+            changes,
+            limits,
+            callers,
+        )?;
         let directory = Arc::new(Directory::default());
         let figures = Arc::new(Figures::new());
         let (outgoing, to_endpoint) = mpsc::channel(OUTGOING_QUEUE);

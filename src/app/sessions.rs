@@ -254,10 +254,12 @@ impl Sessions {
         let found = self.store.device_by_node(&node).and_then(|device_id| {
             device_id.map_or(Ok(None), |device_id| self.store.device(&device_id))
         });
-        found.map_err(|error| {
+        let found = found.map_err(|error| {
             tracing::warn!(%error, "a device can't be looked up");
             Unknown::Unavailable
-        })
+        })?;
+        // With its product, a device is gone from the moment when the deletion of that begins.
+        Ok(found.filter(|device| self.products.runtime(&device.product_id).is_some()))
     }
 
     /// The secret as a key, read as the product's settings say.

@@ -239,13 +239,17 @@ impl Shard {
         let Some(device) = self.parts.store.device(device_id)? else {
             return Ok(None);
         };
+        // With its product, a device is gone from the moment when the deletion of that begins.
+        let Some(product) = self.parts.products.runtime(&device.product_id) else {
+            return Ok(None);
+        };
         let mut state = self.parts.store.state(device_id)?.unwrap_or_default();
         if state.activated_at.is_none() && state.next_msg_id == 0 {
             // Message ids begin anywhere (RFC 7252 §4.4).
             let [low, high, ..] = os_random().to_be_bytes();
             state.next_msg_id = u16::from_be_bytes([low, high]);
         }
-        let product = self.parts.products.runtime(&device.product_id);
+        let product = Some(product);
         let (started_at, random) = (self.started_at, os_random as fn() -> u64);
         Ok(Some(Loaded {
             device,

@@ -168,6 +168,13 @@ id!(
     36
 );
 
+impl AppId {
+    /// The resource space of what names none.
+    pub fn default_space() -> Self {
+        Self("default".into())
+    }
+}
+
 impl NodeId {
     /// Reads an LwM2M endpoint name as a node id: an IMEI as is, or `urn:imei:…`,
     /// `urn:imei-imsi:IMEI-IMSI` (the IMEI counts), `urn:dev:…` with or without its scheme

@@ -25,7 +25,8 @@ pub struct PrintArgs {}
 pub fn check(args: CheckArgs) -> ExitCode {
     let checked = config::load(Some(&args.file), std::env::vars()).and_then(|mut config| {
         config.http.no_auth |= args.no_auth;
-        config.check()
+        config.check()?;
+        config.http.tls().map(drop)
     });
     match checked {
         Ok(()) => {

@@ -4,6 +4,7 @@
 
 pub mod codec;
 pub mod config;
+pub mod credentials;
 pub mod demo;
 pub mod load;
 pub mod openapi;
@@ -38,6 +39,8 @@ enum Command {
     Sim(sim::Args),
     /// Load generator against any CoAP or LwM2M server
     Load(load::Args),
+    /// Who may use the HTTP API: add, list, revoke
+    Credentials(credentials::Args),
     /// Verify, back up and restore a data directory
     Store(store::Args),
     /// Validate a configuration file
@@ -73,6 +76,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Codec(args) => codec::run(args),
         Command::Sim(args) => sim::run(args),
         Command::Load(args) => load::run(args),
+        Command::Credentials(args) => credentials::run(args),
         Command::Store(args) => store::run(args),
         Command::CheckConfig(args) => config::check(args),
         Command::Config(args) => config::print(args),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -12,9 +13,13 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::api;
+use crate::api::server;
+use crate::api::server::tls::Tls;
+use crate::app::credentials::file::{self, Stamp};
+use crate::app::credentials::{Credentials, KeySet, edit, watch};
 use crate::app::platform::{Network, Platform, Settings};
-use crate::app::tasks::Stop;
-use crate::base::time::Clock;
+use crate::app::tasks::{Stop, Tasks};
+use crate::base::time::{Clock, Timestamp};
 use crate::config::{self, Config, ConfigError, Listen};
 use crate::engine::exchange::Settings as ExchangeSettings;
 use crate::net::endpoint::DATAGRAM_QUEUE;
@@ -51,8 +56,8 @@ pub struct Args {
 
 /// Runs the server until SIGTERM or Ctrl-C.
 pub fn run(args: Args) -> ExitCode {
-    let config = match configure(args) {
-        Ok(config) => config,
+    let (config, tls) = match configure(args) {
+        Ok(configured) => configured,
         Err(error) => {
             complain(&format_args!("{error}"));
             return ExitCode::from(2);
@@ -68,7 +73,7 @@ pub fn run(args: Args) -> ExitCode {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()?;
-            runtime.block_on(serve(&config, metrics))
+            runtime.block_on(serve(&config, tls, metrics))
         });
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -80,7 +85,7 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 /// File, environment, flags; checked.
-fn configure(args: Args) -> Result<Config, ConfigError> {
+fn configure(args: Args) -> Result<(Config, Option<Arc<Tls>>), ConfigError> {
     let mut config = config::load(args.config.as_deref(), std::env::vars())?;
     if let Some(data) = args.data {
         config.data = data;
@@ -96,14 +101,19 @@ fn configure(args: Args) -> Result<Config, ConfigError> {
     }
     config.http.no_auth |= args.no_auth;
     config.check()?;
-    Ok(config)
+    let tls = config.http.tls()?;
+    Ok((config, tls))
 }
 
-async fn serve(config: &Config, metrics: PrometheusHandle) -> anyhow::Result<()> {
+async fn serve(
+    config: &Config,
+    tls: Option<Arc<Tls>>,
+    metrics: PrometheusHandle,
+) -> anyhow::Result<()> {
     // Before anything is bound, so that a signal during the start is not lost.
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
-    let running = Running::start(config, metrics).await?;
+    let running = Running::start(config, tls, metrics).await?;
     let address =
         |bound: Option<SocketAddr>| bound.map_or_else(|| "-".to_owned(), |a| a.to_string());
     let ready = format!(
@@ -149,9 +159,14 @@ pub struct Running {
 
 impl Running {
     /// Opens the data directory, binds the listeners and serves.
-    pub async fn start(config: &Config, metrics: PrometheusHandle) -> anyhow::Result<Self> {
+    pub async fn start(
+        config: &Config,
+        tls: Option<Arc<Tls>>,
+        metrics: PrometheusHandle,
+    ) -> anyhow::Result<Self> {
         let clock = Clock::System;
         let lock = DataLock::hold(&config.data)?;
+        let callers = Callers::load(config, clock.now())?;
         let key = config.store.key_path(&config.data);
         let store = SledStore::open_with_key(&config.data.join("store"), &config.store, &key)?;
         let store = Arc::new(store);
@@ -168,7 +183,7 @@ impl Running {
         let (plain, coap) = bind("net.coap", config.net.coap)?.unzip();
         let (secured, coaps) = bind("net.coaps", config.net.coaps)?.unzip();
         let mut platform = Platform::start(
-            &settings(config),
+            &settings(config, &callers.credentials),
             Arc::clone(&store) as Arc<dyn Store>,
             clock,
             metrics,
@@ -220,7 +235,14 @@ impl Running {
         if let Some(socket) = plain {
             sockets.push(spawn_socket(socket, arrivals, outgoing, counters));
         }
-        let http_server = api::Server::start(platform.app.clone(), listener);
+        callers.follow(tasks);
+        warn_of_exposure(http, tls.is_none() && !config.http.no_auth);
+        let serving = server::Settings {
+            connections_max: config.http.connections_max,
+            idle: Duration::from_secs(config.http.idle_s),
+            tls,
+        };
+        let http_server = api::Server::start(platform.app.clone(), listener, serving);
         Ok(Self {
             http,
             coap,
@@ -261,7 +283,7 @@ impl Running {
 }
 
 /// How often the generation moves on while sessions change.
-const GENERATION_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
+const GENERATION_EVERY: Duration = Duration::from_secs(60);
 
 /// Lets older copies of the database be told from it.
 async fn keep_generation(generation: Arc<Generation>, store: Arc<SledStore>, mut stop: Stop) {
@@ -300,7 +322,60 @@ fn spawn_socket(
     tokio::spawn(socket.run(incoming, outgoing, counters))
 }
 
-fn settings(config: &Config) -> Settings {
+/// Who may use the HTTP face.
+struct Callers {
+    credentials: Arc<Credentials>,
+    /// The file as it was read; `None`: nobody is asked.
+    file: Option<(PathBuf, Stamp)>,
+}
+
+impl Callers {
+    /// Reads the credentials; at the first start, makes them.
+    fn load(config: &Config, now: Timestamp) -> anyhow::Result<Self> {
+        if config.http.no_auth {
+            return Ok(Self {
+                credentials: Arc::new(Credentials::nobody_asked()),
+                file: None,
+            });
+        }
+        let ((rows, stamp), is_new) = edit::open_or_create(&config.data, now)?;
+        let path = file::path_in(&config.data);
+        if is_new {
+            let note = format!("credentials of the first admin are in {}", path.display());
+            drop(writeln!(std::io::stderr(), "{note}"));
+        }
+        let set: KeySet = rows.into_iter().collect();
+        if !set.has_admin() {
+            tracing::warn!(file = %path.display(), "no credential is an admin's");
+        }
+        let skew = Duration::from_secs(config.http.clock_skew_s);
+        Ok(Self {
+            credentials: Arc::new(Credentials::of(set, skew)),
+            file: Some((path, stamp)),
+        })
+    }
+
+    /// Keeps up with the file.
+    fn follow(self, tasks: &Tasks) {
+        if let Some((path, stamp)) = self.file {
+            let following = watch::run(self.credentials, path, stamp, watch::EVERY, tasks.stop());
+            tasks.spawn("credentials", following);
+        }
+    }
+}
+
+/// Secrets of callers in the clear are for networks that one trusts.
+fn warn_of_exposure(http: SocketAddr, is_clear: bool) {
+    if is_clear && !http.ip().is_loopback() {
+        tracing::warn!(
+            %http,
+            "tokens and data cross the network in the clear: set http.tls_cert and http.tls_key, \
+             or put a proxy with TLS before it"
+        );
+    }
+}
+
+fn settings(config: &Config, credentials: &Arc<Credentials>) -> Settings {
     let shards = match config.net.shards {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         shards => shards,
@@ -309,11 +384,12 @@ fn settings(config: &Config) -> Settings {
         shards,
         exchange: ExchangeSettings {
             peers_max: config.net.peers_max,
-            separate_after: std::time::Duration::from_millis(config.net.separate_after_ms),
+            separate_after: Duration::from_millis(config.net.separate_after_ms),
             ..ExchangeSettings::default()
         },
         store: config.store.clone(),
         traced_devices_max: config.trace.devices_max,
+        credentials: Arc::clone(credentials),
     }
 }
 

@@ -303,4 +303,7 @@ pub struct EnvelopeRecord {
     pub device_id: Option<DeviceId>,
     /// The envelope as it is pushed.
     pub json: String,
+    /// Whose it is; `None`: written before events told.
+    #[serde(default)]
+    pub app_id: Option<AppId>,
 }

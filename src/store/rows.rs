@@ -327,6 +327,7 @@ mod tests {
                 event: text.clone(),
                 device_id: None,
                 json: text,
+                app_id: None,
             };
             let event = EventRecord { at, envelopes: vec![envelope.clone(), envelope] };
             let row = encode(&event).unwrap();

@@ -62,6 +62,7 @@ pub(crate) fn uplink(device: u64, version: u64) -> Commit {
             event: "report".to_owned(),
             device_id: Some(device_id(device)),
             json: text,
+            app_id: None,
         }],
     };
     Commit {

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use strait::api;
 use strait::app::App;
+use strait::app::credentials::{CLOCK_SKEW, Credential, Credentials};
 use strait::app::device::DeviceChange;
 use strait::base::ids::DeviceId;
 use strait::base::time::{Clock, Timestamp};
@@ -55,12 +56,31 @@ impl Server {
         Self::over(Arc::new(MemoryStore::new()))
     }
 
+    /// One that asks who comes: `credentials` are all it knows.
+    pub(crate) fn with_auth(credentials: Vec<Credential>) -> Self {
+        let set = credentials.into_iter().collect();
+        let credentials = Credentials::of(set, CLOCK_SKEW);
+        Self::with(Arc::new(MemoryStore::new()), credentials)
+    }
+
     pub(crate) fn over(store: Arc<MemoryStore>) -> Self {
+        Self::with(store, Credentials::nobody_asked())
+    }
+
+    fn with(store: Arc<MemoryStore>, credentials: Credentials) -> Self {
         let clock = Clock::manual(Timestamp::parse(NOW).unwrap());
         let (sender, changes) = mpsc::channel(64);
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let metrics = telemetry::detached_metrics();
-        let app = App::start(shared, clock.clone(), metrics, sender, 10).unwrap();
+        let app = App::start(
+            shared,
+            clock.clone(),
+            metrics,
+            sender,
+            10,
+            Arc::new(credentials),
+        )
+        .unwrap();
         Self {
             router: api::router(app.clone()),
             app,

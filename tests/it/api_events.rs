@@ -86,6 +86,7 @@ async fn a_stream_without_a_position_waits_for_what_comes() {
         event: event.into(),
         device_id: None,
         json: format!("{{\"event\":\"{event}\"}}"),
+        app_id: None,
     };
     let record = EventRecord {
         at: Timestamp::parse(NOW).unwrap(),

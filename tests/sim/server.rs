@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
 use strait::api;
+use strait::app::credentials::Credentials;
 use strait::app::platform::{Network, Platform, Settings};
 use strait::base::ids::{DeviceId, FileId, NodeId, ProductId};
 use strait::base::peer::DeviceSeq;
@@ -233,6 +234,7 @@ impl Server {
             exchange: ExchangeSettings::default(),
             store: StoreSettings::default(),
             traced_devices_max: 10,
+            credentials: Arc::new(Credentials::nobody_asked()),
         };
         let store: Arc<dyn Store> = Arc::clone(&disk) as _;
         let metrics = telemetry::detached_metrics();

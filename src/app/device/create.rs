@@ -7,7 +7,7 @@ use super::{
     check_secret, error, fresh_secret,
 };
 use crate::app::product::ProductRuntime;
-use crate::base::ids::DeviceId;
+use crate::base::ids::{AppId, DeviceId};
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
 use crate::product::check;
@@ -25,6 +25,7 @@ impl Devices {
 
     async fn create_now(&self, new: NewDevice) -> Result<DeviceDetail, DeviceError> {
         let product = self.parts.products.show(&new.product_id)?;
+        self.check_space(new.app_id.as_ref(), &product)?;
         let now = self.parts.clock.now();
         let device_id = match new.device_id {
             Some(id) => id,
@@ -34,14 +35,12 @@ impl Devices {
         let gateway_id = new.gateway_id.unwrap_or_else(|| device_id.clone());
         let mut guards = vec![
             Guard::ProductExists(new.product_id.clone()),
+            Guard::AppExists(product.record.app_id.clone()),
             Guard::NodeFree(new.node_id.clone()),
             Guard::DeviceAbsent(device_id.clone()),
         ];
         if gateway_id != device_id {
-            let gateway = self.parts.store.device(&gateway_id)?.ok_or_else(|| {
-                let problem = format!("there is no device {gateway_id}, takes one or none");
-                DeviceError::invalid("gateway_id", problem)
-            })?;
+            let gateway = self.gateway(&gateway_id, &product)?;
             guards.push(Guard::DeviceSeq(gateway_id.clone(), gateway.seq));
         }
         let auth = auth_of(new.auth, &product)?;
@@ -52,7 +51,7 @@ impl Devices {
             version: 1,
             node_id: new.node_id,
             product_id: new.product_id,
-            app_id: new.app_id.unwrap_or_else(|| product.record.app_id.clone()),
+            app_id: product.record.app_id.clone(),
             device_name: new.device_name,
             description: new.description,
             gateway_id,
@@ -73,6 +72,7 @@ impl Devices {
             changes.push(Change::PutState(device_id.clone(), Box::new(state.clone())));
         }
         let detail = DeviceDetail {
+            app_name: self.parts.spaces.name(&device.app_id),
             device,
             state,
             product: Some(product),
@@ -84,6 +84,37 @@ impl Devices {
         self.count_in(&detail.device.product_id);
         self.tell(&device_id, DeviceChangeKind::Created, None).await;
         Ok(detail)
+    }
+
+    /// A device is in the space of its product.
+    fn check_space(
+        &self,
+        given: Option<&AppId>,
+        product: &ProductRuntime,
+    ) -> Result<(), DeviceError> {
+        let own = &product.record.app_id;
+        let Some(given) = given.filter(|given| *given != own) else {
+            return Ok(());
+        };
+        self.parts.spaces.check(given)?;
+        let problem = format!("got {given}, the product is in {own}, takes that or none");
+        Err(DeviceError::invalid("app_id", problem))
+    }
+
+    /// Another device, of the same space.
+    fn gateway(
+        &self,
+        id: &DeviceId,
+        product: &ProductRuntime,
+    ) -> Result<DeviceRecord, DeviceError> {
+        match self.record(id) {
+            Ok(gateway) if gateway.app_id == product.record.app_id => Ok(gateway),
+            Ok(_) | Err(DeviceError::NotFound(_)) => {
+                let problem = format!("there is no device {id}, takes one or none");
+                Err(DeviceError::invalid("gateway_id", problem))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

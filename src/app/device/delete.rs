@@ -20,13 +20,30 @@ impl DeviceDetail {
 impl Devices {
     /// Deletes the device and emits `device:delete`.
     pub async fn delete(self: &Arc<Self>, id: DeviceId) -> Result<(), DeviceError> {
-        self.delete_if(id, |_, _| true).await.map(drop)
+        self.delete_if(id, Self::show, |_, _| true).await.map(drop)
+    }
+
+    /// Deletes a device of a product that is being deleted; nothing happens when it is gone.
+    pub async fn delete_with_product(self: &Arc<Self>, id: DeviceId) -> Result<(), DeviceError> {
+        match self.delete_if(id, Self::show_leaving, |_, _| true).await {
+            Ok(_) | Err(DeviceError::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A device that nobody else sees any more.
+    fn show_leaving(&self, id: &DeviceId) -> Result<DeviceDetail, DeviceError> {
+        let found = self.parts.store.device(id)?;
+        let device = found.ok_or_else(|| DeviceError::NotFound(id.clone()))?;
+        let product = self.parts.products.leaving(&device.product_id);
+        let detail = self.detail(device)?;
+        Ok(DeviceDetail { product, ..detail })
     }
 
     /// Deletes the device when it was never activated within its `timeout`; says whether it did.
     /// A device that activates meanwhile stays.
     pub async fn delete_overdue(self: &Arc<Self>, id: DeviceId) -> Result<bool, DeviceError> {
-        self.delete_if(id, |detail, now| {
+        self.delete_if(id, Self::show, |detail, now| {
             detail
                 .activation_deadline()
                 .is_some_and(|deadline| now >= deadline)
@@ -37,12 +54,13 @@ impl Devices {
     async fn delete_if(
         self: &Arc<Self>,
         id: DeviceId,
+        look: fn(&Self, &DeviceId) -> Result<DeviceDetail, DeviceError>,
         applies: fn(&DeviceDetail, Timestamp) -> bool,
     ) -> Result<bool, DeviceError> {
         let this = Arc::clone(self);
         self.finish("device delete", async move {
             for _ in 0..TRIES {
-                let detail = this.show(&id)?;
+                let detail = look(&this, &id)?;
                 if !applies(&detail, this.parts.clock.now()) {
                     return Ok(false);
                 }

@@ -1,6 +1,7 @@
 //! Why a device could not be read or changed.
 
 use crate::app::product::ProductError;
+use crate::app::space::SpaceError;
 use crate::base::ids::{DeviceId, ProductId};
 use crate::store::{CommitError, Guard, StoreError};
 
@@ -14,6 +15,8 @@ pub enum DeviceError {
     Exists { field: &'static str, value: String },
     #[error("product_id: there is no product {0}, create it first")]
     NoProduct(ProductId),
+    #[error(transparent)]
+    Space(#[from] SpaceError),
     /// A well-formed value that does not go with the rest.
     #[error("{field}: {problem}")]
     Invalid { field: String, problem: String },
@@ -31,6 +34,7 @@ impl DeviceError {
             Self::NotFound(_) => "not_found",
             Self::Exists { .. } => "exists",
             Self::NoProduct(_) => "no_product",
+            Self::Space(e) => e.kind(),
             Self::Invalid { .. } => "invalid",
             Self::Contended => "contended",
             Self::Store(_) => "store",
@@ -49,6 +53,7 @@ impl From<ProductError> for DeviceError {
     fn from(error: ProductError) -> Self {
         match error {
             ProductError::NotFound(id) => Self::NoProduct(id),
+            ProductError::Space(error) => Self::Space(error),
             ProductError::Store(error) => Self::Store(error),
             other => Self::invalid("product_id", other),
         }
@@ -67,6 +72,8 @@ pub(super) fn of_commit(error: CommitError) -> DeviceError {
             value: id.to_string(),
         },
         CommitError::Conflict(Guard::ProductExists(id)) => DeviceError::NoProduct(id),
+        // The product's space is being deleted, and the product with it.
+        CommitError::Conflict(Guard::AppExists(id)) => SpaceError::Unknown(id).into(),
         CommitError::Conflict(_) => DeviceError::Contended,
         CommitError::Store(error) => error.into(),
     }

@@ -3,10 +3,10 @@
 //! A product or a node id is found by index. Name, gateway, space and times are compared device by
 //! device, in pages of the store, on a thread that may block; few such searches run at a time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{DeviceDetail, DeviceError, Devices};
+use super::{DeviceDetail, DeviceError, Devices, TRIES};
 use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
 use crate::base::time::Timestamp;
 use crate::store::records::DeviceRecord;
@@ -113,12 +113,28 @@ impl Gateways<'_> {
 }
 
 impl Devices {
-    /// One page of the devices that match, newest first.
+    /// One page of the devices that match, newest first. Those of a product that is being deleted
+    /// match nothing: when a deletion begins meanwhile, the page is read again.
     pub async fn list(self: &Arc<Self>, query: DeviceQuery) -> Result<DevicePage, DeviceError> {
-        if let Some(node_id) = &query.node_id {
-            return self.list_one(node_id, &query);
+        for _ in 0..TRIES {
+            let hidden = self.parts.products.hidden();
+            let page = self.list_without(query.clone(), hidden.clone()).await?;
+            if self.parts.products.hidden().is_subset(&hidden) {
+                return Ok(page);
+            }
         }
-        let scanning = query.must_scan();
+        Err(DeviceError::Contended)
+    }
+
+    async fn list_without(
+        self: &Arc<Self>,
+        query: DeviceQuery,
+        hidden: HashSet<ProductId>,
+    ) -> Result<DevicePage, DeviceError> {
+        if let Some(node_id) = &query.node_id {
+            return self.list_one(node_id, &query, &hidden);
+        }
+        let scanning = query.must_scan() || !hidden.is_empty();
         let this = Arc::clone(self);
         // Closed never happens: the semaphore lives as long as the service.
         let turn = match scanning {
@@ -126,7 +142,7 @@ impl Devices {
             false => None,
         };
         let page = tokio::task::spawn_blocking(move || match scanning {
-            true => this.scan(&query),
+            true => this.scan(&query, &hidden),
             false => this.list_indexed(&query),
         })
         .await
@@ -136,7 +152,12 @@ impl Devices {
     }
 
     /// A node id is unique: the answer is one device or none.
-    fn list_one(&self, node: &NodeId, query: &DeviceQuery) -> Result<DevicePage, DeviceError> {
+    fn list_one(
+        &self,
+        node: &NodeId,
+        query: &DeviceQuery,
+        hidden: &HashSet<ProductId>,
+    ) -> Result<DevicePage, DeviceError> {
         let store = &*self.parts.store;
         let device = match store.device_by_node(node)? {
             Some(id) => store.device(&id)?,
@@ -151,6 +172,7 @@ impl Devices {
             count: 0,
         };
         if let Some(device) = device
+            && !hidden.contains(&device.product_id)
             && query.matches(&device, &mut gateways)?
         {
             page.count = 1;
@@ -179,7 +201,11 @@ impl Devices {
         })
     }
 
-    fn scan(&self, query: &DeviceQuery) -> Result<DevicePage, DeviceError> {
+    fn scan(
+        &self,
+        query: &DeviceQuery,
+        hidden: &HashSet<ProductId>,
+    ) -> Result<DevicePage, DeviceError> {
         let store = &*self.parts.store;
         let mut gateways = Gateways {
             store,
@@ -198,7 +224,7 @@ impl Devices {
             };
             before = Some(last.seq);
             for device in step {
-                if !query.matches(&device, &mut gateways)? {
+                if hidden.contains(&device.product_id) || !query.matches(&device, &mut gateways)? {
                     continue;
                 }
                 count += 1;

@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::app::envelope::{self, DeviceHeader};
 use crate::app::outbox::Outbox;
 use crate::app::product::{ProductRuntime, Products, random_hex};
+use crate::app::space::Spaces;
 use crate::app::tasks::Tasks;
 use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
 use crate::base::peer::DeviceSeq;
@@ -66,6 +67,7 @@ pub struct Parts {
     pub outbox: Arc<Outbox>,
     pub tasks: Tasks,
     pub products: Arc<Products>,
+    pub spaces: Arc<Spaces>,
     /// Who drives devices. While it is full, changes wait; nothing is lost. So whoever empties it
     /// must not await a change of a device himself.
     pub changes: mpsc::Sender<DeviceChange>,
@@ -140,6 +142,8 @@ pub struct DeviceDetail {
     pub device: DeviceRecord,
     pub state: Option<StateRecord>,
     pub product: Option<Arc<ProductRuntime>>,
+    /// What people call its resource space.
+    pub app_name: Arc<str>,
 }
 
 impl Devices {
@@ -168,10 +172,10 @@ impl Devices {
 
     fn count_of(&self, product_id: Option<&ProductId>) -> u64 {
         let counts = self.counts();
-        match product_id {
-            Some(id) => counts.get(id).copied().unwrap_or(0),
-            None => counts.values().sum(),
-        }
+        let hidden = self.parts.products.hidden();
+        let there = counts.iter().filter(|(id, _)| !hidden.contains(*id));
+        let wanted = there.filter(|(id, _)| product_id.is_none_or(|wanted| wanted == *id));
+        wanted.map(|(_, count)| count).sum()
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<ProductId, u64>> {
@@ -184,15 +188,19 @@ impl Devices {
         self.detail(device)
     }
 
+    /// With its product, a device is gone from the moment when the deletion of that begins.
     fn record(&self, id: &DeviceId) -> Result<DeviceRecord, DeviceError> {
         let found = self.parts.store.device(id)?;
-        found.ok_or_else(|| DeviceError::NotFound(id.clone()))
+        found
+            .filter(|device| self.parts.products.runtime(&device.product_id).is_some())
+            .ok_or_else(|| DeviceError::NotFound(id.clone()))
     }
 
     fn detail(&self, device: DeviceRecord) -> Result<DeviceDetail, DeviceError> {
         Ok(DeviceDetail {
             state: self.parts.store.state(&device.device_id)?,
             product: self.parts.products.runtime(&device.product_id),
+            app_name: self.parts.spaces.name(&device.app_id),
             device,
         })
     }
@@ -335,7 +343,7 @@ impl Devices {
     fn event(&self, event: &'static str, detail: &DeviceDetail) -> Change {
         let at = self.parts.clock.now();
         let body = view::DeviceEvent::of(detail, at);
-        let envelopes = match envelope::device_change(event, &detail.device.device_id, &body, at) {
+        let envelopes = match envelope::device_change(event, &detail.device, &body, at) {
             Ok(envelope) => vec![envelope],
             Err(error) => {
                 bug!("device event can't be written: {error}");

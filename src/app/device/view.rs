@@ -22,7 +22,7 @@ pub enum NodeType {
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct DeviceSummary<'a> {
     pub app_id: &'a AppId,
-    pub app_name: &'a AppId,
+    pub app_name: &'a str,
     pub device_id: &'a DeviceId,
     pub node_id: &'a NodeId,
     pub gateway_id: &'a DeviceId,
@@ -91,11 +91,12 @@ impl<'a> DeviceSummary<'a> {
             device,
             state,
             product,
+            app_name,
         } = detail;
         let state = state.as_ref();
         Self {
             app_id: &device.app_id,
-            app_name: &device.app_id,
+            app_name,
             device_id: &device.device_id,
             node_id: &device.node_id,
             gateway_id: &device.gateway_id,

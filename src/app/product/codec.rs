@@ -70,7 +70,8 @@ impl Products {
             uploaded_at: self.parts.clock.now(),
         };
         for _ in 0..TRIES {
-            let Some(product) = self.parts.store.product(id)? else {
+            let found = self.parts.store.product(id)?.filter(|p| !p.deleting);
+            let Some(product) = found else {
                 return Err(ProductError::NotFound(id.clone()));
             };
             let current = self.parts.store.codec(id)?.map(|c| c.etag);
@@ -102,11 +103,9 @@ impl Products {
 
     /// The codec as it was uploaded.
     pub fn show_codec(&self, id: &ProductId) -> Result<CodecRecord, ProductError> {
-        if let Some(codec) = self.parts.store.codec(id)? {
-            return Ok(codec);
-        }
         self.show(id)?;
-        Err(ProductError::NoCodec(id.clone()))
+        let found = self.parts.store.codec(id)?;
+        found.ok_or_else(|| ProductError::NoCodec(id.clone()))
     }
 
     /// Takes the codec away: uplinks are kept raw from then on.
@@ -121,7 +120,10 @@ impl Products {
                 let current = this.show_codec(&id)?.etag;
                 precondition.check("codec", Some(&current))?;
                 let commit = Commit {
-                    guards: vec![Guard::CodecTag(id.clone(), Some(current))],
+                    guards: vec![
+                        Guard::ProductExists(id.clone()),
+                        Guard::CodecTag(id.clone(), Some(current)),
+                    ],
                     changes: vec![Change::DeleteCodec(id.clone())],
                 };
                 match this.commit(commit).await {

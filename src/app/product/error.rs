@@ -1,5 +1,6 @@
 //! Why a product could not be read or changed.
 
+use crate::app::space::SpaceError;
 use crate::base::ids::ProductId;
 use crate::product::codec::{CodecError, LoadError};
 use crate::store::{CommitError, Guard, StoreError};
@@ -12,8 +13,8 @@ pub enum ProductError {
     NotFound(ProductId),
     #[error("product_id: there is a product {0} already, takes a new id or none")]
     Exists(ProductId),
-    #[error("product_id: devices belong to product {0}; delete them first")]
-    InUse(ProductId),
+    #[error(transparent)]
+    Space(#[from] SpaceError),
     /// A well-formed value that does not go with the rest.
     #[error("{field}: {problem}")]
     Invalid { field: String, problem: String },
@@ -48,7 +49,7 @@ impl ProductError {
         match self {
             Self::NotFound(_) => "not_found",
             Self::Exists(_) => "exists",
-            Self::InUse(_) => "in_use",
+            Self::Space(e) => e.kind(),
             Self::Invalid { .. } => "invalid",
             Self::NoCodec(_) => "no_codec",
             Self::Mistakes(_) => "mistakes",
@@ -65,7 +66,7 @@ pub(super) fn of_conflict(guard: Guard) -> Option<ProductError> {
     match guard {
         Guard::ProductAbsent(id) => Some(ProductError::Exists(id)),
         Guard::ProductExists(id) => Some(ProductError::NotFound(id)),
-        Guard::ProductUnused(id) => Some(ProductError::InUse(id)),
+        Guard::AppExists(id) => Some(SpaceError::Unknown(id).into()),
         _ => None,
     }
 }

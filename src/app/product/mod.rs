@@ -5,17 +5,19 @@
 
 pub mod codec;
 mod error;
+mod leaving;
 pub mod precondition;
+mod view;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use schemars::JsonSchema;
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::app::envelope;
 use crate::app::outbox::Outbox;
+pub(in crate::app) use crate::app::random::random_hex;
+use crate::app::space::Spaces;
 use crate::app::tasks::Tasks;
 use crate::base::ids::{AppId, ProductId};
 use crate::base::time::{Clock, Timestamp};
@@ -29,12 +31,10 @@ use crate::store::{Change, Commit, CommitError, Guard, Store, StoreError};
 use precondition::Precondition;
 
 pub use error::ProductError;
+pub use view::{ProductSummary, ProductView};
 
 /// Tries of a change that others overtake.
 const TRIES: usize = 5;
-
-/// The resource space of products that name none.
-pub const DEFAULT_APP: &str = "default";
 
 /// One product as the uplink path uses it.
 #[derive(Debug)]
@@ -53,15 +53,24 @@ pub struct Parts {
     pub clock: Clock,
     pub outbox: Arc<Outbox>,
     pub tasks: Tasks,
+    pub spaces: Arc<Spaces>,
 }
 
 /// The products of one server.
 pub struct Products {
     parts: Parts,
-    runtimes: RwLock<HashMap<ProductId, Arc<ProductRuntime>>>,
+    held: RwLock<Held>,
     /// Held while a runtime is read from the store and put in place, so that an older reading never
     /// replaces a newer one. Never across an await.
     reloading: Mutex<()>,
+}
+
+/// Every product in memory.
+#[derive(Default)]
+struct Held {
+    there: HashMap<ProductId, Arc<ProductRuntime>>,
+    /// Being deleted: nobody sees them.
+    leaving: HashMap<ProductId, Arc<ProductRuntime>>,
 }
 
 /// A product to create. Formats and lengths were checked by the caller.
@@ -69,6 +78,7 @@ pub struct Products {
 pub struct NewProduct {
     /// Made up when absent.
     pub product_id: Option<ProductId>,
+    /// The default space when absent.
     pub app_id: Option<AppId>,
     pub name: String,
     pub device_type: String,
@@ -83,7 +93,6 @@ pub struct NewProduct {
 /// What to change of a product: what is absent stays.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ProductPatch {
-    pub app_id: Option<AppId>,
     pub name: Option<String>,
     pub device_type: Option<String>,
     pub protocol_type: Option<String>,
@@ -94,63 +103,11 @@ pub struct ProductPatch {
     pub profile: Option<Profile>,
 }
 
-/// A product as the v5 API and its events show it.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-#[schemars(rename = "Product")]
-pub struct ProductView<'a> {
-    #[serde(flatten)]
-    pub summary: ProductSummary<'a>,
-    pub service_capabilities: &'a Profile,
-}
-
-/// A product in a list.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-pub struct ProductSummary<'a> {
-    pub app_id: &'a AppId,
-    pub app_name: &'a AppId,
-    pub product_id: &'a ProductId,
-    pub name: &'a str,
-    pub device_type: &'a str,
-    pub protocol_type: &'a str,
-    pub data_format: &'a str,
-    pub manufacturer_name: Option<&'a str>,
-    pub industry: Option<&'a str>,
-    pub description: Option<&'a str>,
-    pub create_time: String,
-}
-
-impl<'a> From<&'a ProductRecord> for ProductSummary<'a> {
-    fn from(product: &'a ProductRecord) -> Self {
-        Self {
-            app_id: &product.app_id,
-            app_name: &product.app_id,
-            product_id: &product.product_id,
-            name: &product.name,
-            device_type: &product.device_type,
-            protocol_type: &product.protocol_type,
-            data_format: &product.data_format,
-            manufacturer_name: product.manufacturer_name.as_deref(),
-            industry: product.industry.as_deref(),
-            description: product.description.as_deref(),
-            create_time: product.created_at.compact(),
-        }
-    }
-}
-
-impl<'a> From<&'a ProductRecord> for ProductView<'a> {
-    fn from(product: &'a ProductRecord) -> Self {
-        Self {
-            summary: product.into(),
-            service_capabilities: &product.profile,
-        }
-    }
-}
-
 impl Products {
     /// Reads every product and compiles every codec.
     pub fn load(parts: Parts) -> Result<Self, StoreError> {
         let products = Self {
-            runtimes: RwLock::default(),
+            held: RwLock::default(),
             reloading: Mutex::default(),
             parts,
         };
@@ -160,10 +117,10 @@ impl Products {
         Ok(products)
     }
 
-    /// The product as it is now. Called for every uplink: one short read lock, no copy.
+    /// The product as it is now; `None` from the moment when its deletion begins. Called for every
+    /// uplink: one short read lock, no copy.
     pub fn runtime(&self, id: &ProductId) -> Option<Arc<ProductRuntime>> {
-        let runtimes = self.runtimes.read().unwrap_or_else(PoisonError::into_inner);
-        runtimes.get(id).map(Arc::clone)
+        self.held().there.get(id).map(Arc::clone)
     }
 
     /// As [`Products::runtime`], with the error that a caller understands.
@@ -174,9 +131,7 @@ impl Products {
 
     /// Every product, newest first.
     pub fn list(&self) -> Vec<Arc<ProductRuntime>> {
-        let runtimes = self.runtimes.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> = runtimes.values().map(Arc::clone).collect();
-        drop(runtimes);
+        let mut all: Vec<_> = self.held().there.values().map(Arc::clone).collect();
         all.sort_by_key(|r| std::cmp::Reverse(r.record.seq));
         all
     }
@@ -196,14 +151,13 @@ impl Products {
             Some(id) => id,
             None => fresh_id()?,
         };
+        let space = new.app_id.unwrap_or_else(AppId::default_space);
+        self.parts.spaces.check(&space)?;
         let record = ProductRecord {
             product_id: id.clone(),
             seq: self.parts.store.allocate_seq()?,
             version: 1,
-            app_id: match new.app_id {
-                Some(app) => app,
-                None => default_app()?,
-            },
+            app_id: space.clone(),
             name: new.name,
             device_type: new.device_type,
             protocol_type: new.protocol_type,
@@ -215,7 +169,7 @@ impl Products {
             created_at: self.parts.clock.now(),
             deleting: false,
         };
-        let guards = vec![Guard::ProductAbsent(id.clone())];
+        let guards = vec![Guard::ProductAbsent(id.clone()), Guard::AppExists(space)];
         self.put(guards, record, "create")
             .await
             .map_err(error::of_commit)?;
@@ -243,7 +197,8 @@ impl Products {
         patch: &ProductPatch,
     ) -> Result<Arc<ProductRuntime>, ProductError> {
         for _ in 0..TRIES {
-            let Some(old) = self.parts.store.product(id)? else {
+            let found = self.parts.store.product(id)?.filter(|p| !p.deleting);
+            let Some(old) = found else {
                 return Err(ProductError::NotFound(id.clone()));
             };
             let new = patch.applied_to(&old);
@@ -274,32 +229,6 @@ impl Products {
             }
         }
         Err(ProductError::Contended)
-    }
-
-    /// Deletes a product that no device uses, and emits `product:delete`.
-    pub async fn delete(self: &Arc<Self>, id: ProductId) -> Result<(), ProductError> {
-        let this = Arc::clone(self);
-        self.finish("product delete", async move { this.delete_now(&id).await })
-            .await
-    }
-
-    async fn delete_now(&self, id: &ProductId) -> Result<(), ProductError> {
-        let Some(record) = self.parts.store.product(id)? else {
-            return Err(ProductError::NotFound(id.clone()));
-        };
-        let commit = Commit {
-            guards: vec![
-                Guard::ProductExists(id.clone()),
-                Guard::ProductUnused(id.clone()),
-            ],
-            changes: vec![
-                Change::DeleteProduct(id.clone()),
-                self.event("delete", &record),
-            ],
-        };
-        self.commit(commit).await.map_err(error::of_commit)?;
-        self.reload(id, None)?;
-        Ok(())
     }
 
     /// Replaces all settings. Errors: `Precondition` when the ETag is another one.
@@ -357,8 +286,8 @@ impl Products {
 
     fn event(&self, event: &'static str, record: &ProductRecord) -> Change {
         let at: Timestamp = self.parts.clock.now();
-        let view = ProductView::from(record);
-        let envelopes = match envelope::product_change(event, &view, at) {
+        let view = self.view(record);
+        let envelopes = match envelope::product_change(event, &record.app_id, &view, at) {
             Ok(envelope) => vec![envelope],
             Err(error) => {
                 bug!("product event can't be written: {error}");
@@ -387,7 +316,7 @@ impl Products {
             Some(record) => {
                 let stored = store.codec(id)?;
                 let settings = store.settings(id)?.map(|s| s.settings).unwrap_or_default();
-                let running = self.runtime(id);
+                let running = self.runtime(id).or_else(|| self.leaving(id));
                 let known = codec::known(stored.as_ref(), running.as_deref(), compiled, &record);
                 let codec = match (&stored, known) {
                     (_, Some(codec)) => Some(codec),
@@ -402,17 +331,24 @@ impl Products {
                 }))
             }
         };
-        let mut runtimes = self
-            .runtimes
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        match runtime {
-            Some(runtime) => runtimes.insert(id.clone(), runtime),
-            None => runtimes.remove(id),
+        let is_leaving = |runtime: &ProductRuntime| {
+            runtime.record.deleting || self.parts.spaces.is_leaving(&runtime.record.app_id)
         };
-        drop(runtimes);
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        held.there.remove(id);
+        held.leaving.remove(id);
+        match runtime {
+            Some(runtime) if is_leaving(&runtime) => held.leaving.insert(id.clone(), runtime),
+            Some(runtime) => held.there.insert(id.clone(), runtime),
+            None => None,
+        };
+        drop(held);
         drop(one);
         Ok(())
+    }
+
+    fn held(&self) -> RwLockReadGuard<'_, Held> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a change to its end, also when the caller hangs up.
@@ -444,7 +380,7 @@ impl ProductPatch {
             product_id: old.product_id.clone(),
             seq: old.seq,
             version: old.version,
-            app_id: self.app_id.as_ref().unwrap_or(&old.app_id).clone(),
+            app_id: old.app_id.clone(),
             name: text(&self.name, &old.name),
             device_type: text(&self.device_type, &old.device_type),
             protocol_type: text(&self.protocol_type, &old.protocol_type),
@@ -459,11 +395,6 @@ impl ProductPatch {
     }
 }
 
-/// The space of those that name none.
-pub(super) fn default_app() -> Result<AppId, ProductError> {
-    AppId::parse(DEFAULT_APP).map_err(|e| invalid("app_id", e))
-}
-
 fn fresh_id() -> Result<ProductId, ProductError> {
     let id = random_hex::<12>().map_err(ProductError::Store)?;
     ProductId::parse(&id).map_err(|e| invalid("product_id", e))
@@ -474,11 +405,4 @@ fn invalid(field: &str, problem: impl ToString) -> ProductError {
         field: field.to_owned(),
         problem: problem.to_string(),
     }
-}
-
-/// `N` random bytes of the operating system, as hex.
-pub(in crate::app) fn random_hex<const N: usize>() -> Result<String, StoreError> {
-    let mut bytes = [0_u8; N];
-    getrandom::fill(&mut bytes).map_err(|e| StoreError::Io(format!("no random numbers: {e}")))?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }

@@ -201,6 +201,7 @@ pub(crate) fn event(ms: u64, json: &str) -> EventRecord {
             event: "report".to_owned(),
             device_id: Some(device_id("d")),
             json: json.to_owned(),
+            app_id: None,
         }],
     }
 }

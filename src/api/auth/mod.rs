@@ -1,0 +1,285 @@
+//! Who asks: every request passes here before its handler, except to operations that are open.
+//!
+//! A caller shows a token (`X-Auth-Token`, `Authorization: Bearer`) or signs the request with an
+//! access key and its secret key ([`signature`]). With `X-Auth-Token` the token decides, and a
+//! signature beside it is not looked at. What passes has a [`Caller`] among its extensions. Paths
+//! and methods that are not served are refused the same way, so strangers learn nothing from them.
+//!
+//! Errors: 401 `IOTDA.000004` with `WWW-Authenticate` when nobody or a wrong signature comes, 403
+//! `IOTDA.000004` for a wrong token, 403 `IOTDA.001002` when the role does not allow it.
+
+pub mod refusal;
+pub mod signature;
+
+use std::net::SocketAddr;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::error::ApiError;
+use super::operation::{Access, Operation, Operations};
+use super::request::{MediaType, read_body};
+use crate::app::App;
+use crate::app::credentials::{Caller, Credentials, Role};
+use crate::base::time::Timestamp;
+use refusal::Refusal;
+use signature::{Authorization, CONTENT_HASH, DATE, UNSIGNED};
+
+const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+
+/// Compared against when the access key is unknown: as long as real ones.
+const NO_SECRET: &str = "0000000000000000000000000000000000000000000000000000";
+
+/// What the check needs. Clones share it.
+#[derive(Clone)]
+pub struct Gate {
+    pub app: App,
+    pub operations: Operations,
+}
+
+/// Lets a request through to its handler, or answers in its place.
+pub async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let operation = gate.operation_of(&request);
+    if operation.is_some_and(|o| o.access == Access::Open) {
+        return next.run(request).await;
+    }
+    let peer = peer_of(&request);
+    let (mut request, caller) = match gate.caller_of(request).await {
+        Ok(found) => found,
+        Err(error) => return error.into_response(peer),
+    };
+    let needed = operation.map_or(Access::Read, |o| o.access);
+    if let Err(refusal) = allow(caller.role, needed) {
+        return Failure::Refused(refusal).into_response(peer);
+    }
+    request.extensions_mut().insert(caller);
+    next.run(request).await
+}
+
+/// Why there is no caller.
+enum Failure {
+    Refused(Refusal),
+    /// The body, which the signature covers, can't be read.
+    Body(ApiError),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Failure {
+    fn into_response(self, peer: Option<SocketAddr>) -> Response {
+        match self {
+            Self::Refused(refusal) => {
+                let reason = refusal.kind();
+                metrics::counter!("strait_http_refused_total", "reason" => reason).increment(1);
+                tracing::debug!(?peer, reason, %refusal, "a request is refused");
+                ApiError::from(refusal).into_response()
+            }
+            Self::Body(error) => error.into_response(),
+        }
+    }
+}
+
+/// Where the request came from. `None`: through no socket.
+pub fn peer_of(request: &Request) -> Option<SocketAddr> {
+    let info = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    info.map(|info| info.0)
+}
+
+fn allow(role: Role, needed: Access) -> Result<(), Refusal> {
+    let takes = match needed {
+        Access::Open | Access::Read => Role::ReadOnly,
+        Access::Write => Role::Operator,
+        Access::Admin => Role::Admin,
+    };
+    match role >= takes {
+        true => Ok(()),
+        false => Err(Refusal::Role { role, takes }),
+    }
+}
+
+impl Gate {
+    fn operation_of(&self, request: &Request) -> Option<&Operation> {
+        let path = request.extensions().get::<MatchedPath>()?;
+        // HEAD is answered as GET without its body.
+        let method = match *request.method() {
+            Method::HEAD => &Method::GET,
+            ref method => method,
+        };
+        self.operations.find(path.as_str(), method)
+    }
+
+    /// The request again, with its body as before, and who sent it.
+    async fn caller_of(&self, request: Request) -> Result<(Request, Caller), Failure> {
+        let credentials = &*self.app.credentials;
+        if credentials.is_open() {
+            return Ok((request, Caller::anyone()));
+        }
+        let headers = request.headers();
+        let token = only(headers, &AUTH_TOKEN)?;
+        let authorization = only(headers, &header::AUTHORIZATION)?;
+        if let Some(token) = token {
+            let caller = by_token(credentials, token)?;
+            return Ok((request, caller));
+        }
+        let Some(authorization) = authorization else {
+            return Err(Refusal::NoCaller.into());
+        };
+        if let Some(token) = bearer(authorization) {
+            let caller = by_token(credentials, token)?;
+            return Ok((request, caller));
+        }
+        let text = std::str::from_utf8(authorization)
+            .map_err(|_| Refusal::Scheme("that is no text".to_owned()))?
+            .to_owned();
+        let Some(signed) = Authorization::parse(text.trim_ascii()) else {
+            let scheme = text.split(' ').next().unwrap_or_default();
+            return Err(match scheme.eq_ignore_ascii_case("none") {
+                true => Refusal::NoCaller.into(),
+                false => Refusal::Scheme(scheme.chars().take(40).collect()).into(),
+            });
+        };
+        let signed = signed.map_err(Refusal::from)?;
+        by_signature(credentials, self.app.clock.now(), &signed, request).await
+    }
+}
+
+/// The bytes of a header that may be there once.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next();
+    match values.next() {
+        None => Ok(value.map(|v| v.as_bytes())),
+        Some(_) => Err(Refusal::Twice(name.to_string())),
+    }
+}
+
+fn bearer(authorization: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = authorization.split_at_checked("Bearer ".len())?;
+    scheme
+        .eq_ignore_ascii_case(b"Bearer ")
+        .then(|| token.trim_ascii())
+}
+
+fn by_token(credentials: &Credentials, token: &[u8]) -> Result<Caller, Refusal> {
+    let found = credentials.by_token(token).ok_or(Refusal::Token)?;
+    Ok(found.caller())
+}
+
+async fn by_signature(
+    credentials: &Credentials,
+    now: Timestamp,
+    signed: &Authorization<'_>,
+    request: Request,
+) -> Result<(Request, Caller), Failure> {
+    let headers = request.headers();
+    for (name, shown) in [(DATE, "X-Sdk-Date"), (header::HOST, "Host")] {
+        if !headers.contains_key(&name) {
+            return Err(Refusal::Missing(shown).into());
+        }
+        if !signed.covers(&name) {
+            return Err(Refusal::NotSigned(shown).into());
+        }
+    }
+    let date = date_of(headers, now, credentials.clock_skew.as_secs())?;
+    if let Some(day) = signed.day().filter(|day| !date.starts_with(day)) {
+        let day = day.to_owned();
+        return Err(Refusal::Day { day, date }.into());
+    }
+    let payload = Payload::of(signed, &request)?;
+    let (request, hashes) = payload.hashes(request).await?;
+    let found = credentials.by_access_key(signed.access_key);
+    let secret = found
+        .as_ref()
+        .map_or(NO_SECRET, |c| c.secret_key.expose().as_str());
+    let (method, uri) = (request.method(), request.uri());
+    let mut fits = false;
+    for hash in hashes.iter().flatten() {
+        let names = signed.signed_headers;
+        let canonical = signature::canonical_request(method, uri, request.headers(), names, hash)
+            .map_err(Refusal::SignedAbsent)?;
+        fits |= signed.fits(secret, &date, &canonical);
+    }
+    match found {
+        Some(credential) if fits => Ok((request, credential.caller())),
+        _ => Err(Refusal::Signature.into()),
+    }
+}
+
+/// The time of the signature, as it was written.
+fn date_of(headers: &HeaderMap, now: Timestamp, max_s: u64) -> Result<String, Refusal> {
+    let text = only(headers, &DATE)?.unwrap_or_default();
+    let text = std::str::from_utf8(text).map_err(|_| Refusal::Date)?;
+    // The long form of a time is none of a signature's.
+    let parsed = Timestamp::parse(text).filter(|_| text.len() == 16);
+    let at = parsed.ok_or(Refusal::Date)?;
+    let apart_ms = at.since_ms(now).max(now.since_ms(at));
+    match apart_ms > max_s.saturating_mul(1000) {
+        true => Err(Refusal::skew(at, now, max_s)),
+        false => Ok(text.to_owned()),
+    }
+}
+
+/// How a signature covers the body.
+enum Payload {
+    /// By this hash, if it is given.
+    Hashed(Option<String>),
+    /// Not at all.
+    Unsigned,
+}
+
+impl Payload {
+    fn of(signed: &Authorization<'_>, request: &Request) -> Result<Self, Refusal> {
+        let headers = request.headers();
+        let Some(hash) = only(headers, &CONTENT_HASH)?.filter(|_| signed.covers(&CONTENT_HASH))
+        else {
+            return Ok(Self::Hashed(None));
+        };
+        if hash == UNSIGNED.as_bytes() {
+            // What would be read as JSON is always signed.
+            let media = MediaType::of(headers).ok().flatten();
+            let is_json = media.is_none_or(|m| m.essence.ends_with("json"));
+            return match is_json {
+                true => Err(Refusal::ContentHash),
+                false => Ok(Self::Unsigned),
+            };
+        }
+        let text = std::str::from_utf8(hash).map_err(|_| Refusal::ContentHash)?;
+        let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        match text.len() == 64 && text.bytes().all(is_hex) {
+            true => Ok(Self::Hashed(Some(text.to_owned()))),
+            false => Err(Refusal::ContentHash),
+        }
+    }
+
+    /// What the signature may hold in place of the body; a body that it covers was read.
+    async fn hashes(self, request: Request) -> Result<(Request, [Option<String>; 2]), Failure> {
+        let given = match self {
+            Self::Hashed(given) => given,
+            Self::Unsigned => {
+                // An empty body may be signed as such.
+                let is_empty = request.body().is_end_stream();
+                let empty = is_empty.then(|| signature::hash_of(b""));
+                return Ok((request, [Some(UNSIGNED.to_owned()), empty]));
+            }
+        };
+        let (parts, body) = request.into_parts();
+        let mut head = Request::new(body);
+        *head.headers_mut() = parts.headers.clone();
+        let bytes = read_body(head).await.map_err(Failure::Body)?;
+        let hash = signature::hash_of(&bytes);
+        if given.is_some_and(|given| given != hash) {
+            return Err(Refusal::Signature.into());
+        }
+        Ok((
+            Request::from_parts(parts, Body::from(bytes)),
+            [Some(hash), None],
+        ))
+    }
+}
