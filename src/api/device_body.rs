@@ -54,10 +54,18 @@ pub fn new_device(fields: &Fields<'_>) -> Option<NewDevice> {
 }
 
 fn new_auth(fields: &Fields<'_>) -> NewAuth {
+    let fingerprint = fields.text("fingerprint", FINGERPRINT);
+    match fingerprint.as_ref().map(String::len) {
+        None | Some(40 | 64) => {}
+        Some(len) => {
+            let problem = format!("got {len} hexadecimal digits, takes 40 (SHA-1) or 64 (SHA-256)");
+            fields.problem("fingerprint", problem);
+        }
+    }
     NewAuth {
         auth_type: fields.one_of("auth_type", &AUTH_TYPES),
         secret: fields.text("secret", SECRET).map(Secret::new),
-        fingerprint: fields.text("fingerprint", FINGERPRINT),
+        fingerprint,
         secure_access: fields.boolean("secure_access"),
         timeout_s: fields.integer("timeout", 0..=TIMEOUT_MAX).unwrap_or(0),
     }

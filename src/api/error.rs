@@ -9,11 +9,14 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::app::certificate::CertificateError;
 use crate::app::device::DeviceError;
+use crate::app::group::GroupError;
 use crate::app::product::ProductError;
 use crate::app::space::SpaceError;
 use crate::app::trace::TraceError;
 use crate::product::codec::LoadError;
+use crate::product::model_zip::PackageError;
 use crate::store::StoreError;
 
 /// Codes of the v5 API. Those without a published meaning here take the nearest published one.
@@ -51,6 +54,10 @@ pub struct ApiError {
     pub errors: Option<Vec<LoadError>>,
     pub retry_after_s: Option<u32>,
 }
+
+/// The code of a failed request, among the extensions of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorCode(pub &'static str);
 
 /// What every failed request answers.
 #[derive(Serialize, JsonSchema)]
@@ -116,6 +123,7 @@ impl IntoResponse for ApiError {
             errors: self.errors.as_deref(),
         };
         let mut response = (self.status, Json(body)).into_response();
+        response.extensions_mut().insert(ErrorCode(self.code));
         if self.status == StatusCode::UNAUTHORIZED {
             let value = HeaderValue::from_static(SCHEMES);
             response
@@ -197,9 +205,56 @@ impl From<DeviceError> for ApiError {
                 Self::new(StatusCode::BAD_REQUEST, code::NO_MODEL, message)
             }
             DeviceError::Space(error) => error.into(),
-            DeviceError::Invalid { .. } => Self::invalid(message),
+            DeviceError::Invalid { .. } | DeviceError::Mistakes(_) => Self::invalid(message),
             DeviceError::Contended => Self::contended(message),
             DeviceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CertificateError> for ApiError {
+    fn from(error: CertificateError) -> Self {
+        let message = error.to_string();
+        match error {
+            CertificateError::NotFound(_) => {
+                Self::new(StatusCode::NOT_FOUND, code::INVALID, message)
+            }
+            CertificateError::Exists(_)
+            | CertificateError::TooMany(_)
+            | CertificateError::Invalid { .. } => Self::invalid(message),
+            CertificateError::Contended => Self::contended(message),
+            CertificateError::Space(error) => error.into(),
+            CertificateError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PackageError> for ApiError {
+    fn from(error: PackageError) -> Self {
+        match error {
+            // Each names its file.
+            PackageError::Mistakes { .. } => Self::invalid(error.to_string()),
+            _ => Self::invalid(format!("body: {error}")),
+        }
+    }
+}
+
+impl From<GroupError> for ApiError {
+    fn from(error: GroupError) -> Self {
+        let message = error.to_string();
+        match error {
+            GroupError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, code::INVALID, message),
+            GroupError::Contended => Self::contended(message),
+            GroupError::Space(error) => error.into(),
+            GroupError::Device(error) => error.into(),
+            GroupError::Store(error) => error.into(),
+            GroupError::NameTaken { .. }
+            | GroupError::TooMany { .. }
+            | GroupError::TooManyDynamic { .. }
+            | GroupError::HasBelow
+            | GroupError::Dynamic
+            | GroupError::Rule(_)
+            | GroupError::Invalid { .. } => Self::invalid(message),
         }
     }
 }

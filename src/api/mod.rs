@@ -4,12 +4,15 @@
 //! Handlers parse, call one service and shape the answer. `project_id` may be anything and
 //! partitions nothing. Who asks is found out first ([`auth`]).
 
+pub mod audit;
 pub mod auth;
+pub mod certificates;
 pub mod codec;
 pub mod device_body;
 pub mod devices;
 pub mod error;
 pub mod events;
+pub mod groups;
 pub mod history;
 pub mod input;
 pub mod openapi;
@@ -18,12 +21,15 @@ pub mod operations;
 pub mod page;
 pub mod precondition;
 pub mod product_body;
+pub mod product_model;
 pub mod products;
 pub mod request;
 pub mod respond;
+pub mod search;
 pub mod server;
 pub mod settings;
 pub mod spaces;
+pub mod tags;
 pub mod trace;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -68,28 +74,39 @@ pub fn operations() -> operation::Operations {
 fn routes() -> Routes {
     Routes::default()
         .merge(spaces::routes())
+        .merge(certificates::routes())
         .merge(products::routes())
+        .merge(product_model::routes())
         .merge(devices::routes())
+        .merge(groups::routes())
+        .merge(tags::routes())
+        .merge(search::routes())
         .merge(codec::routes())
         .merge(settings::routes())
         .merge(history::routes())
         .merge(trace::routes())
         .merge(events::routes())
+        .merge(audit::routes())
         .merge(operations::routes())
         .merge(openapi::routes())
 }
+
+/// The name of a request, among its extensions.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub HeaderValue);
 
 /// Counts and times every request, and names it: the caller's `X-Request-Id`, else one of ours.
 async fn observe(
     State(app): State<App>,
     matched: Option<MatchedPath>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let began = app.clock.instant();
     let path = matched.map_or_else(|| "none".to_owned(), |m| m.as_str().to_owned());
     let method = method_label(request.method());
     let id = request_id(&request);
+    request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
     let took = app.clock.instant().saturating_duration_since(began);
     let status = response.status().as_u16().to_string();

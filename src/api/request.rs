@@ -12,11 +12,13 @@ use serde_json::Value;
 
 use super::error::{ApiError, code};
 use crate::app::App;
+use crate::app::certificate::CertificateError;
 use crate::app::credentials::Caller;
 use crate::app::device::DeviceError;
+use crate::app::group::GroupError;
 use crate::app::product::ProductError;
 use crate::app::space::SpaceError;
-use crate::base::ids::{AppId, DeviceId, IdError, ProductId};
+use crate::base::ids::{AppId, CertificateId, DeviceId, GroupId, IdError, ProductId};
 use crate::base::limits::HTTP_BODY_MAX;
 use crate::bug;
 
@@ -74,6 +76,22 @@ impl FromRequestParts<App> for ProductPath {
     }
 }
 
+/// `{group_id}` of the path. A group of another resource space than the caller's is not there.
+pub struct GroupPath(pub GroupId);
+
+impl FromRequestParts<App> for GroupPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let id = path_id(parts, app, "group_id", GroupId::parse).await?;
+        let group = app.groups.show(&id)?;
+        if !caller_of(parts)?.may_see(&group.record.app_id) {
+            return Err(GroupError::NotFound(id).into());
+        }
+        Ok(Self(id))
+    }
+}
+
 /// `{app_id}` of the path. Another space than the caller's is not there.
 pub struct AppPath(pub AppId);
 
@@ -84,6 +102,22 @@ impl FromRequestParts<App> for AppPath {
         let id = path_id(parts, app, "app_id", AppId::parse).await?;
         if !caller_of(parts)?.may_see(&id) {
             return Err(SpaceError::NotFound(id).into());
+        }
+        Ok(Self(id))
+    }
+}
+
+/// `{certificate_id}` of the path. One of another resource space than the caller's is not there.
+pub struct CertificatePath(pub CertificateId);
+
+impl FromRequestParts<App> for CertificatePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let id = path_id(parts, app, "certificate_id", CertificateId::parse).await?;
+        let caller = caller_of(parts)?;
+        if caller.space.is_some() && !caller.may_see(&app.certificates.show(&id)?.app_id) {
+            return Err(CertificateError::NotFound(id).into());
         }
         Ok(Self(id))
     }

@@ -51,8 +51,7 @@ pub fn routes() -> Routes {
         )
         .add(
             Operation::get(ONE, "show_application", "Shows a resource space")
-                .answers::<View<'_>>(StatusCode::OK)
-                .example_path(&[("app_id", "default")]),
+                .answers::<View<'_>>(StatusCode::OK),
             show,
         )
         .add(
@@ -60,8 +59,7 @@ pub fn routes() -> Routes {
                 .access(Access::Admin)
                 .body(|f| drop(new_name(f)))
                 .answers::<View<'_>>(StatusCode::OK)
-                .example_path(&[("app_id", "default")])
-                .example(json!({"app_name": "Everything"})),
+                .example(json!({"app_name": "Hot_water"})),
             update,
         )
         .add(

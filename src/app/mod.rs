@@ -1,6 +1,8 @@
 //! Use cases: load, step, commit, act. [`App`] holds the services that the HTTP face and the
 //! shards call.
 
+pub mod audit;
+pub mod certificate;
 pub mod credentials;
 pub mod deadlines;
 pub mod device;
@@ -9,6 +11,7 @@ pub mod downlink;
 pub mod due;
 pub mod envelope;
 pub mod figures;
+pub mod group;
 pub mod ingress;
 pub mod input;
 pub mod outbox;
@@ -18,6 +21,7 @@ mod random;
 pub mod registration;
 pub mod removal;
 pub mod retention;
+pub mod search;
 pub mod sessions;
 pub mod shard;
 pub mod space;
@@ -35,8 +39,11 @@ use tokio::sync::mpsc;
 
 use crate::base::time::Clock;
 use crate::store::{Store, StoreError};
+use audit::Audit;
+use certificate::Certificates;
 use credentials::Credentials;
 use device::{DeviceChange, Devices};
+use group::{GroupLimits, Groups};
 use outbox::Outbox;
 use product::Products;
 use removal::Removals;
@@ -52,12 +59,15 @@ pub struct App {
     pub spaces: Arc<Spaces>,
     pub products: Arc<Products>,
     pub devices: Arc<Devices>,
+    pub certificates: Arc<Certificates>,
+    pub groups: Arc<Groups>,
     pub removals: Arc<Removals>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
     pub tasks: Tasks,
     pub metrics: PrometheusHandle,
     pub credentials: Arc<Credentials>,
+    pub audit: Arc<Audit>,
 }
 
 impl App {
@@ -94,11 +104,25 @@ impl App {
             spaces: Arc::clone(&spaces),
             changes,
         }));
+        let groups = Arc::new(Groups::load(group::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            devices: Arc::clone(&devices),
+            limits: GroupLimits::default(),
+        })?);
         store.each_device(&mut |device, _| {
-            devices.count_in(&device.product_id);
+            devices.count_in(&device);
             ControlFlow::Continue(())
         })?;
+        let audit = Arc::new(Audit::new(Arc::clone(&store), clock.clone()));
         let tracer = Arc::new(Tracer::new(traced_devices_max));
+        let certificates = Arc::new(Certificates::new(certificate::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            spaces: Arc::clone(&spaces),
+        }));
         let removals = Arc::new(Removals::new(removal::Parts {
             store: Arc::clone(&store),
             outbox: Arc::clone(&outbox),
@@ -106,6 +130,7 @@ impl App {
             spaces: Arc::clone(&spaces),
             products: Arc::clone(&products),
             devices: Arc::clone(&devices),
+            groups: Arc::clone(&groups),
             tracer: Arc::clone(&tracer),
         }));
         removals.resume()?;
@@ -115,12 +140,15 @@ impl App {
             spaces,
             products,
             devices,
+            certificates,
+            groups,
             removals,
             outbox,
             tracer,
             tasks,
             metrics,
             credentials,
+            audit,
         })
     }
 }

@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use super::device::{DeviceError, Devices};
+use super::group::Groups;
 use super::outbox::Outbox;
 use super::product::{ProductError, Products};
 use super::space::{SpaceError, Spaces};
@@ -44,6 +45,7 @@ pub struct Parts {
     pub spaces: Arc<Spaces>,
     pub products: Arc<Products>,
     pub devices: Arc<Devices>,
+    pub groups: Arc<Groups>,
     pub tracer: Arc<Tracer>,
 }
 
@@ -88,7 +90,7 @@ impl Removals {
             Ok::<_, ProductError>(this.complete(Marked::Product(id)).await?)
         };
         let done = self.parts.tasks.finish("product delete", work).await;
-        done.unwrap_or(Err(StoreError::Closed.into()))
+        done.unwrap_or_else(|| Err(StoreError::Closed.into()))
     }
 
     /// Deletes a space with its products, their devices, its groups, certificates, batch tasks and
@@ -100,7 +102,7 @@ impl Removals {
             Ok::<_, SpaceError>(this.complete(Marked::Space(id)).await?)
         };
         let done = self.parts.tasks.finish("space delete", work).await;
-        done.unwrap_or(Err(StoreError::Closed.into()))
+        done.unwrap_or_else(|| Err(StoreError::Closed.into()))
     }
 
     /// Finishes what is marked. On an error the caller hears of it, and the work goes on without
@@ -200,6 +202,7 @@ impl Removals {
                     // All of them at one moment, also those that later commits will mark.
                     self.parts.products.hide(&ids_of(&products));
                     self.parts.spaces.reload()?;
+                    self.parts.groups.forget_space(id);
                     return Ok(());
                 }
                 // One of its products was changed meanwhile.
@@ -246,6 +249,7 @@ impl Removals {
         changes.extend(files.map(|file| Change::DeleteFile(file.file_id)));
         changes.push(Change::DeleteApp(id.clone()));
         self.commit(changes).await?;
+        self.parts.groups.forget_space(id);
         self.parts.spaces.reload()
     }
 

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod codec;
 pub mod decimal;
+pub mod model_zip;
 pub mod profile;
 pub mod report;
 pub mod settings;

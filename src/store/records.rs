@@ -43,7 +43,8 @@ pub struct DeviceRecord {
 }
 
 /// A label that an application gave a device: one value for each key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Tag")]
 pub struct TagRecord {
     pub tag_key: String,
     pub tag_value: String,

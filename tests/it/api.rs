@@ -10,8 +10,9 @@ use strait::api;
 use strait::app::App;
 use strait::app::credentials::{CLOCK_SKEW, Credential, Credentials};
 use strait::app::device::DeviceChange;
-use strait::base::ids::DeviceId;
+use strait::base::ids::{AppId, DeviceId};
 use strait::base::time::{Clock, Timestamp};
+use strait::store::catalog::AppRecord;
 use strait::store::memory::MemoryStore;
 use strait::store::records::StateRecord;
 use strait::store::{Change, Commit, Store};
@@ -142,6 +143,29 @@ impl Server {
         self.call(Method::DELETE, path, None).await
     }
 
+    /// Resource spaces with these ids, which are their names.
+    pub(crate) async fn with_spaces(self, ids: &[&str]) -> Self {
+        let spaces = ids.iter().map(|id| {
+            Change::PutApp(Box::new(AppRecord {
+                version: 1,
+                app_id: AppId::parse(id).unwrap(),
+                seq: self.store.allocate_seq().unwrap(),
+                app_name: (*id).to_owned(),
+                is_default: false,
+                deleting: false,
+                created_at: self.clock.now(),
+            }))
+        });
+        self.write(spaces.collect()).await;
+        self.app.spaces.reload().unwrap();
+        self
+    }
+
+    /// Nobody hears of changes of devices any more, so nobody is in their way.
+    pub(crate) fn drop_changes(&mut self) {
+        self.changes = mpsc::channel(1).1;
+    }
+
     /// The meter product `p1`.
     pub(crate) async fn with_product(self) -> Self {
         let made = self.post("/v5/iot/x/products", &meter_product()).await;
@@ -263,6 +287,7 @@ pub(crate) async fn check_bodies(path: &str, base: &Value, has_product: bool, ro
     let mut failures = Vec::new();
     for row in rows {
         let server = Server::start();
+        let server = server.with_spaces(&["a"]).await;
         let server = match has_product {
             true => server.with_product().await,
             false => server,

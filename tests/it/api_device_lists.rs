@@ -21,7 +21,6 @@ async fn fleet() -> Server {
         let mut body = json!({
             "node_id": format!("n{i}"), "device_id": format!("d{i}"),
             "product_id": format!("p{}", i % 2 + 1), "device_name": format!("Name{}", i % 3),
-            "app_id": format!("a{}", i % 4),
         });
         match i {
             3 => body["gateway_id"] = json!("d2"),
@@ -59,7 +58,8 @@ async fn lists_filter_and_count() {
         ("device_name=Name1&limit=1&offset=1", vec!["d7"], 4),
         ("device_name=Name1&product_id=p1", vec!["d10", "d4"], 2),
         ("device_name=Name", vec![], 0),
-        ("app_id=a2", vec!["d10", "d6", "d2"], 3),
+        ("app_id=default&limit=2&offset=9", vec!["d2", "d1"], 12),
+        ("app_id=a2", vec![], 0),
         ("gateway_id=d2", vec!["d3", "d2"], 2),
         (
             "gateway_id=d2&is_cascade_query=true",

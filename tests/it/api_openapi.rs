@@ -143,6 +143,9 @@ impl Made {
     }
 }
 
+/// Operations whose example is refused: what they take is no text, or is made for one server.
+const REFUSED: [&str; 2] = ["check_certificate", "import_product"];
+
 fn percent(text: &str) -> String {
     let encode = |b: u8| match b {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
@@ -227,7 +230,9 @@ async fn every_example_works() {
                 (answer.status, answer.body)
             }
         };
-        if status.is_success() {
+        if REFUSED.contains(&id) {
+            assert_eq!(status, 400, "{id}");
+        } else if status.is_success() {
             made.learn(&one.method, one.path, &body);
         } else {
             failures.push(format!("{id}: {shown}: {status} {body}"));

@@ -8,26 +8,40 @@
 )]
 
 mod api;
+mod api_audit;
+mod api_auth;
+mod api_certificates;
 mod api_codec;
+mod api_device_bad_input;
 mod api_device_lists;
 mod api_device_states;
 mod api_devices;
 mod api_docs;
 mod api_events;
+mod api_groups;
 mod api_history;
 mod api_http;
+mod api_model;
 mod api_openapi;
 mod api_products;
+mod api_search;
+mod api_server;
+mod api_signatures;
+mod api_spaces;
+mod api_tags;
+mod bad_input;
 #[path = "../../src/engine/dtls/tests/client.rs"]
 #[allow(dead_code, reason = "the engine's own tests use more of it")]
 mod client;
 mod codecs;
 mod conformity;
+mod credentials_cli;
 mod devices;
 mod registration;
 #[path = "../sim/server.rs"]
 #[allow(dead_code, reason = "the simulation uses more of it")]
 mod server;
+mod signer;
 mod store;
 mod wire_tables;
 

@@ -7,22 +7,28 @@
 //!
 //! Errors: 401 `IOTDA.000004` with `WWW-Authenticate` when nobody or a wrong signature comes, 403
 //! `IOTDA.000004` for a wrong token, 403 `IOTDA.001002` when the role does not allow it.
+//!
+//! What changes something is noted in the audit log ([`crate::app::audit`]), also when it is refused
+//! to its caller's role.
 
 pub mod refusal;
 pub mod signature;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::body::{Body, HttpBody};
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::http::{HeaderMap, HeaderName, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::error::ApiError;
+use super::RequestId;
+use super::error::{ApiError, ErrorCode};
 use super::operation::{Access, Operation, Operations};
 use super::request::{MediaType, read_body};
 use crate::app::App;
+use crate::app::audit::Asked;
 use crate::app::credentials::{Caller, Credentials, Role};
 use crate::base::time::Timestamp;
 use refusal::Refusal;
@@ -52,11 +58,76 @@ pub async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Re
         Err(error) => return error.into_response(peer),
     };
     let needed = operation.map_or(Access::Read, |o| o.access);
-    if let Err(refusal) = allow(caller.role, needed) {
-        return Failure::Refused(refusal).into_response(peer);
-    }
-    request.extensions_mut().insert(caller);
-    next.run(request).await
+    let allowed = allow(caller.role, needed);
+    let Some(operation) = operation.filter(|o| o.is_audited) else {
+        return match allowed {
+            Ok(()) => {
+                request.extensions_mut().insert(caller);
+                next.run(request).await
+            }
+            Err(refusal) => Failure::Refused(refusal).into_response(peer),
+        };
+    };
+    let (request, asked) = asked_of(request, operation.id, peer).await;
+    audited(gate.app, caller, asked, async move |caller| match allowed {
+        Ok(()) => {
+            let mut request = request;
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(refusal) => Failure::Refused(refusal).into_response(peer),
+    })
+    .await
+}
+
+/// Runs a write between its two entries in the audit log, to the end even when its caller goes away.
+async fn audited<F>(
+    app: App,
+    caller: Caller,
+    asked: Asked,
+    write: impl FnOnce(Caller) -> F + Send + 'static,
+) -> Response
+where
+    F: Future<Output = Response> + Send + 'static,
+{
+    let audit = Arc::clone(&app.audit);
+    let work = async move {
+        let entry = audit.begin(&caller, asked);
+        let response = write(caller).await;
+        let code = response.extensions().get::<ErrorCode>().map(|c| c.0);
+        audit.end(entry, response.status().as_u16(), code).await;
+        response
+    };
+    let done = app.tasks.finish("audited request", work).await;
+    done.unwrap_or_else(|| {
+        ApiError::unavailable("the server ended the request, see what came of it").into_response()
+    })
+}
+
+/// What the audit log holds of a request.
+async fn asked_of(
+    request: Request,
+    operation: &'static str,
+    peer: Option<SocketAddr>,
+) -> (Request, Asked) {
+    let (mut parts, body) = request.into_parts();
+    let params = RawPathParams::from_request_parts(&mut parts, &()).await;
+    let targets = params
+        .iter()
+        .flatten()
+        .filter(|(name, _)| *name != "project_id");
+    let targets = targets.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let id = parts.extensions.get::<RequestId>();
+    let id = id.and_then(|id| id.0.to_str().ok()).unwrap_or_default();
+    let asked = Asked {
+        from: peer.map_or_else(|| "-".to_owned(), |peer| peer.to_string()),
+        request_id: id.to_owned(),
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
+        operation,
+        targets: targets.collect(),
+    };
+    (Request::from_parts(parts, body), asked)
 }
 
 /// Why there is no caller.

@@ -31,7 +31,7 @@ pub enum Refusal {
     Missing(&'static str),
     #[error("SignedHeaders: {0} must be signed")]
     NotSigned(&'static str),
-    #[error("SignedHeaders names {0}, which the request has not")]
+    #[error("SignedHeaders names {0}, which the request does not have exactly once")]
     SignedAbsent(String),
     #[error("X-Sdk-Date: takes a time such as 20260301T120000Z")]
     Date,

@@ -166,6 +166,45 @@ impl<'a> Query<'a> {
         }
     }
 
+    /// One of a few words, as what it stands for.
+    pub fn one_of<T: Copy>(&self, name: &str, table: &[(&'static str, T)]) -> Option<T> {
+        let words: Vec<&'static str> = table.iter().map(|(word, _)| *word).collect();
+        if let Some(sketch) = &self.sketch {
+            sketch.plain(name, sketch::words(&words));
+            return table.first().map(|(_, t)| *t);
+        }
+        let text = self.value(name)?;
+        let found = table.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            let words = words.join(", ");
+            let problem = format!("got {}, takes one of {words}", quoted(text));
+            self.problems.add(name, problem);
+        }
+        found.map(|(_, t)| *t)
+    }
+
+    /// One of a few words that must be there.
+    pub fn needed_one_of<T: Copy>(&self, name: &str, table: &[(&'static str, T)]) -> Option<T> {
+        let words: Vec<&str> = table.iter().map(|(word, _)| *word).collect();
+        self.check_there(name, &format!("one of {}", words.join(", ")));
+        self.one_of(name, table)
+    }
+
+    /// An identifier that must be there.
+    pub fn needed_id<T>(&self, name: &str, parse: fn(&str) -> Result<T, IdError>) -> Option<T> {
+        self.check_there(name, "letters, digits, _ and -");
+        self.id(name, parse)
+    }
+
+    fn check_there(&self, name: &str, takes: &str) {
+        if let Some(sketch) = &self.sketch {
+            sketch.require(name);
+        } else if self.pairs.iter().all(|(key, _)| key != name) {
+            self.problems
+                .add(name, format!("is missing, takes {takes}"));
+        }
+    }
+
     /// The raw value of what has a form of its own, which this pattern describes.
     pub fn raw_like(&self, name: &str, pattern: &str) -> Option<&str> {
         if let Some(sketch) = &self.sketch {

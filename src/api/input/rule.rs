@@ -11,6 +11,10 @@ use crate::product::check;
 const NAME_CLASS: &str = "A-Za-z0-9_?'#().,&%@!\\-\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\
     \u{20000}-\u{323af}";
 
+/// The same for [`Alphabet::Tag`].
+const TAG_CLASS: &str = "A-Za-z0-9_.\\-\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\
+    \u{20000}-\u{323af}";
+
 /// Alphabet and length of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextRule {
@@ -25,6 +29,8 @@ pub struct TextRule {
 pub enum Alphabet {
     /// Chinese characters, letters, digits and `_?'#().,&%@!-`.
     Name,
+    /// Chinese characters, letters, digits and `_.-`.
+    Tag,
     /// `[A-Za-z0-9_-]`
     Id,
     Hex,
@@ -64,6 +70,9 @@ impl TextRule {
             Alphabet::Any => None,
             Alphabet::Name if text.is_empty() => None,
             Alphabet::Name => return check::judge_name(text, self.max).err().map(|e| e.1),
+            Alphabet::Tag => {
+                wrong(|c| c.is_ascii_alphanumeric() || "_.-".contains(c) || check::is_chinese(c))
+            }
             Alphabet::Id => wrong(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-'),
             Alphabet::Hex => wrong(|c| c.is_ascii_hexdigit()),
             Alphabet::HexBytes if !len.is_multiple_of(2) => {
@@ -83,6 +92,7 @@ impl TextRule {
         let alphabet = match self.alphabet {
             Alphabet::Any => return length,
             Alphabet::Name => "Chinese characters, letters, digits and _?'#().,&%@!-",
+            Alphabet::Tag => "Chinese characters, letters, digits and _.-",
             Alphabet::Id => "letters, digits, _ and -",
             Alphabet::Hex => "hexadecimal digits",
             Alphabet::HexBytes => "two hexadecimal digits for each byte",
@@ -104,6 +114,7 @@ impl TextRule {
                 return schema;
             }
             Alphabet::Name => NAME_CLASS,
+            Alphabet::Tag => TAG_CLASS,
             Alphabet::Id => "A-Za-z0-9_-",
             Alphabet::Hex => "0-9A-Fa-f",
         };

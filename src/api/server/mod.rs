@@ -35,8 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Longest request head, and what is read of a body at once.
-const BUFFER_MAX: usize = 64 * 1024;
+/// Longest request head.
+const HEAD_MAX: usize = 64 * 1024;
 
 /// Connections over the bound that are told so at the same time; more are dropped.
 const REFUSALS_MAX: usize = 64;
@@ -258,7 +258,7 @@ impl Connection {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.idle)
-            .max_buf_size(BUFFER_MAX)
+            .max_header_size(HEAD_MAX)
             .serve_connection(TokioIo::new(stream), service);
         if let Err(error) = self.watcher.watch(connection).await {
             tracing::debug!(%peer, %error, "a connection broke off");

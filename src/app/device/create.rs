@@ -15,6 +15,9 @@ use crate::product::codec::{Report, ServiceReport};
 use crate::store::records::{AuthRecord, AuthType, DeviceRecord, ShadowRecord, StateRecord};
 use crate::store::{Change, Commit, Guard};
 
+/// Mistakes told in one answer.
+const TOLD_MAX: usize = 20;
+
 impl Devices {
     /// Creates a device and emits `device:create`.
     pub async fn create(self: &Arc<Self>, new: NewDevice) -> Result<DeviceDetail, DeviceError> {
@@ -81,7 +84,7 @@ impl Devices {
         self.commit(Commit { guards, changes })
             .await
             .map_err(error::of_commit)?;
-        self.count_in(&detail.device.product_id);
+        self.count_in(&detail.device);
         self.tell(&device_id, DeviceChangeKind::Created, None).await;
         Ok(detail)
     }
@@ -183,8 +186,9 @@ fn first_shadow(
     Ok(shadow)
 }
 
-/// What is wanted must be in the model.
+/// What is wanted must be in the model: tells all that is not, up to a bound.
 fn check_desired(product: &ProductRuntime, desired: &[Desired]) -> Result<(), DeviceError> {
+    let mut mistakes = Vec::new();
     for (at, want) in desired.iter().enumerate() {
         let mut properties = want.properties.clone();
         properties.retain(|_, value| !value.is_null());
@@ -196,14 +200,22 @@ fn check_desired(product: &ProductRuntime, desired: &[Desired]) -> Result<(), De
             }],
             has_more: false,
         };
-        if let Some(found) = check::report(&product.record.profile, &mut report).first() {
+        for found in check::report(&product.record.profile, &mut report) {
             let place = found.path.strip_prefix("services[0]").unwrap_or_default();
             let field = match place.strip_prefix(".properties") {
                 Some(property) => format!("shadow[{at}].desired{property}"),
                 None => format!("shadow[{at}].service_id"),
             };
-            return Err(DeviceError::invalid(field, &found.message));
+            mistakes.push(format!("{field}: {}", found.message));
         }
     }
-    Ok(())
+    if mistakes.is_empty() {
+        return Ok(());
+    }
+    let untold = mistakes.len().saturating_sub(TOLD_MAX);
+    mistakes.truncate(TOLD_MAX);
+    if untold > 0 {
+        mistakes.push(format!("and {untold} more"));
+    }
+    Err(DeviceError::Mistakes(mistakes))
 }

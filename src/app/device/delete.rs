@@ -67,7 +67,7 @@ impl Devices {
                 let commit = this.deletion(&detail);
                 match this.commit(commit).await {
                     Ok(()) => {
-                        this.count_out(&detail.device.product_id);
+                        this.count_out(&detail.device);
                         let session = Some(DeviceSeq(detail.device.seq));
                         this.tell(&id, DeviceChangeKind::Deleted, session).await;
                         return Ok(true);

@@ -20,6 +20,9 @@ pub enum DeviceError {
     /// A well-formed value that does not go with the rest.
     #[error("{field}: {problem}")]
     Invalid { field: String, problem: String },
+    /// Several of them, each with its field.
+    #[error("{}", .0.join("; "))]
+    Mistakes(Vec<String>),
     /// Others changed the same device again and again.
     #[error("the device is being changed by others, try again")]
     Contended,
@@ -35,7 +38,7 @@ impl DeviceError {
             Self::Exists { .. } => "exists",
             Self::NoProduct(_) => "no_product",
             Self::Space(e) => e.kind(),
-            Self::Invalid { .. } => "invalid",
+            Self::Invalid { .. } | Self::Mistakes(_) => "invalid",
             Self::Contended => "contended",
             Self::Store(_) => "store",
         }

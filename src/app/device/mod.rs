@@ -7,8 +7,11 @@
 mod create;
 mod delete;
 mod error;
+mod find;
 pub mod list;
+pub mod members;
 pub mod status;
+mod tags;
 pub mod view;
 
 use std::collections::HashMap;
@@ -30,9 +33,12 @@ use crate::bug;
 use crate::product::settings::Psk;
 use crate::store::records::{AuthType, DeviceRecord, EventRecord, StateRecord};
 use crate::store::{Change, Commit, CommitError, Guard, Store, StoreError};
+use members::Members;
 use status::DeviceStatus;
 
 pub use error::DeviceError;
+pub use find::DeviceFind;
+pub use tags::TAGS_MAX;
 
 /// Tries of a change that others overtake.
 const TRIES: usize = 5;
@@ -77,7 +83,8 @@ pub struct Parts {
 pub struct Devices {
     parts: Parts,
     counts: Mutex<HashMap<ProductId, u64>>,
-    scans: Semaphore,
+    members: Members,
+    scans: Arc<Semaphore>,
 }
 
 /// A device to create. Formats and lengths were checked by the caller.
@@ -151,23 +158,31 @@ impl Devices {
         Self {
             parts,
             counts: Mutex::default(),
-            scans: Semaphore::new(SCANS),
+            members: Members::default(),
+            scans: Arc::new(Semaphore::new(SCANS)),
         }
     }
 
-    /// Counts a device that the store held at the start.
-    pub fn count_in(&self, product_id: &ProductId) {
-        *self.counts().entry(product_id.clone()).or_default() += 1;
+    /// Counts a device, in its product and in its groups.
+    pub fn count_in(&self, device: &DeviceRecord) {
+        *self.counts().entry(device.product_id.clone()).or_default() += 1;
+        self.members.count_in(&device.groups);
     }
 
-    fn count_out(&self, product_id: &ProductId) {
+    fn count_out(&self, device: &DeviceRecord) {
+        self.members.count_out(&device.groups);
         let mut counts = self.counts();
-        if let Some(count) = counts.get_mut(product_id) {
+        if let Some(count) = counts.get_mut(&device.product_id) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                counts.remove(product_id);
+                counts.remove(&device.product_id);
             }
         }
+    }
+
+    /// Which groups devices may name, and how many do.
+    pub const fn members(&self) -> &Members {
+        &self.members
     }
 
     fn count_of(&self, product_id: Option<&ProductId>) -> u64 {
@@ -312,6 +327,11 @@ impl Devices {
                     return Ok(detail);
                 }
                 detail.device.version = old.version.saturating_add(1);
+                // Groups that are gone go from here, too.
+                detail
+                    .device
+                    .groups
+                    .retain(|seq| this.members.is_open(*seq));
                 let event = match what {
                     DeviceChangeKind::Frozen | DeviceChangeKind::Unfrozen => this.status(&detail),
                     _ => this.event("update", &detail),

@@ -8,7 +8,7 @@ use super::DeviceDetail;
 use super::status::{self, DeviceStatus};
 use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
 use crate::base::time::Timestamp;
-use crate::store::records::{AuthRecord, AuthType};
+use crate::store::records::{AuthRecord, AuthType, TagRecord};
 
 /// `node_type`: a direct device is its own gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -36,7 +36,15 @@ pub struct DeviceSummary<'a> {
     pub product_id: &'a ProductId,
     pub product_name: Option<&'a str>,
     pub status: DeviceStatus,
-    pub tags: [(); 0],
+    pub tags: &'a [TagRecord],
+}
+
+/// A part of a device with a version of its own.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "Module")]
+pub struct ModuleView {
+    pub module_name: String,
+    pub module_version: String,
 }
 
 /// A device by itself, with its secret.
@@ -49,7 +57,8 @@ pub struct DeviceView<'a> {
     pub create_time: String,
     pub connection_status_update_time: Option<String>,
     pub active_time: Option<String>,
-    pub modules: [(); 0],
+    /// Only devices with a vendor's SDK report any.
+    pub modules: [ModuleView; 0],
     pub extension_info: Option<&'a Value>,
 }
 
@@ -113,7 +122,7 @@ impl<'a> DeviceSummary<'a> {
             product_id: &device.product_id,
             product_name: product.as_ref().map(|p| p.record.name.as_str()),
             status: DeviceStatus::of(device, state, now),
-            tags: [],
+            tags: &device.tags,
         }
     }
 }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::product::profile::{Command, Profile};
 use crate::product::report::Report;
 
-pub use model::{judge_name, model};
+pub use model::{is_chinese, judge_name, model};
 use value::{Limits, one_of};
 
 /// One value that does not fit the model.

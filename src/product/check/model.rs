@@ -38,10 +38,14 @@ pub fn model(profile: &Profile) -> Vec<Violation> {
 }
 
 /// Whether a name takes this character: CJK, letters, digits and the listed punctuation.
+/// Whether this is a Chinese character.
+pub const fn is_chinese(c: char) -> bool {
+    matches!(c, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}'
+        | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{323af}')
+}
+
 fn is_legal(c: char) -> bool {
-    let cjk = matches!(c, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}'
-        | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{323af}');
-    cjk || c.is_ascii_alphanumeric() || "_?'#().,&%@!-".contains(c)
+    is_chinese(c) || c.is_ascii_alphanumeric() || "_?'#().,&%@!-".contains(c)
 }
 
 /// Why text is not a name of the v5 API (`zh+[A-Za-z0-9_?'#().,&%@!-]`) of up to `max`

@@ -2,21 +2,22 @@
 //! list has commas), then flags. Every field has a default; an unknown one is an error. Checked once, then handed to
 //! each layer in parts.
 
+mod http;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::api::server;
-use crate::api::server::tls::{Tls, TlsError};
-use crate::app::credentials::CLOCK_SKEW;
+use crate::api::server::tls::TlsError;
 use crate::engine::dtls::{self, crypto::Suite};
 use crate::store::StoreSettings;
 use crate::telemetry::LogFormat;
+
+pub use http::Http;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -188,91 +189,6 @@ impl Dtls {
     }
 }
 
-/// The application side.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Http {
-    pub listen: SocketAddr,
-    /// Whoever reaches the address may do everything: only on loopback.
-    pub no_auth: bool,
-    /// PEM files with the certificate chain and its key; both empty: plain HTTP.
-    pub tls_cert: PathBuf,
-    pub tls_key: PathBuf,
-    /// How far the time of a signature may be from the server's, either way.
-    pub clock_skew_s: u64,
-    /// Connections at the same time.
-    pub connections_max: usize,
-    /// A connection that sends no whole request head for this long is closed.
-    pub idle_s: u64,
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        let settings = server::Settings::default();
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            no_auth: false,
-            tls_cert: PathBuf::new(),
-            tls_key: PathBuf::new(),
-            clock_skew_s: CLOCK_SKEW.as_secs(),
-            connections_max: settings.connections_max,
-            idle_s: settings.idle.as_secs(),
-        }
-    }
-}
-
-impl Http {
-    /// Reads the certificate and its key. `None`: plain HTTP.
-    pub fn tls(&self) -> Result<Option<Arc<Tls>>, ConfigError> {
-        match self.tls_cert.as_os_str().is_empty() {
-            true => Ok(None),
-            false => Ok(Some(Arc::new(Tls::load(&self.tls_cert, &self.tls_key)?))),
-        }
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |field, got: &dyn ToString, takes| {
-            Err(ConfigError::Value {
-                field,
-                got: got.to_string(),
-                takes,
-            })
-        };
-        if self.no_auth && !self.listen.ip().is_loopback() {
-            let takes = "a loopback address such as 127.0.0.1:8080 while http.no_auth is true";
-            return wrong("http.listen", &self.listen, takes);
-        }
-        let is_given = |path: &Path| !path.as_os_str().is_empty();
-        match (is_given(&self.tls_cert), is_given(&self.tls_key)) {
-            (true, false) => {
-                return wrong("http.tls_key", &"empty", "the key of http.tls_cert");
-            }
-            (false, true) => {
-                return wrong("http.tls_cert", &"empty", "the certificate of http.tls_key");
-            }
-            _ => {}
-        }
-        if !(1..=86_400).contains(&self.clock_skew_s) {
-            return wrong(
-                "http.clock_skew_s",
-                &self.clock_skew_s,
-                "1 to 86400 seconds",
-            );
-        }
-        if !(1..=1_000_000).contains(&self.connections_max) {
-            return wrong(
-                "http.connections_max",
-                &self.connections_max,
-                "1 to 1000000",
-            );
-        }
-        if !(1..=3600).contains(&self.idle_s) {
-            return wrong("http.idle_s", &self.idle_s, "1 to 3600 seconds");
-        }
-        Ok(())
-    }
-}
-
 /// Message traces.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -427,6 +343,7 @@ impl Config {
             ("store.history_days", store.history_days),
             ("store.raw_days", store.raw_days),
             ("store.events_days", store.events_days),
+            ("store.audit_days", store.audit_days),
         ];
         for (field, days) in days {
             if !(1..=36_500).contains(&days) {
@@ -442,7 +359,7 @@ impl Config {
 }
 
 /// The commented template that `strait config` prints. It holds the defaults.
-pub const TEMPLATE: &str = include_str!("config.toml");
+pub const TEMPLATE: &str = include_str!("../config.toml");
 
 #[cfg(test)]
 mod tests {

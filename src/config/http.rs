@@ -1,0 +1,97 @@
+//! `[http]`: where applications arrive, who they must be, and how many.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::ConfigError;
+use crate::api::server;
+use crate::api::server::tls::Tls;
+use crate::app::credentials::CLOCK_SKEW;
+
+/// The application side.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    pub listen: SocketAddr,
+    /// Whoever reaches the address may do everything: only on loopback.
+    pub no_auth: bool,
+    /// PEM files with the certificate chain and its key; both empty: plain HTTP.
+    pub tls_cert: PathBuf,
+    pub tls_key: PathBuf,
+    /// How far the time of a signature may be from the server's, either way.
+    pub clock_skew_s: u64,
+    /// Connections at the same time.
+    pub connections_max: usize,
+    /// A connection that sends no whole request head for this long is closed.
+    pub idle_s: u64,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        let settings = server::Settings::default();
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            no_auth: false,
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
+            clock_skew_s: CLOCK_SKEW.as_secs(),
+            connections_max: settings.connections_max,
+            idle_s: settings.idle.as_secs(),
+        }
+    }
+}
+
+impl Http {
+    /// Reads the certificate and its key. `None`: plain HTTP.
+    pub fn tls(&self) -> Result<Option<Arc<Tls>>, ConfigError> {
+        match self.tls_cert.as_os_str().is_empty() {
+            true => Ok(None),
+            false => Ok(Some(Arc::new(Tls::load(&self.tls_cert, &self.tls_key)?))),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |field, got: &dyn ToString, takes| {
+            Err(ConfigError::Value {
+                field,
+                got: got.to_string(),
+                takes,
+            })
+        };
+        if self.no_auth && !self.listen.ip().is_loopback() {
+            let takes = "a loopback address such as 127.0.0.1:8080 while http.no_auth is true";
+            return wrong("http.listen", &self.listen, takes);
+        }
+        let is_given = |path: &Path| !path.as_os_str().is_empty();
+        match (is_given(&self.tls_cert), is_given(&self.tls_key)) {
+            (true, false) => {
+                return wrong("http.tls_key", &"empty", "the key of http.tls_cert");
+            }
+            (false, true) => {
+                return wrong("http.tls_cert", &"empty", "the certificate of http.tls_key");
+            }
+            _ => {}
+        }
+        if !(1..=86_400).contains(&self.clock_skew_s) {
+            return wrong(
+                "http.clock_skew_s",
+                &self.clock_skew_s,
+                "1 to 86400 seconds",
+            );
+        }
+        if !(1..=1_000_000).contains(&self.connections_max) {
+            return wrong(
+                "http.connections_max",
+                &self.connections_max,
+                "1 to 1000000",
+            );
+        }
+        if !(1..=3600).contains(&self.idle_s) {
+            return wrong("http.idle_s", &self.idle_s, "1 to 3600 seconds");
+        }
+        Ok(())
+    }
+}
