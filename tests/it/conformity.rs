@@ -148,7 +148,9 @@ fn judge_fields(
         let here = format!("{at}.{name}");
         match (known.get(name), others) {
             (Some(schema), _) if rule == "properties" => judge(field, schema, &here, found),
-            (None, Some(Value::Bool(false))) => found.push(format!("{here}: is no field")),
+            (None, Some(Value::Bool(false))) if rule != "properties" => {
+                found.push(format!("{here}: is no field"))
+            }
             (None, Some(schema)) if rule != "properties" => judge(field, schema, &here, found),
             _ => {}
         }
