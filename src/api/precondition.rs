@@ -25,16 +25,29 @@ fn tags_of(
     for value in headers.get_all(name) {
         let refuse = || ApiError::malformed(format!("{shown}: takes * or tags in quotes"));
         let text = value.to_str().map_err(|_| refuse())?;
-        for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-            if part == "*" {
-                return Ok(Some(TagList::Any));
-            }
-            let strong = part.strip_prefix("W/").unwrap_or(part);
-            let tag = strong.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
-            tags.push(tag.ok_or_else(refuse)?.to_owned());
+        if text.trim() == "*" {
+            return Ok(Some(TagList::Any));
         }
+        tags.extend(tags_in(text).ok_or_else(refuse)?);
     }
     Ok((!tags.is_empty()).then_some(TagList::Tags(tags)))
+}
+
+/// Tags in quotes with commas between them. A tag itself may hold a comma. `None`: anything else.
+fn tags_in(text: &str) -> Option<Vec<String>> {
+    let between = |c: char| matches!(c, ',' | ' ' | '\t');
+    let mut tags = Vec::new();
+    let mut rest = text.trim_start_matches(between);
+    while !rest.is_empty() {
+        let strong = rest.strip_prefix("W/").unwrap_or(rest);
+        let (tag, after) = strong.strip_prefix('"')?.split_once('"')?;
+        tags.push(tag.to_owned());
+        rest = after.trim_start_matches(between);
+        if !rest.is_empty() && !after.trim_start().starts_with(',') {
+            return None;
+        }
+    }
+    Some(tags)
 }
 
 /// The answer with its `ETag`.
@@ -43,4 +56,43 @@ pub fn with_etag(mut response: Response, etag: &str) -> Response {
         response.headers_mut().insert(header::ETAG, value);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn tags_are_told_apart() {
+        let cases: [(&str, Option<&[&str]>); 9] = [
+            ("\"a\"", Some(&["a"])),
+            ("W/\"a\" , \"b\"", Some(&["a", "b"])),
+            ("\"a,b\",\"\"", Some(&["a,b", ""])),
+            (" , \"a\",, ", Some(&["a"])),
+            ("", Some(&[])),
+            ("a", None),
+            ("\"a", None),
+            ("\"a\" \"b\"", None),
+            ("*, \"a\"", None),
+        ];
+        for (text, want) in cases {
+            let want = want.map(|tags| tags.iter().map(ToString::to_string).collect());
+            assert_eq!(tags_in(text), want, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(tags in prop::collection::vec("[!#-~]{0,9}", 0..5)) {
+            let quoted: Vec<String> = tags.iter().map(|tag| format!("W/\"{tag}\"")).collect();
+            prop_assert_eq!(tags_in(&quoted.join(", ")), Some(tags));
+        }
+
+        #[test]
+        fn anything_is_read(text in "[ -~\t]{0,30}") {
+            tags_in(&text);
+        }
+    }
 }

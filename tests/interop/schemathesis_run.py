@@ -4,7 +4,7 @@
 Installs schemathesis into target/interop when it is not there. Seeds what the document's examples
 speak of, then runs the phases examples, coverage and fuzzing with a fixed seed. What is not checked,
 and why, is in schemathesis.toml and schemathesis_hooks.py beside this. Run it from anywhere:
-    tests/interop/schemathesis_run.py [--max-examples N] [--seed N] [ARGUMENT OF schemathesis run...]
+    tests/interop/schemathesis_run.py [--no-auth] [--max-examples N] [--seed N] [ARGUMENT OF run...]
 """
 
 import argparse
@@ -54,21 +54,27 @@ def main():
     parser = argparse.ArgumentParser(description="schemathesis against a server of its own")
     parser.add_argument("--max-examples", default="12")
     parser.add_argument("--seed", default="20260301")
+    parser.add_argument("--no-auth", action="store_true", help="nobody has to say who he is")
     args, others = parser.parse_known_args()
     tool = install()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         data = pathlib.Path(folder) / "data"
-        with strait.Server(data, log=pathlib.Path(folder) / "log") as server:
+        log = pathlib.Path(folder) / "log"
+        with strait.Server(data, log=log, authenticated=not args.no_auth) as server:
             seed(server)
             address = "http://%s:%d/openapi.json" % server.http
             command = [tool, "--config-file", str(HERE / "schemathesis.toml"), "run", address]
             command += ["--phases", "examples,coverage,fuzzing", "--continue-on-failure"]
             command += ["--max-examples", args.max_examples, "--seed", args.seed]
             command += ["--generation-database", "none", *others]
-            # Reports and caches go where builds go.
-            environment = os.environ | {"SCHEMATHESIS_HOOKS": "", "HYPOTHESIS_STORAGE_DIRECTORY": folder}
-            code = subprocess.run(command, cwd=ROOT, env=environment).returncode
+            if args.no_auth:
+                command += ["--exclude-checks", "ignored_auth"]
+            else:
+                command += ["--header", f"X-Auth-Token: {server.keys['token']}"]
+            hooks = {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(HERE)}
+            # It leaves a cache in its working directory.
+            code = subprocess.run(command, cwd=folder, env=os.environ | hooks).returncode
             server.rest("GET", "/healthz", want=[200])
     print(f"schemathesis: exit {code} after {time.monotonic() - began:.0f} s")
     return code

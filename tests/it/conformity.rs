@@ -148,7 +148,9 @@ fn judge_fields(
         let here = format!("{at}.{name}");
         match (known.get(name), others) {
             (Some(schema), _) if rule == "properties" => judge(field, schema, &here, found),
-            (None, Some(Value::Bool(false))) => found.push(format!("{here}: is no field")),
+            (None, Some(Value::Bool(false))) if rule != "properties" => {
+                found.push(format!("{here}: is no field"))
+            }
             (None, Some(schema)) if rule != "properties" => judge(field, schema, &here, found),
             _ => {}
         }
@@ -166,4 +168,40 @@ fn is_of(value: &Value, kind: &Value) -> bool {
         "integer" => value.is_u64() || value.is_i64(),
         other => panic!("the type {other} is not known here"),
     }
+}
+
+#[test]
+fn an_answer_that_is_not_as_documented_is_found() {
+    let schema = serde_json::json!({
+        "type": "object",
+        "properties": {
+            "id": {"type": "string", "maxLength": 3},
+            "count": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]},
+            "words": {"type": "array", "items": {"enum": ["a", "b"]}, "maxItems": 2}
+        },
+        "required": ["id"],
+        "additionalProperties": false
+    });
+    let cases = [
+        (r#"{"id": "x", "count": null, "words": ["a", "b"]}"#, 0),
+        (r#"{"id": "long"}"#, 1),
+        (r#"{"count": 0}"#, 2),
+        (r#"{"id": "x", "other": 1}"#, 1),
+        (r#"{"id": "x", "words": ["a", "c", "b"]}"#, 2),
+        (r#"[]"#, 1),
+    ];
+    for (text, want) in cases {
+        let found = problems(&serde_json::from_str(text).unwrap(), &schema);
+        assert_eq!(found.len(), want, "{text}: {found:?}");
+    }
+    let undocumented = || {
+        check(
+            &Method::GET,
+            "/healthz",
+            404,
+            "application/json",
+            &Value::Null,
+        )
+    };
+    assert!(std::panic::catch_unwind(undocumented).is_err());
 }

@@ -230,10 +230,10 @@ impl<'a> Fields<'a> {
         if let Some(sketch) = &self.sketch {
             let mut schema = json!({"type": "number"});
             if *range.start() > f64::MIN {
-                schema["minimum"] = json!(range.start());
+                sketch::put(&mut schema, "minimum", json!(range.start()));
             }
             if *range.end() < f64::MAX {
-                schema["maximum"] = json!(range.end());
+                sketch::put(&mut schema, "maximum", json!(range.end()));
             }
             sketch.plain(name, schema);
             return Some(range.start().max(0.0));

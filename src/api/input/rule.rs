@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::sketch::put;
+
 use crate::product::check;
 
 /// Characters of [`Alphabet::Name`], as a regular expression has them between brackets. Those above
@@ -112,13 +114,13 @@ impl TextRule {
     pub fn schema(&self) -> Value {
         let mut schema = json!({"type": "string"});
         if self.min > 0 {
-            schema["minLength"] = json!(self.min);
+            put(&mut schema, "minLength", json!(self.min));
         }
-        schema["maxLength"] = json!(self.max);
+        put(&mut schema, "maxLength", json!(self.max));
         let class = match self.alphabet {
             Alphabet::Any => return schema,
             Alphabet::HexBytes => {
-                schema["pattern"] = json!("^([0-9A-Fa-f]{2})*$");
+                put(&mut schema, "pattern", json!("^([0-9A-Fa-f]{2})*$"));
                 return schema;
             }
             Alphabet::Name => NAME_CLASS,
@@ -128,7 +130,11 @@ impl TextRule {
             Alphabet::Hex => "0-9A-Fa-f",
         };
         let repeat = if self.min > 0 { '+' } else { '*' };
-        schema["pattern"] = json!(format!("^[{class}]{repeat}$"));
+        put(
+            &mut schema,
+            "pattern",
+            json!(format!("^[{class}]{repeat}$")),
+        );
         schema
     }
 

@@ -121,10 +121,10 @@ impl Sketch {
         }
         let mut schema = json!({"type": "object", "properties": properties});
         if !required.is_empty() {
-            schema["required"] = json!(*required);
+            put(&mut schema, "required", json!(*required));
         }
         if self.is_closed.get() {
-            schema["additionalProperties"] = json!(false);
+            put(&mut schema, "additionalProperties", json!(false));
         }
         schema
     }
@@ -145,12 +145,20 @@ impl Shape {
 /// `null` counts as absent.
 fn or_null(mut schema: Value) -> Value {
     if let Some(Value::String(one)) = schema.get("type") {
-        schema["type"] = json!([one, "null"]);
+        let either = json!([one, "null"]);
+        put(&mut schema, "type", either);
     }
     if let Some(Value::Array(words)) = schema.get_mut("enum") {
         words.push(Value::Null);
     }
     schema
+}
+
+/// Sets a field of what is known to be an object.
+pub(in crate::api) fn put(object: &mut Value, name: &str, value: impl Into<Value>) {
+    if let Value::Object(fields) = object {
+        fields.insert(name.to_owned(), value.into());
+    }
 }
 
 /// One of these words.
@@ -166,7 +174,7 @@ pub(super) fn time() -> Value {
 pub(super) fn id<T>(parse: fn(&str) -> Result<T, IdError>) -> (Value, Option<T>) {
     let mut schema = json!({"type": "string", "minLength": 1, "pattern": PATTERN});
     if let Err(IdError::Empty { max }) = parse("") {
-        schema["maxLength"] = json!(max);
+        put(&mut schema, "maxLength", json!(max));
     }
     let any = ["x", "000000000000000000000000"];
     let made = any.into_iter().find_map(|text| parse(text).ok());

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::parameter;
 use crate::api::error::ErrorBody;
-use crate::api::input::sketch;
+use crate::api::input::sketch::{self, put};
 use crate::api::operation::{Access, AnswerBody, ExampleBody, Operation, RequestBody};
 
 const ABOUT: &str = "IoTDA v5 under `/v5/iot/{project_id}/`, and what it has no operation for \
@@ -32,7 +32,7 @@ pub(super) fn of(operations: &[Operation]) -> Value {
         }
         let one = describe(operation, &mut generator);
         let entry = paths.entry(operation.path).or_insert_with(|| json!({}));
-        entry[operation.method.as_str().to_ascii_lowercase()] = one;
+        put(entry, &operation.method.as_str().to_ascii_lowercase(), one);
     }
     let named: Vec<Value> = tags.iter().map(|tag| json!({"name": tag})).collect();
     json!({
@@ -73,7 +73,7 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         "description": needs(operation.access),
     });
     if operation.access == Access::Open {
-        described["security"] = json!([]);
+        put(&mut described, "security", json!([]));
     }
     let mut parameters = path_parameters(operation);
     parameters.extend(query_parameters(operation));
@@ -84,12 +84,12 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         }));
     }
     if !parameters.is_empty() {
-        described["parameters"] = parameters.into();
+        put(&mut described, "parameters", parameters);
     }
     if let Some(body) = request_body(operation) {
-        described["requestBody"] = body;
+        put(&mut described, "requestBody", body);
     }
-    described["responses"] = responses(operation, generator);
+    put(&mut described, "responses", responses(operation, generator));
     described
 }
 
@@ -130,9 +130,10 @@ fn query_parameters(operation: &Operation) -> Vec<Value> {
         let mut examples = operation.example.query.iter();
         let own = examples.find(|(name, _)| *name == parameter.name);
         let own = own.map(|(_, text)| typed(text, &parameter.schema));
-        let only = || parameter.schema["enum"][0].clone();
-        if let Some(example) = own.or_else(|| parameter.is_required.then(only)) {
-            described["example"] = example;
+        let only = || parameter.schema.pointer("/enum/0").cloned();
+        let example = own.or_else(|| only().filter(|_| parameter.is_required));
+        if let Some(example) = example {
+            put(&mut described, "example", example);
         }
         described
     });
@@ -141,7 +142,7 @@ fn query_parameters(operation: &Operation) -> Vec<Value> {
 
 /// The text of a query as the JSON that its schema describes.
 fn typed(text: &str, schema: &Value) -> Value {
-    match schema["type"].as_str() {
+    match schema.get("type").and_then(Value::as_str) {
         Some("integer" | "boolean") => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
         _ => text.into(),
     }
@@ -177,7 +178,7 @@ fn request_body(operation: &Operation) -> Option<Value> {
     for kind in media {
         let mut described = json!({"schema": schema});
         if let Some(example) = &example {
-            described["example"] = example.clone();
+            put(&mut described, "example", example.clone());
         }
         content.insert((*kind).to_owned(), described);
     }
@@ -195,10 +196,18 @@ fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
             AnswerBody::None => {}
             AnswerBody::Json(schema) => {
                 let schema = schema(generator).to_value();
-                answer["content"] = json!({"application/json": {"schema": schema}});
+                put(
+                    &mut answer,
+                    "content",
+                    json!({"application/json": {"schema": schema}}),
+                );
             }
             AnswerBody::Bytes(media) => {
-                answer["content"] = json!({*media: {"schema": {"type": "string"}}});
+                put(
+                    &mut answer,
+                    "content",
+                    json!({*media: {"schema": {"type": "string"}}}),
+                );
             }
         }
         responses.insert(status.as_str().to_owned(), answer);
@@ -273,7 +282,8 @@ fn error_responses(error: &Value) -> Value {
     for (status, description) in meanings {
         let mut headers = json!({"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}});
         if matches!(status, 409 | 429 | 503) {
-            headers["Retry-After"] = json!({"$ref": "#/components/headers/Retry-After"});
+            let after = json!({"$ref": "#/components/headers/Retry-After"});
+            put(&mut headers, "Retry-After", after);
         }
         let response = json!({
             "description": description, "headers": headers,

@@ -36,7 +36,8 @@ pub fn routes() -> Routes {
         .add(
             Operation::get("/docs", "docs", "A page that shows this document")
                 .access(Access::Open)
-                .answers_bytes(StatusCode::OK, "text/html"),
+                .answers_bytes(StatusCode::OK, "text/html")
+                .fails(&[StatusCode::SERVICE_UNAVAILABLE]),
             docs,
         )
 }
