@@ -33,20 +33,49 @@ def host_port(text):
     return host.strip("[]"), int(port)
 
 
+def credentials_in(data):
+    """The keys of the first start: access_key, secret_key, token."""
+    text = (pathlib.Path(data) / "credentials.toml").read_text()
+    keys = {}
+    for name in ("access_key", "secret_key", "token"):
+        found = re.search(rf'^{name}\s*=\s*"([^"]*)"', text, re.MULTILINE)
+        if not found:
+            raise SystemExit(f"no {name} in {data}/credentials.toml")
+        keys[name] = found[1]
+    return keys
+
+
 class Server:
-    """A running server. `http`, `coap` and `coaps` are (host, port); `coaps` is None when off."""
+    """A running server. `http`, `coap` and `coaps` are (host, port); `coaps` is None when off.
+
+    Nobody has to say who he is, unless `authenticated`: then `keys` are those of the first start,
+    and `rest` sends their token.
+    """
 
     def __init__(
-        self, data, http="127.0.0.1:0", coap="127.0.0.1:0", log=None, coaps="off", config=None
+        self,
+        data,
+        http="127.0.0.1:0",
+        coap="127.0.0.1:0",
+        log=None,
+        coaps="off",
+        config=None,
+        authenticated=False,
     ):
         self.log = open(log, "ab") if log else subprocess.DEVNULL
-        command = [binary(), "serve", "--no-auth", "--data", str(data)]
+        command = [binary(), "serve", "--data", str(data)]
+        command += [] if authenticated else ["--no-auth"]
         command += ["--http", http, "--coap", coap, "--coaps", coaps]
         command += ["--config", str(config)] if config else []
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log
         )
         self.http, self.coap, self.coaps = self._await_ready(command)
+        try:
+            self.keys = credentials_in(data) if authenticated else None
+        except BaseException:
+            self.kill()
+            raise
 
     def _await_ready(self, command):
         deadline = time.monotonic() + START_S
@@ -100,7 +129,9 @@ class Server:
         connection = http.client.HTTPConnection(*self.http, timeout=30)
         try:
             data = json.dumps(body) if isinstance(body, (dict, list)) else body
-            connection.request(method, path, body=data, headers={"Content-Type": content_type})
+            headers = {"Content-Type": content_type}
+            headers |= {"X-Auth-Token": self.keys["token"]} if self.keys else {}
+            connection.request(method, path, body=data, headers=headers)
             response = connection.getresponse()
             raw = response.read()
         finally:
@@ -113,7 +144,8 @@ class Server:
         """Every figure of /metrics by its name and labels, as they are written there."""
         connection = http.client.HTTPConnection(*self.http, timeout=30)
         try:
-            connection.request("GET", "/metrics")
+            headers = {"X-Auth-Token": self.keys["token"]} if self.keys else {}
+            connection.request("GET", "/metrics", headers=headers)
             lines = connection.getresponse().read().decode().splitlines()
         finally:
             connection.close()
