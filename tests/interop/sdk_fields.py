@@ -1,10 +1,10 @@
 """What each operation of the v5 API answers: status and fields, as its public reference has them.
 
 A model is `name type` pairs. Types: s text, i whole number, f number, b boolean, obj JSON object,
-any JSON value, time `yyyyMMdd'T'HHmmss'Z'`, time_ms `yyyy-MM-dd'T'HH:mm:ss.SSS'Z'`, hex24 an id
-of 24 hexadecimal digits, A|B one of these words, or a model's name; `[]` after it: a list. `!` after
-the name: never null, as the server always knows it. Every other field is there as well, null when
-unknown; no others are there.
+any JSON value, time `yyyyMMdd'T'HHmmss'Z'`, time_ms `yyyy-MM-dd'T'HH:mm:ss.SSS'Z'`, hex24 an id of
+24 hexadecimal digits, A|B one of these words, or a model's name; `[]` after it: a list. `!` after
+the name: never null, as the server always knows it. Every other field is there as well, null when it
+is unknown; no others are there.
 """
 
 PRODUCT_HEAD = """
