@@ -4,11 +4,11 @@
     tests/interop/docs_examples.py [--self-test] [DOCUMENT...]     default: docs/api.md
 
 Every ```sh block runs in bash with `set -eo pipefail`, in a fresh directory whose `data` is the
-server's; variables and functions last from block to block, what runs in the background does not, and
-`strait` is in the path. Every ```python block runs with the official SDK, in one interpreter with the
-names of the blocks before and the environment of the shell. A block must exit with 0, and nothing
-that curl fetched may be an error. Only this is not taken word for word: in lines that begin with
-`export STRAIT=`, `export COAP=` or `export COAPS=` the default address becomes the one in use;
+server's; variables and functions last from block to block, what runs in the background does not,
+and `strait` is in the path. Every ```python block runs with the official SDK, in one interpreter
+with the names of the blocks before and the environment of the shell. A block must exit with 0, and
+nothing that curl fetched may be an error. Only this is not taken word for word: in lines that begin
+with `export STRAIT=`, `export COAP=` or `export COAPS=` the default address becomes the one in use;
 elsewhere a default address is a mistake. Before a block may stand `<!-- not run: reason -->`, or
 `<!-- shows an error -->`: then an error must be among what was fetched.
 """

@@ -12,6 +12,7 @@ from sdk_bench import SCHEMES, Client
 
 # Not who he says; and not allowed.
 UNKNOWN = (401, 403)
+NO_CALLER = "IOTDA.000004"
 FORBIDDEN = "IOTDA.001002"
 NO_DEVICE = "IOTDA.014000"
 NO_PRODUCT = "IOTDA.013001"
@@ -83,12 +84,12 @@ def wrong_keys(b):
     told = set()
     for keys in cases:
         client = b.other(keys)
-        b.refused("show_applications", UNKNOWN, client=client)
-        error = b.refused("add_application", UNKNOWN, client=client, body=body)
+        b.refused("show_applications", UNKNOWN, NO_CALLER, client=client)
+        error = b.refused("add_application", UNKNOWN, NO_CALLER, client=client, body=body)
         if error:
             told.add((error.status_code, error.error_code, error.error_msg))
         # Whether a thing is there is not told either.
-        b.refused("show_device", UNKNOWN, client=client, device_id="nosuch")
+        b.refused("show_device", UNKNOWN, NO_CALLER, client=client, device_id="nosuch")
     b.check_that("add_application", "refusals", len(told) == 1, told, "the same for each")
     b.do("show_applications")
     names = [space["app_name"] for space in b.raw()["applications"]]
@@ -106,8 +107,8 @@ def no_proof(b):
         {"Authorization": SCHEMES["derived"].strip()},
     ):
         client.sdk.preset_headers = headers
-        b.refused("show_applications", UNKNOWN, client=client)
-        b.refused("delete_product", UNKNOWN, client=client, product_id="nosuch")
+        b.refused("show_applications", UNKNOWN, NO_CALLER, client=client)
+        b.refused("delete_product", UNKNOWN, NO_CALLER, client=client, product_id="nosuch")
 
 
 def altered(b):
@@ -151,7 +152,7 @@ def altered(b):
     for operation, alter, arguments in cases:
         client = b.other(b.server.keys)
         client.sdk.get_http_client()._http_handler.add_request_handler(alter)
-        b.refused(operation, UNKNOWN, client=client, **arguments)
+        b.refused(operation, UNKNOWN, NO_CALLER, client=client, **arguments)
     b.do("show_applications")
     names = [space["app_name"] for space in b.raw()["applications"]]
     b.check("show_applications", "the refused one", f"{name}x2" in names, False)
@@ -195,7 +196,7 @@ def clocks(b):
             b.do("show_applications")
     for minutes in (16, -16, 24 * 60):
         with clock_off_by(minutes):
-            b.refused("show_applications", UNKNOWN)
+            b.refused("show_applications", UNKNOWN, NO_CALLER)
     b.do("show_applications")
 
 
@@ -222,7 +223,7 @@ def revoked(b):
         b.check("credentials list", f"shows a {secret}", keys[secret] in listed, False)
     b.command("credentials", "revoke", keys["access_key"])
     await_status(b, client, "the revoked credential is refused", UNKNOWN)
-    b.refused("list_products", UNKNOWN, client=client)
+    b.refused("list_products", UNKNOWN, NO_CALLER, client=client)
     b.do("list_products")
 
 

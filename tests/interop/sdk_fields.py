@@ -3,8 +3,8 @@
 A model is `name type` pairs. Types: s text, i whole number, f number, b boolean, obj JSON object,
 any JSON value, time `yyyyMMdd'T'HHmmss'Z'`, time_ms `yyyy-MM-dd'T'HH:mm:ss.SSS'Z'`, hex24 an id of
 24 hexadecimal digits, A|B one of these words, or a model's name; `[]` after it: a list. `!` after
-the name: never null, as the server always knows it. Every other field is there as well, null when it
-is unknown; no others are there.
+the name: never null, as the server always knows it. Every other field is there as well, null when
+it is unknown; no others are there.
 """
 
 PRODUCT_HEAD = """
