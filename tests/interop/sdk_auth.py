@@ -20,19 +20,19 @@ NO_PRODUCT = "IOTDA.013001"
 
 def ways(b):
     """The SDK does prove who asks in the way that is meant."""
-    b.do("show_applications")
+    b.do("list_products")
     sent = b.client.authorization or ""
     fine = sent.startswith(SCHEMES[b.way])
-    b.check_that("show_applications", "Authorization", fine, sent, b.way)
+    b.check_that("list_products", "Authorization", fine, sent, b.way)
     if b.way == "derived":
         fine = "/cn-north-4/iotdm, " in sent
-        b.check_that("show_applications", "Authorization", fine, sent, "the region in it")
+        b.check_that("list_products", "Authorization", fine, sent, "the region in it")
 
 
 def many_at_once(b):
     """Equal requests within a second carry equal signatures and pass; so do asynchronous ones."""
     for _ in range(3):
-        b.do("show_applications")
+        b.do("list_products")
     keys = b.server.keys
     client = Client(b.server.http, keys, b.way, kind=iot.IoTDAAsyncClient)
     model = {"device_type": "x", "protocol_type": "CoAP", "data_format": "binary"}
@@ -107,62 +107,61 @@ def no_proof(b):
         {"Authorization": SCHEMES["derived"].strip()},
     ):
         client.sdk.preset_headers = headers
-        b.refused("show_applications", UNKNOWN, NO_CALLER, client=client)
+        b.refused("list_products", UNKNOWN, NO_CALLER, client=client)
         b.refused("delete_product", UNKNOWN, NO_CALLER, client=client, product_id="nosuch")
+
+
+def altering(part, change):
+    """A request handler that changes this header, or the body or target, after it was signed."""
+
+    def alter(request, **_):
+        place = request.header_params if part in request.header_params else vars(request)
+        before = place[part]
+        place[part] = change(before)
+        assert place[part] != before, f"{part} is still {before!r}"
+
+    return alter
+
+
+def without_date(request, **_):
+    del request.header_params["X-Sdk-Date"]
+
+
+def swapping(old, new):
+    return lambda text: text.replace(old, new)
 
 
 def altered(b):
     """A signed request of which anything was changed on its way."""
     if b.way == "token":
         return
-    name = b.name("altered")
-    space = b.space()
-
-    def header(name, change):
-        def alter(request, **_):
-            request.header_params[name] = change(request.header_params[name])
-
-        return alter
-
-    def body(request, **_):
-        request.body = request.body.replace(b"x1", b"x2")
-
-    def uri(request, **_):
-        request.uri = request.uri.replace("default_app=true", "default_app=false")
-
-    def no_date(request, **_):
-        del request.header_params["X-Sdk-Date"]
-
-    def swap(old, new):
-        return lambda text: text.replace(old, new)
-
+    product, name = b.product(), b.name("altered")
+    model = {"name": f"{name}x1", "device_type": "x", "protocol_type": "CoAP"}
+    model |= {"data_format": "json", "service_capabilities": []}
     cases = [
-        ("show_applications", header("Authorization", changed), {}),
-        ("show_applications", header("Authorization", swap("x-sdk-date", "x-sdk-data")), {}),
-        ("show_applications", header("Authorization", swap("host;", "")), {}),
-        ("show_applications", header("X-Sdk-Date", later_by_a_second), {}),
-        ("show_applications", header("X-Project-Id", swap("p1", "p2")), {}),
-        ("show_applications", header("User-Agent", changed), {}),
-        ("show_applications", header("Instance-Id", changed), {"instance_id": "i"}),
-        ("show_applications", no_date, {}),
-        ("show_applications", uri, {"default_app": True}),
-        ("show_application", uri_path(space), {"app_id": space}),
-        ("add_application", body, {"body": iot.AddApplication(app_name=f"{name}x1")}),
+        ("list_products", altering("Authorization", changed), {}),
+        ("list_products", altering("Authorization", swapping("x-sdk-date", "x-sdk-data")), {}),
+        ("list_products", altering("Authorization", swapping("host;", "")), {}),
+        ("list_products", altering("X-Sdk-Date", later_by_a_second), {}),
+        ("list_products", altering("X-Project-Id", swapping("p1", "p2")), {}),
+        ("list_products", altering("User-Agent", changed), {}),
+        ("list_products", altering("Instance-Id", changed), {"instance_id": "i"}),
+        ("list_products", without_date, {}),
+        ("list_products", altering("_uri", swapping("limit=5", "limit=6")), {"limit": 5}),
+        (
+            "show_product",
+            altering("_uri", swapping(product, changed(product))),
+            {"product_id": product},
+        ),
+        ("create_product", altering("_body", swapping(b"x1", b"x2")), {"body": model}),
     ]
     for operation, alter, arguments in cases:
         client = b.other(b.server.keys)
         client.sdk.get_http_client()._http_handler.add_request_handler(alter)
         b.refused(operation, UNKNOWN, NO_CALLER, client=client, **arguments)
-    b.do("show_applications")
-    names = [space["app_name"] for space in b.raw()["applications"]]
-    b.check("show_applications", "the refused one", f"{name}x2" in names, False)
-
-
-def uri_path(space):
-    def alter(request, **_):
-        request.uri = request.uri.replace(space, changed(space))
-
-    return alter
+    for suffix in ("x1", "x2"):
+        b.do("list_products", product_name=f"{name}{suffix}")
+        b.check("list_products", "the refused one", b.raw()["products"], [])
 
 
 def later_by_a_second(text):
@@ -193,11 +192,11 @@ def clocks(b):
         return
     for minutes in (14, -14):
         with clock_off_by(minutes):
-            b.do("show_applications")
+            b.do("list_products")
     for minutes in (16, -16, 24 * 60):
         with clock_off_by(minutes):
-            b.refused("show_applications", UNKNOWN, NO_CALLER)
-    b.do("show_applications")
+            b.refused("list_products", UNKNOWN, NO_CALLER)
+    b.do("list_products")
 
 
 def await_status(b, client, what, want):
