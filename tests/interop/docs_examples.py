@@ -38,9 +38,9 @@ ERROR_BODY = re.compile(r'^\s*\{\s*"error_code"', re.MULTILINE)
 # Keeps what curl fetches also where a block catches it in a variable.
 CURL = """#!/usr/bin/env bash
 set -o pipefail
-{curl} "$@" | tee -a "$STRAIT_DOCS_FETCHED"
+{curl} "$@" | tee -a "$DOCS_FETCHED"
 code=$?
-echo >>"$STRAIT_DOCS_FETCHED"
+echo >>"$DOCS_FETCHED"
 exit $code
 """
 SHELL = """set -eo pipefail
@@ -134,12 +134,13 @@ class Session:
         self.env = os.environ | {
             "PATH": f"{self.bin}:{os.environ['PATH']}",
             "HOME": str(self.home),
-            "STRAIT_DOCS_FETCHED": str(self.fetched),
+            "DOCS_FETCHED": str(self.fetched),
             "NO_PROXY": "*",
             "no_proxy": "*",
         }
-        # A name of the settings' own would configure the programs of the examples.
-        self.env.pop("STRAIT", None)
+        # Settings of whoever runs this are none of the examples'.
+        for name in [name for name in self.env if name.startswith("STRAIT")]:
+            del self.env[name]
         self.python = None
 
     def __enter__(self):

@@ -19,6 +19,7 @@ GOOD = """
 ```
 
 ```sh
+strait credentials list
 fetch '/v5/iot/p/products?limit=5'
 cd "$(mktemp -d ./sub.XXXX)"
 MADE=$(curl -s -X POST "$STRAIT/v5/iot/p/products" -H "$AUTH" \\
