@@ -65,8 +65,9 @@ MODELS = {
     "ListDeviceGroupSummary": GROUP_HEAD,
     # `devices` is null when the statement counts.
     "Search": "devices SearchDevice[], count i",
-    "SearchDevice": DEVICE_HEAD
-    + ", groups any, tags any, modules ModuleSearchDTO[], marker! hex24",
+    # Null where the statement doesn't ask for it.
+    "SearchDevice": DEVICE_HEAD.replace("!", "")
+    + ", groups any, tags any, modules ModuleSearchDTO[], marker hex24",
     "ModuleSearchDTO": "module_name s, module_version s",
     # Groups and tags
     "DeviceGroup": GROUP_HEAD + ", dynamic_group_rule s",
