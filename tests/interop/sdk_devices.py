@@ -1,8 +1,11 @@
 """Devices and their shadow through the SDK: each operation, every field, filters, limits."""
 
 import datetime
+import socket
 
 import huaweicloudsdkiotda.v5 as iot
+
+import server as strait
 
 NO_DEVICE = "IOTDA.014000"
 INVALID = "IOTDA.000006"
@@ -128,6 +131,55 @@ def secrets(b):
         b.refused("reset_device_secret", 400, INVALID, field, **arguments)
 
 
+def option(delta, value):
+    """A CoAP option: its number less that of the option before it, its length, its value."""
+    head = bytes([delta << 4 | min(len(value), 13)])
+    return head + (bytes([len(value) - 13]) if len(value) >= 13 else b"") + value
+
+
+def post(b, message_id, resource, node, payload=None):
+    """Sends a CoAP POST to /t/{resource} (RFC 7252) as the device; gives the answer's code."""
+    message = bytes([0x40, 0x02]) + message_id.to_bytes(2, "big")
+    message += option(11, b"t") + option(0, resource)
+    endpoint = f"ep={node}".encode()
+    if payload:
+        message += option(1, bytes([42])) + option(3, endpoint) + b"\xff" + payload
+    else:
+        message += option(4, endpoint) + option(0, b"lt=600")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as device:
+        device.settimeout(20)
+        device.sendto(message, b.server.coap)
+        while (answer := device.recv(1500))[2:4] != message[2:4]:
+            pass
+    return f"{answer[1] >> 5}.{answer[1] & 31:02}"
+
+
+def reporting(b):
+    """A device that came and reported: status, times and shadow."""
+    product = b.product(service_capabilities=strait.COUNTER_MODEL["service_capabilities"])
+    path = f"/v1/products/{product}/codec"
+    b.server.rest("PUT", path, strait.COUNTER_CODEC, "application/toml", [200, 201])
+    node = b.name("node")
+    device = b.device(product, node_id=node)
+    b.check("POST /t/r", "code", post(b, 1, b"r", node), "2.01")
+    payload = strait.counter_bytes(4660)
+    b.check("POST /t/d", "code", post(b, 2, b"d", node, payload), "2.04")
+    b.do("show_device", device_id=device)
+    b.check_has("show_device", {"status": "ONLINE"})
+    for field in ("active_time", "connection_status_update_time"):
+        b.check_that("show_device", field, b.raw()[field], b.raw()[field], "a time")
+    b.do("list_devices", node_id=node)
+    b.check_has("list_devices", {"devices": [{"device_id": device, "status": "ONLINE"}]})
+    b.do("show_device_shadow", device_id=device)
+    reported = b.raw()["shadow"][0]["reported"]
+    b.check("show_device_shadow", "reported", reported["properties"], {"value": 4660})
+    time = reported["event_time"]
+    b.check_that("show_device_shadow", "event_time", time, time, "a time")
+    b.do("freeze_device", device_id=device)
+    b.check("POST /t/d", "code of a frozen device", post(b, 3, b"d", node, payload), "4.03")
+    b.do("unfreeze_device", device_id=device)
+
+
 def gateways(b):
     """A device behind a gateway, and one behind that."""
     product = b.product()
@@ -230,4 +282,4 @@ def bad_values(b):
     b.check_has("show_device", {"device_name": taken.device_name, "description": None})
 
 
-SCENES = [life, defaults, secrets, gateways, filters, bad_values]
+SCENES = [life, defaults, secrets, reporting, gateways, filters, bad_values]
