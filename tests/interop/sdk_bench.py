@@ -180,16 +180,17 @@ class Bench:
                 operation, "Content-Type", answer.headers.get("Content-Type"), "application/json"
             )
 
-    def refused(self, operation, status, code=None, words=(), client=None, **arguments):
+    def refused(self, operation, statuses, code=None, words=(), client=None, **arguments):
         """A call that must fail with this status (or one of these), code and words."""
+        statuses = statuses if isinstance(statuses, tuple) else (statuses,)
+        wanted = " or ".join(map(str, statuses))
         client = client or self.client
         try:
             client.call(operation, **arguments)
         except ClientRequestException as error:
             shown = f"{error.status_code} {error.error_code} {error.error_msg}"
-            statuses = status if isinstance(status, tuple) else (status,)
             fine = error.status_code in statuses
-            self.check_that(operation, "status of the refusal", fine, shown, status)
+            self.check_that(operation, "status of the refusal", fine, shown, wanted)
             fine = error.error_code == code if code else CODE.fullmatch(error.error_code or "")
             self.check_that(operation, "error_code", fine, shown, code or "IOTDA.nnnnnn")
             for word in [words] if isinstance(words, str) else words:
@@ -204,10 +205,10 @@ class Bench:
             self.check_that(operation, "error body", fine, body, "error_code and error_msg")
             return error
         except Exception as error:  # noqa: BLE001: the SDK may not understand what was let in
-            self.check(operation, "outcome", repr(error), f"refused with {status}")
+            self.check(operation, "outcome", repr(error), f"refused with {wanted}")
         else:
             got = f"{client.last.status_code} {client.last.text}"
-            self.check(operation, "outcome", got, f"refused with {status} {code or ''}")
+            self.check(operation, "outcome", got, f"refused with {wanted} {code or ''}")
         return None
 
     def gone(self, operation, code, **arguments):
