@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The v5 API through Huawei's official Python SDK (PyPI, versions below), unchanged, against a server
-# with authentication: every operation signed, signed with derived keys, and with a token. Installs
+# The v5 API through Huawei's official Python SDK (PyPI, version below), unchanged, against a server
+# with authentication: every operation signed, signed with a derived key, and with a token. Installs
 # the SDK into target/interop; then sdk_run.py does it.
 #
 # usage: tests/interop/sdk.sh [--way signed|derived|token] [SCENE...]
