@@ -60,6 +60,15 @@ fn main() {
 
 /// The index alone, of idle devices: no tags, one never heard of in ten.
 fn memory(devices: u64) {
+    let seqs = 1..=devices;
+    let nodes = seqs
+        .clone()
+        .map(|seq| (keys::node(&device(seq).node_id), seq));
+    let names = seqs.map(|seq| (keys::name(&name(seq), seq), seq));
+    // As they lie on disk.
+    let (mut nodes, mut names) = (nodes.collect::<Vec<_>>(), names.collect::<Vec<_>>());
+    nodes.sort_unstable();
+    names.sort_unstable();
     let before = resident();
     let mut index = Index::default();
     let set_keys = index.keys();
@@ -71,10 +80,13 @@ fn memory(devices: u64) {
             heard,
             ..Life::default()
         };
-        let (node, name) = (record.node_id.clone(), record.device_name.clone().unwrap());
         index.load(&set_keys.entry(&DeviceFacts::from(record)), life);
-        index.nodes.push(&keys::node(&node), seq);
-        index.names.push(&keys::name(&name, seq), seq);
+    }
+    for (key, seq) in &nodes {
+        index.nodes.push(key, *seq);
+    }
+    for (key, seq) in &names {
+        index.names.push(key, *seq);
     }
     let after = resident();
     let each = (after - before) / devices;

@@ -16,8 +16,8 @@ use crate::engine::presence::Presence;
 /// block.
 const BLOCK: u64 = 512;
 
-/// Rows that a full block has room for beyond those it holds.
-const SLACK: usize = 16;
+/// Rows that a new block has room for. It grows by half, and a full one has no room to spare.
+const FIRST: usize = 8;
 
 /// In place of a time.
 const NEVER: u32 = u32::MAX;
@@ -131,7 +131,10 @@ impl Column {
             }
             Err(at) => {
                 if block.rows.len() == block.rows.capacity() {
-                    block.rows.reserve_exact(SLACK);
+                    let len = block.rows.len();
+                    let full = usize::try_from(BLOCK).unwrap_or(len);
+                    let more = (len / 2).clamp(FIRST, full.saturating_sub(len).max(FIRST));
+                    block.rows.reserve_exact(more);
                 }
                 block.rows.insert(at, row);
             }

@@ -46,16 +46,19 @@ impl Default for Ordered {
 impl Ordered {
     /// Adds a row that lies behind all others: for loading.
     pub fn push(&mut self, key: &[u8], seq: u64) {
-        match self.0.last_entry() {
-            Some(mut last) if last.get().len() < SEGMENT => {
-                let seqs = Arc::make_mut(last.get_mut());
-                if seqs.is_empty() {
-                    seqs.reserve_exact(SEGMENT.saturating_add(SLACK));
-                }
-                seqs.push(seq);
+        if let Some(mut last) = self.0.last_entry()
+            && last.get().len() < SEGMENT
+        {
+            let seqs = Arc::make_mut(last.get_mut());
+            if seqs.is_empty() {
+                seqs.reserve_exact(SEGMENT);
             }
-            _ => drop(self.0.insert(key.into(), Arc::new(vec![seq]))),
+            seqs.push(seq);
+            return;
         }
+        let mut seqs = Vec::with_capacity(SEGMENT);
+        seqs.push(seq);
+        self.0.insert(key.into(), Arc::new(seqs));
     }
 
     pub fn insert(&mut self, key: &[u8], seq: u64) {

@@ -118,7 +118,7 @@ fn happenings() -> impl Strategy<Value = Happening> {
 }
 
 fn filters() -> impl Strategy<Value = Filter> {
-    let gateway = || (0..IDS).prop_map(|n| id_of(n));
+    let gateway = || (0..IDS).prop_map(id_of);
     let at = || prop::option::of((0..7000_u64).prop_map(at));
     let presence = prop::sample::select(vec![
         Presence::Inactive,
