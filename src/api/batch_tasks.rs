@@ -55,7 +55,7 @@ pub fn routes() -> Routes {
                 .example(json!({
                     "task_name": "Winter",
                     "task_type": "updateDevices",
-                    "targets": ["watermeter_867725038317248"],
+                    "targets": ["watermeter_867725038317248", "watermeter_867725038317249"],
                     "document": {"description": "closed"},
                     "task_policy": {"retry_count": 2, "retry_interval": 5}
                 })),
