@@ -23,11 +23,9 @@ use crate::app::batch::{
 };
 use crate::app::credentials::Caller;
 use crate::base::ids::{AppId, TaskId};
+use crate::base::limits::BATCH_TASK_BODY_MAX;
 use crate::engine::batch::{State as SubtaskState, Status};
 use crate::store::catalog::TaskType;
-
-/// Bytes of a `CreateBatchTask`: 30,000 device ids of the longest kind.
-const BODY_MAX: usize = 5 * 1024 * 1024;
 
 /// Words of `task_detail_status`.
 const DETAIL_STATUSES: [(&str, &str); 7] = [
@@ -57,7 +55,7 @@ pub fn routes() -> Routes {
                 .example(json!({
                     "task_name": "Winter",
                     "task_type": "updateDevices",
-                    "targets": ["watermeter_867725038317248"],
+                    "targets": ["watermeter_867725038317248", "watermeter_867725038317249"],
                     "document": {"description": "closed"},
                     "task_policy": {"retry_count": 2, "retry_interval": 5}
                 })),
@@ -145,7 +143,7 @@ pub async fn create(
     CallerIs(caller): CallerIs,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let body = read_json_up_to(request, BODY_MAX).await?;
+    let body = read_json_up_to(request, BATCH_TASK_BODY_MAX).await?;
     // Thousands of devices take long to read.
     let read = tokio::task::spawn_blocking(move || read_body(&body, batch_body::new_task));
     let read = read.await.map_err(|_| stopping())?;

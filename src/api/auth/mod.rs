@@ -26,10 +26,11 @@ use axum::response::{IntoResponse, Response};
 use super::RequestId;
 use super::error::{ApiError, ErrorCode};
 use super::operation::{Access, Operation, Operations};
-use super::request::{MediaType, read_body};
+use super::request::{MediaType, read_body_up_to};
 use crate::app::App;
 use crate::app::audit::Asked;
 use crate::app::credentials::{Caller, Credentials, Role};
+use crate::base::limits::{BATCH_TASK_BODY_MAX, HTTP_BODY_MAX};
 use crate::base::time::Timestamp;
 use refusal::Refusal;
 use signature::{Authorization, CONTENT_HASH, DATE, UNSIGNED};
@@ -343,7 +344,11 @@ impl Payload {
         let (parts, body) = request.into_parts();
         let mut head = Request::new(body);
         *head.headers_mut() = parts.headers.clone();
-        let bytes = read_body(head).await.map_err(Failure::Body)?;
+        let max = match parts.uri.path().ends_with("/batchtasks") {
+            true => BATCH_TASK_BODY_MAX,
+            false => HTTP_BODY_MAX,
+        };
+        let bytes = read_body_up_to(head, max).await.map_err(Failure::Body)?;
         let hash = signature::hash_of(&bytes);
         if given.is_some_and(|given| given != hash) {
             return Err(Refusal::Signature.into());
