@@ -140,7 +140,7 @@ async fn adds_at_the_same_time_never_pass_the_limit() {
     let members: Vec<&DeviceId> = devices.iter().filter(inside).collect();
     // A place that was asked for twice may have stood empty, so perhaps fewer than three.
     assert!((1..=3).contains(&members.len()), "{members:?}");
-    assert_eq!(world.count(&group) as usize, members.len());
+    assert_eq!(world.count(&group), members.len() as u64);
 
     // Places become free as devices leave or are deleted, once each.
     for id in &devices {

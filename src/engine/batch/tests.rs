@@ -12,12 +12,15 @@ const POLICY: RetryPolicy = RetryPolicy {
     interval_ms: 100,
 };
 
+/// What it is, inputs with their times, the state after them, and the tries.
+type Case<'a> = (&'a str, &'a [(u64, Input)], State, u32);
+
 #[test]
 fn a_subtask_goes_its_way() {
     use Input::{Begin, Due, Fail, Remove, Retry, Stop, Succeed};
     let soft = Fail { retriable: true };
     let hard = Fail { retriable: false };
-    let cases: [(&str, &[(u64, Input)], State, u32); 10] = [
+    let cases: [Case<'_>; 10] = [
         ("done", &[(0, Begin), (5, Succeed)], State::Success, 1),
         (
             "waits",
