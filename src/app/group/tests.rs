@@ -1,6 +1,7 @@
 //! Limits of groups, with callers at the same time.
 
 use futures_util::future::join_all;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::sync::mpsc;
 
 use super::*;
@@ -12,7 +13,6 @@ use crate::base::ids::{NodeId, ProductId};
 use crate::base::time::Timestamp;
 use crate::product::profile::Profile;
 use crate::store::memory::MemoryStore;
-use crate::telemetry;
 
 const LIMITS: GroupLimits = GroupLimits {
     groups: 4,
@@ -38,7 +38,7 @@ impl World {
         let clock = Clock::manual(Timestamp::from_ms(1_700_000_000_000));
         let (sender, changes) = mpsc::channel(1000);
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
-        let metrics = telemetry::detached_metrics();
+        let metrics = PrometheusBuilder::new().build_recorder().handle();
         let app = App::start(
             shared,
             clock,
