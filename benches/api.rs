@@ -60,23 +60,27 @@ fn main() {
         .build()
         .unwrap();
     if wanted("rates") {
-        runtime.block_on(rates());
+        let serving = Serving::over(10_000);
+        runtime.block_on(rates(&serving));
     }
     if wanted("lists") {
-        runtime.block_on(lists(devices.unwrap_or(1_000_000)));
+        let devices = devices.unwrap_or(1_000_000);
+        let serving = Serving::over(devices);
+        runtime.block_on(lists(&serving, devices));
     }
     if wanted("search") {
-        runtime.block_on(search(devices.unwrap_or(200_000)));
+        let devices = devices.unwrap_or(200_000);
+        let serving = Serving::over(devices);
+        runtime.block_on(search(&serving, devices));
     }
 }
 
-async fn rates() {
-    let serving = Serving::over(10_000);
+async fn rates(serving: &Serving) {
     let path = format!("/v5/iot/p/devices/{}", device_id(5_000));
     let get = Arc::new(serving.signed("GET", &path, "", b""));
     for connections in [16, 64] {
         let next = Arc::clone(&get);
-        let rate = rate(&serving, connections, move |_| next.as_ref().clone(), 200).await;
+        let rate = rate(serving, connections, move |_| next.as_ref().clone(), 200).await;
         println!("GET device, {connections} connections: {rate}");
     }
     let signer = Arc::new(serving.signer());
@@ -88,7 +92,7 @@ async fn rates() {
             let body = format!(r#"{{"node_id": "new{n}", "product_id": "product1"}}"#);
             signer.sign("POST", "/v5/iot/p/devices", "", body.as_bytes())
         };
-        let rate = rate(&serving, connections, next, 201).await;
+        let rate = rate(serving, connections, next, 201).await;
         println!("POST device, durable, {connections} connections: {rate}");
     }
 }
@@ -143,8 +147,7 @@ async fn rate(
     )
 }
 
-async fn lists(devices: u64) {
-    let serving = Serving::over(devices);
+async fn lists(serving: &Serving, devices: u64) {
     let marker = |part: u64| format!("{:024x}", devices * part / 10);
     let mut queries = vec![
         ("first page".to_owned(), "limit=50".to_owned()),
@@ -178,12 +181,11 @@ async fn lists(devices: u64) {
     println!("GET devices, {devices} devices:");
     for (what, query) in queries {
         let request = serving.signed("GET", "/v5/iot/p/devices", &query, b"");
-        tell(&serving, &what, &request).await;
+        tell(serving, &what, &request).await;
     }
 }
 
-async fn search(devices: u64) {
-    let serving = Serving::over(devices);
+async fn search(serving: &Serving, devices: u64) {
     println!("POST search/query-devices, {devices} devices:");
     let conditions = [
         format!("node_id = '{}'", node_id(devices / 2)),
@@ -203,7 +205,7 @@ async fn search(devices: u64) {
         let body = serde_json::json!({"sql": sql}).to_string();
         let path = "/v5/iot/p/search/query-devices";
         let request = serving.signed("POST", path, "", body.as_bytes());
-        tell(&serving, &condition, &request).await;
+        tell(serving, &condition, &request).await;
     }
 }
 
