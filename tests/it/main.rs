@@ -18,7 +18,6 @@ mod api_device_bad_input;
 mod api_device_lists;
 mod api_device_states;
 mod api_devices;
-mod api_docs;
 mod api_events;
 mod api_groups;
 mod api_history;
