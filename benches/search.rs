@@ -20,7 +20,7 @@ use strait::base::secret::Secret;
 use strait::base::time::Timestamp;
 use strait::engine::presence::Presence;
 use strait::store::facts::DeviceFacts;
-use strait::store::find::{Filter, Find, FindOrder};
+use strait::store::find::{Filter, Find, FindOrder, TagText};
 use strait::store::index::{Index, Life};
 use strait::store::keys;
 use strait::store::records::{AuthRecord, AuthType, DeviceRecord, StateRecord, TagRecord};
@@ -265,8 +265,11 @@ fn searches(store: &SledStore, devices: u64) {
     let seq = |n: u64| n % devices + 1;
     let product = |n: u64| Filter::Product(ProductId::parse(&format!("meter-{}", n % 20)).unwrap());
     let tag = |n: u64, all: bool| Filter::Tag {
-        key: "district".to_owned(),
-        value: (!all).then(|| format!("v{}", n % 97)),
+        key: TagText::Is("district".to_owned()),
+        value: match all {
+            true => TagText::Any,
+            false => TagText::Is(format!("v{}", n % 97)),
+        },
     };
     let prefix = |n: u64, len: usize| Filter::NodePrefix(node(seq(n))[..len].to_owned());
     let names = |n: u64, len: usize| Filter::NamePrefix(name(seq(n))[..len].to_owned());

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use roaring::RoaringTreemap;
 
 use super::column::second;
-use super::{Column, Index, Kind, Row, Set, Span, Test};
+use super::{Column, Index, Kind, Row, Set, Span, Tags, Test};
 use crate::base::ids::{DeviceId, NodeId};
 use crate::base::time::Timestamp;
-use crate::store::find::{CASCADE_DEPTH, Filter};
+use crate::store::find::{CASCADE_DEPTH, Filter, TagText};
 use crate::store::keys;
 
 /// A condition as sets.
@@ -20,6 +20,7 @@ pub enum Term {
     Bitmap(RoaringTreemap),
     Column(Test),
     Span(Span),
+    Tag { key: TagText, value: TagText },
     Device(DeviceId),
     Node(NodeId),
     Below(u64),
@@ -38,14 +39,20 @@ pub struct View {
     pub term: Term,
     /// For [`Term::Column`]; empty when no term is one.
     pub column: Column,
+    /// For [`Term::Tag`]; empty when no term is one.
+    pub tags: Tags,
 }
 
 impl Index {
     pub fn view(&self, filter: &Filter, now: Timestamp) -> View {
         let term = self.term(filter, now);
-        let column = match term.asks_column() {
+        let column = match term.has(&|term| matches!(term, Term::Column(_))) {
             true => self.column.clone(),
             false => Column::default(),
+        };
+        let tags = match term.has(&|term| matches!(term, Term::Tag { .. })) {
+            true => self.tags.clone(),
+            false => Tags::default(),
         };
         let hidden = self.hidden.iter().filter_map(|key| self.sets.get(key));
         View {
@@ -53,6 +60,7 @@ impl Index {
             hidden: hidden.cloned().collect(),
             term,
             column,
+            tags,
         }
     }
 
@@ -84,11 +92,13 @@ impl Index {
             Filter::Presence(presence) => Term::Column(Test::Presence { is: *presence, now }),
             Filter::FirmwareVersion(version) => text(Kind::Firmware, version),
             Filter::SoftwareVersion(version) => text(Kind::Software, version),
-            Filter::Tag { key, value: None } => text(Kind::TagKey, key),
-            Filter::Tag {
-                key,
-                value: Some(value),
-            } => self.set(Kind::Tag, &[key.as_bytes(), value.as_bytes()]),
+            Filter::Tag { key, value } => match self.tags.look_up(key, value) {
+                Some(found) => Term::Set(found.cloned()),
+                None => Term::Tag {
+                    key: key.clone(),
+                    value: value.clone(),
+                },
+            },
             Filter::Group(seq) => self.set(Kind::Group, &[&seq.to_be_bytes()]),
             Filter::Created { from, to } => Term::Column(Test::Created {
                 from: from.map_or(0, second),
@@ -144,19 +154,21 @@ impl Index {
 }
 
 impl Term {
-    fn asks_column(&self) -> bool {
+    /// Whether it is such a term or has one in it.
+    fn has(&self, such: &dyn Fn(&Self) -> bool) -> bool {
         match self {
-            Self::Column(_) => true,
-            Self::Not(term) => term.asks_column(),
-            Self::And(terms) | Self::Or(terms) => terms.iter().any(Self::asks_column),
+            Self::Not(term) => term.has(such),
+            Self::And(terms) | Self::Or(terms) => terms.iter().any(|term| term.has(such)),
             Self::All
             | Self::Set(_)
             | Self::Bitmap(_)
+            | Self::Column(_)
             | Self::Span(_)
+            | Self::Tag { .. }
             | Self::Device(_)
             | Self::Node(_)
             | Self::Below(_)
-            | Self::Above(_) => false,
+            | Self::Above(_) => such(self),
         }
     }
 

@@ -90,6 +90,7 @@ impl<E: Kv> Reader<'_, E> {
             Term::Bitmap(bitmap) => Members::Own(bitmap.clone()),
             Term::Column(test) => Members::Own(view.column.search(*test)),
             Term::Span(span) => Members::Own(self.span(span)?),
+            Term::Tag { key, value } => Members::Own(view.tags.search(key, value)),
             Term::Device(id) => Members::of(self.seq_of(id)?),
             Term::Node(id) => Members::of(self.seq_of_node(id)?),
             Term::Below(seq) => {
