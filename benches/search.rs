@@ -82,6 +82,7 @@ fn memory(devices: u64) {
         };
         index.load(&set_keys.entry(&DeviceFacts::from(record)), life);
     }
+    index.loaded();
     for (key, seq) in &nodes {
         index.nodes.push(key, *seq);
     }
@@ -305,6 +306,20 @@ fn searches(store: &SledStore, devices: u64) {
         ),
         ("a tag", Box::new(|n| tag(n, false))),
         ("a tag key", Box::new(|n| tag(n, true))),
+        (
+            "a tag's value, its key unknown",
+            Box::new(|n| Filter::Tag {
+                key: TagText::Any,
+                value: TagText::Is(format!("v{}", n % 97)),
+            }),
+        ),
+        (
+            "a tag's value by its beginning",
+            Box::new(|n| Filter::Tag {
+                key: TagText::Is("serial".to_owned()),
+                value: TagText::Begins(format!("v{}", n % 97)),
+            }),
+        ),
         ("a group", Box::new(|n| Filter::Group(n % 10))),
         (
             "not a product, and online",

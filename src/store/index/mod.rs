@@ -17,6 +17,7 @@ mod column;
 mod dictionary;
 mod ordered;
 mod set;
+mod sets;
 mod tags;
 mod view;
 
@@ -25,7 +26,7 @@ use std::hash::BuildHasher;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 use roaring::RoaringTreemap;
 
 use super::facts::{DeviceFacts, StateFacts};
@@ -35,6 +36,7 @@ use crate::base::time::Timestamp;
 pub use column::{Column, Row, Test};
 pub use ordered::{Ordered, Span};
 pub use set::Set;
+pub use sets::Sets;
 pub use tags::Tags;
 pub use view::{Term, View};
 
@@ -166,7 +168,7 @@ pub enum Touch {
 pub struct Index {
     keys: Keys,
     all: Arc<RoaringTreemap>,
-    sets: HashMap<SetKey, Set>,
+    sets: Sets,
     tags: Tags,
     hidden: HashSet<SetKey>,
     column: Column,
@@ -179,17 +181,26 @@ impl Index {
         self.keys.clone()
     }
 
-    /// Adds a device without its rows in the ordered tables: for loading.
+    /// Adds a device without its rows in the ordered tables: for loading, which ends with [`Self::loaded`].
     pub fn load(&mut self, entry: &Entry, life: Life) {
+        self.add(entry, life);
+        self.tags.load(entry.seq, &entry.tags);
+    }
+
+    /// No more is loaded.
+    pub fn loaded(&mut self) {
+        self.tags.loaded();
+    }
+
+    fn add(&mut self, entry: &Entry, life: Life) {
         let seq = entry.seq;
         Arc::make_mut(&mut self.all).insert(seq);
         for key in &entry.sets {
-            self.put(*key, seq);
+            self.sets.insert(*key, seq);
         }
         for key in life.versions.0.into_iter().flatten() {
-            self.put(key, seq);
+            self.sets.insert(key, seq);
         }
-        self.tags.change(seq, &[], &entry.tags);
         let row = Row::new(entry.behind, entry.created_at, life.heard);
         self.column.put(seq, row);
     }
@@ -197,7 +208,8 @@ impl Index {
     pub fn apply(&mut self, touch: Touch) {
         match touch {
             Touch::Add(entry, life) => {
-                self.load(&entry, life);
+                self.add(&entry, life);
+                self.tags.change(entry.seq, &[], &entry.tags);
                 self.nodes.insert(&entry.node, entry.seq);
                 if let Some(name) = &entry.name {
                     self.names.insert(name, entry.seq);
@@ -208,10 +220,10 @@ impl Index {
                 let seq = entry.seq;
                 Arc::make_mut(&mut self.all).remove(seq);
                 for key in entry.sets {
-                    self.take(key, seq);
+                    self.sets.remove(key, seq);
                 }
                 for key in versions.0.into_iter().flatten() {
-                    self.take(key, seq);
+                    self.sets.remove(key, seq);
                 }
                 self.tags.change(seq, &entry.tags, &[]);
                 self.column.remove(seq);
@@ -232,10 +244,10 @@ impl Index {
                         continue;
                     }
                     if let Some(key) = old {
-                        self.take(key, seq);
+                        self.sets.remove(key, seq);
                     }
                     if let Some(key) = new {
-                        self.put(key, seq);
+                        self.sets.insert(key, seq);
                     }
                 }
             }
@@ -251,10 +263,10 @@ impl Index {
     fn change(&mut self, old: &Entry, new: &Entry) {
         let seq = new.seq;
         for key in old.sets.iter().filter(|key| !new.sets.contains(key)) {
-            self.take(*key, seq);
+            self.sets.remove(*key, seq);
         }
         for key in new.sets.iter().filter(|key| !old.sets.contains(key)) {
-            self.put(*key, seq);
+            self.sets.insert(*key, seq);
         }
         self.tags.change(seq, &old.tags, &new.tags);
         if old.created_at != new.created_at {
@@ -273,21 +285,6 @@ impl Index {
             if let Some(name) = &new.name {
                 self.names.insert(name, seq);
             }
-        }
-    }
-
-    fn put(&mut self, key: SetKey, seq: u64) {
-        self.sets
-            .entry(key)
-            .and_modify(|set| set.insert(seq))
-            .or_insert(Set::One(seq));
-    }
-
-    fn take(&mut self, key: SetKey, seq: u64) {
-        if let Some(set) = self.sets.remove(&key)
-            && let Some(rest) = set.without(seq)
-        {
-            self.sets.insert(key, rest);
         }
     }
 }
