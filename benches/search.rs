@@ -20,7 +20,7 @@ use strait::base::secret::Secret;
 use strait::base::time::Timestamp;
 use strait::engine::presence::Presence;
 use strait::store::facts::DeviceFacts;
-use strait::store::find::{Filter, Find, FindOrder};
+use strait::store::find::{Filter, Find, FindOrder, TagText};
 use strait::store::index::{Index, Life};
 use strait::store::keys;
 use strait::store::records::{AuthRecord, AuthType, DeviceRecord, StateRecord, TagRecord};
@@ -82,6 +82,7 @@ fn memory(devices: u64) {
         };
         index.load(&set_keys.entry(&DeviceFacts::from(record)), life);
     }
+    index.loaded();
     for (key, seq) in &nodes {
         index.nodes.push(key, *seq);
     }
@@ -265,8 +266,11 @@ fn searches(store: &SledStore, devices: u64) {
     let seq = |n: u64| n % devices + 1;
     let product = |n: u64| Filter::Product(ProductId::parse(&format!("meter-{}", n % 20)).unwrap());
     let tag = |n: u64, all: bool| Filter::Tag {
-        key: "district".to_owned(),
-        value: (!all).then(|| format!("v{}", n % 97)),
+        key: TagText::Is("district".to_owned()),
+        value: match all {
+            true => TagText::Any,
+            false => TagText::Is(format!("v{}", n % 97)),
+        },
     };
     let prefix = |n: u64, len: usize| Filter::NodePrefix(node(seq(n))[..len].to_owned());
     let names = |n: u64, len: usize| Filter::NamePrefix(name(seq(n))[..len].to_owned());
@@ -302,6 +306,20 @@ fn searches(store: &SledStore, devices: u64) {
         ),
         ("a tag", Box::new(|n| tag(n, false))),
         ("a tag key", Box::new(|n| tag(n, true))),
+        (
+            "a tag's value, its key unknown",
+            Box::new(|n| Filter::Tag {
+                key: TagText::Any,
+                value: TagText::Is(format!("v{}", n % 97)),
+            }),
+        ),
+        (
+            "a tag's value by its beginning",
+            Box::new(|n| Filter::Tag {
+                key: TagText::Is("serial".to_owned()),
+                value: TagText::Begins(format!("v{}", n % 97)),
+            }),
+        ),
         ("a group", Box::new(|n| Filter::Group(n % 10))),
         (
             "not a product, and online",

@@ -109,7 +109,7 @@ fn sql_of(fields: &Fields<'_>) -> Option<String> {
     Some(fields.needed_text("sql", SQL))
 }
 
-/// `POST …/search/query-devices`. Errors: 400 what can't be read, with its place.
+/// `POST …/search/query-devices`. Errors: 400 what can't be read, with its place, or too much.
 async fn query(
     State(app): State<App>,
     CallerIs(caller): CallerIs,
@@ -119,7 +119,8 @@ async fn query(
     let wanted =
         search::statement(&sql).map_err(|error| ApiError::invalid(format!("sql: {error}")))?;
     let condition = wanted.condition.as_ref();
-    let condition = condition.map_or(Filter::All, |c| app.groups.filter_for(c));
+    let condition = condition.map(|c| app.groups.filter_for(c)).transpose()?;
+    let condition = condition.unwrap_or(Filter::All);
     let filter = match caller.space {
         Some(space) => Filter::And(vec![Filter::App(space), condition]),
         None => condition,

@@ -17,7 +17,7 @@ use super::respond::json as answer;
 use crate::app::App;
 use crate::app::device::{DeviceFind, TAGS_MAX};
 use crate::base::ids::DeviceId;
-use crate::store::find::{Filter, FindOrder};
+use crate::store::find::{Filter, FindOrder, TagText};
 use crate::store::records::TagRecord;
 
 const KEY: TextRule = TextRule::new(Alphabet::Tag, 1, 64);
@@ -140,7 +140,10 @@ fn unbinding(fields: &Fields<'_>) -> Option<(DeviceId, Vec<String>)> {
 fn wanted(fields: &Fields<'_>) -> Option<Filter> {
     check_type(fields);
     let tags = tags_of(fields).into_iter();
-    let tags = tags.map(|(key, value)| Filter::Tag { key, value });
+    let tags = tags.map(|(key, value)| Filter::Tag {
+        key: TagText::Is(key),
+        value: value.map_or(TagText::Any, TagText::Is),
+    });
     Some(Filter::Or(tags.collect()))
 }
 

@@ -30,10 +30,10 @@ pub enum Filter {
     Presence(Presence),
     FirmwareVersion(String),
     SoftwareVersion(String),
-    /// Has this tag; with this value when there is one.
+    /// Has a tag with such a key and such a value.
     Tag {
-        key: String,
-        value: Option<String>,
+        key: TagText,
+        value: TagText,
     },
     /// In the group with this `seq`.
     Group(u64),
@@ -51,6 +51,37 @@ pub enum Filter {
     And(Vec<Self>),
     /// One of them; none: nothing.
     Or(Vec<Self>),
+}
+
+/// What the key or the value of a tag must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TagText {
+    Any,
+    Is(String),
+    Begins(String),
+}
+
+impl TagText {
+    pub fn fits(&self, text: &str) -> bool {
+        self.fits_bytes(text.as_bytes())
+    }
+
+    /// As [`Self::fits`], of the text's UTF-8.
+    pub fn fits_bytes(&self, text: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Is(whole) => text == whole.as_bytes(),
+            Self::Begins(prefix) => text.starts_with(prefix.as_bytes()),
+        }
+    }
+
+    /// What all that fits begins with.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Any => "",
+            Self::Is(text) | Self::Begins(text) => text,
+        }
+    }
 }
 
 /// Gateways above a device that [`Filter::Below`] looks at.
@@ -130,9 +161,10 @@ impl Filter {
             Self::SoftwareVersion(version) => {
                 state.and_then(|s| s.sw_version.as_ref()) == Some(version)
             }
-            Self::Tag { key, value } => device.tags.iter().any(|tag| {
-                tag.tag_key == *key && value.as_ref().is_none_or(|v| *v == tag.tag_value)
-            }),
+            Self::Tag { key, value } => device
+                .tags
+                .iter()
+                .any(|tag| key.fits(&tag.tag_key) && value.fits(&tag.tag_value)),
             Self::Group(seq) => device.groups.contains(seq),
             Self::Created { from, to } => {
                 let created = second(device.created_at);

@@ -1,5 +1,6 @@
 //! `…/search/query-devices`: what each condition finds, in which order, and what of it is shown.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -138,6 +139,27 @@ async fn every_field_and_test_finds_what_it_says() {
             vec!["d0"],
         ),
         ("where tag_key='city' and tag_value='1'", vec![]),
+        ("where tag_value = '1'", vec!["d0"]),
+        (
+            "where tag_value != '1' and product_id = 'p1'",
+            vec!["d4", "d2"],
+        ),
+        ("where tag_value = 'b' and tag_key = 'city'", vec!["d1"]),
+        ("where tag_key like 'ci%'", vec!["d1", "d0"]),
+        (
+            "where tag_key like 'fl%' and tag_value like '1%'",
+            vec!["d0"],
+        ),
+        ("where tag_key like 'fl%' and tag_value = 'a'", vec![]),
+        ("where tag_key = 'city' and tag_value like 'b%'", vec!["d1"]),
+        (
+            "where tag_key = 'city' and (tag_value = 'a' or tag_value like 'b%')",
+            vec!["d1", "d0"],
+        ),
+        (
+            "where (tag_key = 'floor' or tag_key = 'none') and tag_value = 'a'",
+            vec![],
+        ),
         (
             "where tag_key != 'city' and product_id = 'p2'",
             vec!["d5", "d3"],
@@ -233,4 +255,111 @@ async fn all_columns_or_those_asked_for_or_a_count() {
         let got = server.post(PATH, &json!({"sql": sql})).await.body;
         assert_eq!(got, json!({"devices": [], "count": 3}), "{sql}");
     }
+}
+
+async fn group(server: &Server, body: Value) -> String {
+    let made = server.post("/v5/iot/x/device-group", &body).await;
+    assert_eq!(made.status, 201, "{:?}", made.body);
+    made.body["group_id"].as_str().unwrap().to_owned()
+}
+
+/// Devices keep the number of a group that is gone; nobody is found by it, counted or shown.
+#[tokio::test]
+async fn searches_are_right_while_groups_go() {
+    let server = Server::start().with_product().await;
+    for name in ["n0", "n1", "n2"] {
+        server.device(name).await;
+    }
+    let (all, members) = (["p1_n2", "p1_n1", "p1_n0"], ["p1_n1", "p1_n0"]);
+    let (mut gone, mut ruled) = (Vec::new(), Vec::new());
+    // More rounds than a device may be in groups.
+    for round in 0..12 {
+        let one = group(&server, json!({"name": "again"})).await;
+        for (name, test) in [("in", "="), ("out", "!=")] {
+            let rule = format!("group_id {test} '{one}'");
+            let body = json!({"name": format!("{name}{round}"), "group_type": "DYNAMIC",
+                              "dynamic_group_rule": rule});
+            ruled.push(group(&server, body).await);
+        }
+        let (of_rule, not_of_rule) = (&ruled[ruled.len() - 2], &ruled[ruled.len() - 1]);
+        let found = async |test: &str, id: &str| {
+            let sql = format!("select * from device where group_id {test} '{id}'");
+            let got = server.post(PATH, &json!({"sql": sql})).await;
+            assert_eq!(got.status, 200, "{:?}", got.body);
+            let found: Vec<String> = ids(&got.body).into_iter().map(str::to_owned).collect();
+            assert_eq!(got.body["count"], found.len(), "{sql}");
+            found
+        };
+        assert!(found("=", &one).await.is_empty(), "a new group is empty");
+        for device in members {
+            let url = format!("/v5/iot/x/device-group/{one}/action");
+            let url = format!("{url}?action_id=addDevice&device_id={device}");
+            let added = server.post(&url, &json!({})).await;
+            assert_eq!(added.status, 200, "round {round}: {:?}", added.body);
+        }
+        assert_eq!(found("=", &one).await, members);
+        assert_eq!(found("=", of_rule).await, members);
+        assert_eq!(found("=", not_of_rule).await, ["p1_n2"]);
+
+        let url = format!("/v5/iot/x/device-group/{one}");
+        let search = async {
+            for _ in 0..8 {
+                let at_once = found("=", &one).await;
+                assert!(at_once == members || at_once.is_empty(), "{at_once:?}");
+                tokio::task::yield_now().await;
+            }
+        };
+        let (deleted, ()) = tokio::join!(server.delete(&url), search);
+        assert_eq!(deleted.status, 204, "{:?}", deleted.body);
+        gone.push(one.clone());
+        for id in [&one, of_rule] {
+            assert!(found("=", id).await.is_empty());
+            assert_eq!(found("!=", id).await, all);
+        }
+        assert_eq!(found("=", not_of_rule).await, all);
+    }
+    // As it was after a restart.
+    let server = Server::over(Arc::clone(&server.store));
+    let list = gone.join("','");
+    let sql = format!("select * from device where group_id in ('{list}')");
+    assert_eq!(
+        server.post(PATH, &json!({"sql": sql})).await.body["count"],
+        0
+    );
+    let sql = format!("select * from device where group_id not in ('{list}')");
+    let body = server.post(PATH, &json!({"sql": sql})).await.body;
+    assert_eq!(ids(&body), all);
+    for device in body["devices"].as_array().unwrap() {
+        let shown = device["groups"].as_array().unwrap();
+        assert_eq!(shown.len(), 12, "those of the rules with !=: {shown:?}");
+        assert!(gone.iter().all(|id| !shown.contains(&json!(id))));
+    }
+}
+
+/// The rule of each dynamic group is part of the search, so few are named.
+#[tokio::test]
+async fn a_search_names_ten_dynamic_groups() {
+    let server = Server::start().with_product().await;
+    server.device("n0").await;
+    let mut all = Vec::new();
+    for n in 0..11 {
+        let body = json!({"name": format!("g{n}"), "group_type": "DYNAMIC",
+                          "dynamic_group_rule": "tag_value != 'x' and node_id like 'n%'"});
+        all.push(group(&server, body).await);
+    }
+    let ask = async |ids: &[String]| {
+        let sql = format!(
+            "select * from device where group_id in ('{}')",
+            ids.join("','")
+        );
+        server.post(PATH, &json!({"sql": sql})).await
+    };
+    assert_eq!(ask(&all[..10]).await.body["count"], 1);
+    let refused = ask(&all).await;
+    let (status, _, message) = refused.error();
+    assert_eq!(status, 400);
+    assert!(
+        message.contains("sql: group_id names 11 dynamic groups, takes 10"),
+        "{message}"
+    );
 }

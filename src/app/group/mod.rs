@@ -33,6 +33,9 @@ pub use error::GroupError;
 pub use registry::Group;
 use registry::Registry;
 
+/// Dynamic groups that one condition names: each brings a rule of many comparisons with it.
+pub const RULES_MAX: usize = 10;
+
 /// Waits for others that write the same group.
 const TRIES: usize = 50;
 
@@ -164,11 +167,21 @@ impl Groups {
         Filter::And(vec![space, search::filter(rule, &of_static)])
     }
 
-    /// A condition with its groups looked up; groups that are not there hold nobody.
-    pub fn filter_for(&self, condition: &Expr) -> Filter {
-        search::filter(condition, &|id| {
+    /// A condition with its groups looked up; groups that are not there hold nobody. Errors:
+    /// `Invalid` when it names more dynamic groups than [`RULES_MAX`].
+    pub fn filter_for(&self, condition: &Expr) -> Result<Filter, GroupError> {
+        let ids = groups_in(condition).into_iter();
+        let is_dynamic = |id: &&GroupId| self.show(id).is_ok_and(|group| group.rule.is_some());
+        let dynamic = ids.filter(is_dynamic).count();
+        if dynamic > RULES_MAX {
+            return Err(GroupError::Invalid {
+                field: "sql",
+                problem: format!("group_id names {dynamic} dynamic groups, takes {RULES_MAX}"),
+            });
+        }
+        Ok(search::filter(condition, &|id| {
             self.filter_of(id).unwrap_or(Filter::Or(Vec::new()))
-        })
+        }))
     }
 
     /// The groups that a device is in, newest first.

@@ -2,15 +2,21 @@
 
 use super::{Edge, Expr, Named, NodeKind, Status, Value};
 use crate::base::ids::GroupId;
-use crate::store::find::Filter;
+use crate::store::find::{Filter, TagText};
 
 /// The filter of a condition. `group` tells whom a group holds.
 pub fn filter(expr: &Expr, group: &dyn Fn(&GroupId) -> Filter) -> Filter {
-    let not = |filter| Filter::Not(Box::new(filter));
+    within(expr, &[], group)
+}
+
+/// `keys`: of which tag a value is, when it stands with no key of its own.
+fn within(expr: &Expr, keys: &[TagText], group: &dyn Fn(&GroupId) -> Filter) -> Filter {
     let any = |values: &[Value]| Filter::Or(values.iter().map(|v| one(v, group)).collect());
     match expr {
-        Expr::Or(parts) => Filter::Or(parts.iter().map(|p| filter(p, group)).collect()),
-        Expr::And(parts) => all(parts, group),
+        Expr::Or(parts) => Filter::Or(parts.iter().map(|p| within(p, keys, group)).collect()),
+        Expr::And(parts) => all(parts, keys, group),
+        Expr::Is(Value::TagValue(value)) => tags(keys, &TagText::Is(value.clone())),
+        Expr::IsNot(Value::TagValue(value)) => not(tags(keys, &TagText::Is(value.clone()))),
         Expr::Is(value) => one(value, group),
         Expr::IsNot(value) => not(one(value, group)),
         Expr::In(values) => any(values),
@@ -19,44 +25,63 @@ pub fn filter(expr: &Expr, group: &dyn Fn(&GroupId) -> Filter) -> Filter {
         Expr::Below(edge) => below(*edge),
         Expr::Like(Named::DeviceName, prefix) => Filter::NamePrefix(prefix.clone()),
         Expr::Like(Named::NodeId, prefix) => Filter::NodePrefix(prefix.clone()),
+        Expr::Like(Named::TagKey, prefix) => key(TagText::Begins(prefix.clone())),
+        Expr::Like(Named::TagValue, prefix) => tags(keys, &TagText::Begins(prefix.clone())),
     }
 }
 
-/// A key and the value behind it are one tag.
-fn all(parts: &[Expr], group: &dyn Fn(&GroupId) -> Filter) -> Filter {
-    let mut filters = Vec::new();
-    let mut rest = parts;
-    while let Some((first, after)) = rest.split_first() {
-        let pair = match (first, after.first()) {
-            (Expr::Is(Value::TagKey(key)), Some(Expr::Is(Value::TagValue(value)))) => {
-                Some(vec![tag(key, Some(value))])
-            }
-            // The tag is there, with another value.
-            (Expr::Is(Value::TagKey(key)), Some(Expr::IsNot(Value::TagValue(value)))) => {
-                let not = Filter::Not(Box::new(tag(key, Some(value))));
-                Some(vec![tag(key, None), not])
-            }
-            _ => None,
-        };
-        rest = match pair {
-            Some(pair) => {
-                filters.extend(pair);
-                after.get(1..).unwrap_or_default()
-            }
-            None => {
-                filters.push(filter(first, group));
-                after
-            }
-        };
-    }
-    Filter::And(filters)
+/// A value is of the last key before it, else of the first one behind it, else of those outside.
+fn all(parts: &[Expr], outside: &[TagText], group: &dyn Fn(&GroupId) -> Filter) -> Filter {
+    let keys: Vec<Vec<TagText>> = parts.iter().map(keys_in).collect();
+    let nearest = |at: usize| {
+        let (before, behind) = keys.split_at_checked(at)?;
+        let before = before.iter().rev();
+        before.chain(behind).find(|keys| !keys.is_empty())
+    };
+    let parts = parts.iter().enumerate();
+    let filters = parts.map(|(at, part)| {
+        let keys = nearest(at).map_or(outside, Vec::as_slice);
+        within(part, keys, group)
+    });
+    Filter::And(filters.collect())
 }
 
-fn tag(key: &str, value: Option<&str>) -> Filter {
-    Filter::Tag {
-        key: key.to_owned(),
-        value: value.map(str::to_owned),
+/// The keys, when the condition is that one of them is there.
+fn keys_in(expr: &Expr) -> Vec<TagText> {
+    match expr {
+        Expr::Is(Value::TagKey(key)) => vec![TagText::Is(key.clone())],
+        Expr::Like(Named::TagKey, prefix) => vec![TagText::Begins(prefix.clone())],
+        Expr::Or(parts) => {
+            let each: Vec<_> = parts.iter().map(keys_in).collect();
+            match each.iter().any(Vec::is_empty) {
+                true => Vec::new(),
+                false => each.concat(),
+            }
+        }
+        _ => Vec::new(),
     }
+}
+
+const fn key(key: TagText) -> Filter {
+    let value = TagText::Any;
+    Filter::Tag { key, value }
+}
+
+/// Such a value of a tag with one of these keys; without any, of whatever tag.
+fn tags(keys: &[TagText], value: &TagText) -> Filter {
+    let tag = |key: &TagText| Filter::Tag {
+        key: key.clone(),
+        value: value.clone(),
+    };
+    match keys {
+        [] => tag(&TagText::Any),
+        [key] => tag(key),
+        keys => Filter::Or(keys.iter().map(tag).collect()),
+    }
+}
+
+fn not(filter: Filter) -> Filter {
+    Filter::Not(Box::new(filter))
 }
 
 fn one(value: &Value, group: &dyn Fn(&GroupId) -> Filter) -> Filter {
@@ -68,16 +93,14 @@ fn one(value: &Value, group: &dyn Fn(&GroupId) -> Filter) -> Filter {
         Value::Name(name) => Filter::Name(name.clone()),
         Value::Node(id) => Filter::Node(id.clone()),
         Value::Status(Status::Frozen) => Filter::Frozen,
-        Value::Status(Status::Present(presence)) => Filter::And(vec![
-            Filter::Not(Box::new(Filter::Frozen)),
-            Filter::Presence(*presence),
-        ]),
+        Value::Status(Status::Present(presence)) => {
+            Filter::And(vec![not(Filter::Frozen), Filter::Presence(*presence)])
+        }
         Value::NodeType(NodeKind::Gateway) => Filter::IsGateway,
-        Value::NodeType(NodeKind::Endpoint) => Filter::Not(Box::new(Filter::IsGateway)),
+        Value::NodeType(NodeKind::Endpoint) => not(Filter::IsGateway),
         Value::NodeType(NodeKind::Unknown) => nothing(),
-        Value::TagKey(key) => tag(key, None),
-        // The reader lets none stand without its key.
-        Value::TagValue(_) => nothing(),
+        Value::TagKey(text) => key(TagText::Is(text.clone())),
+        Value::TagValue(value) => tags(&[], &TagText::Is(value.clone())),
         Value::SwVersion(version) => Filter::SoftwareVersion(version.clone()),
         Value::FwVersion(version) => Filter::FirmwareVersion(version.clone()),
         Value::Group(id) => group(id),
@@ -86,9 +109,7 @@ fn one(value: &Value, group: &dyn Fn(&GroupId) -> Filter) -> Filter {
             to: Some(*at),
         },
         // Above what is below it, and the other way round.
-        Value::Edge(edge @ Edge::Marker(_)) => {
-            Filter::Not(Box::new(Filter::Or(vec![above(*edge), below(*edge)])))
-        }
+        Value::Edge(edge @ Edge::Marker(_)) => not(Filter::Or(vec![above(*edge), below(*edge)])),
     }
 }
 
@@ -109,10 +130,10 @@ fn above(edge: Edge) -> Filter {
 
 fn below(edge: Edge) -> Filter {
     match edge {
-        Edge::CreateTime(at) => Filter::Not(Box::new(Filter::Created {
+        Edge::CreateTime(at) => not(Filter::Created {
             from: Some(at),
             to: None,
-        })),
+        }),
         Edge::Marker(marker) => u64::try_from(marker).map_or(Filter::All, Filter::SeqBelow),
     }
 }

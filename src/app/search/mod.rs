@@ -13,9 +13,10 @@
 //! text      = "'" characters, a quote doubled "'"
 //! ```
 //!
-//! Keywords may be in any case, all else is compared as it is. `tag_value` follows `tag_key = '…'`
-//! with `and`: the two are one tag. `like` takes the beginning of a name, `'abc%'`. What can't be
-//! read is a [`SearchError`] with the position in characters, from 1.
+//! Keywords may be in any case, all else is compared as it is. A `tag_value` and the last `tag_key`
+//! before it that `and` joins it to (else the first one behind it, else one outside the brackets)
+//! are one tag; without a key it is the value of any tag. `like` takes the beginning of a text,
+//! `'abc%'`. What can't be read is a [`SearchError`] with the position in characters, from 1.
 //!
 //! [`lex`] makes tokens, [`parse`] a [`Statement`], [`value`] judges what a field is compared with,
 //! [`compile`] makes the filter. What is printed reads back as the same.
@@ -159,7 +160,7 @@ pub enum Value {
     Status(Status),
     NodeType(NodeKind),
     TagKey(String),
-    /// Of the tag whose key stands before it.
+    /// Of the tag whose key stands with it, or of any.
     TagValue(String),
     SwVersion(String),
     FwVersion(String),
@@ -181,6 +182,9 @@ pub enum Edge {
 pub enum Named {
     DeviceName,
     NodeId,
+    TagKey,
+    /// As [`Value::TagValue`].
+    TagValue,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

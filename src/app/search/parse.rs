@@ -235,24 +235,13 @@ impl<'a> Parser<'a> {
         Ok(alone_or(any, Expr::Or))
     }
 
-    /// Comparisons joined by `and`. A tag's value follows its key.
+    /// Comparisons joined by `and`.
     fn chain(&mut self) -> Result<Expr, SearchError> {
-        let mut all: Vec<Expr> = Vec::new();
-        loop {
-            let at = self.at();
-            let term = self.term()?;
-            if is_tag_value(&term) && !matches!(all.last(), Some(Expr::Is(Value::TagKey(_)))) {
-                return Err(SearchError::Value {
-                    at,
-                    field: "tag_value",
-                    problem: "takes its key before it: tag_key = '…' and tag_value = '…'".into(),
-                });
-            }
-            all.push(term);
-            if !self.takes_keyword("and") {
-                return Ok(alone_or(all, Expr::And));
-            }
+        let mut all = vec![self.term()?];
+        while self.takes_keyword("and") {
+            all.push(self.term()?);
         }
+        Ok(alone_or(all, Expr::And))
     }
 
     fn term(&mut self) -> Result<Expr, SearchError> {
@@ -382,13 +371,6 @@ fn wrong(at: usize, field: Field, problem: String) -> SearchError {
         field: field.name(),
         problem,
     }
-}
-
-fn is_tag_value(term: &Expr) -> bool {
-    matches!(
-        term,
-        Expr::Is(Value::TagValue(_)) | Expr::IsNot(Value::TagValue(_))
-    )
 }
 
 /// One part stands for itself.

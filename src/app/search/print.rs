@@ -50,6 +50,8 @@ impl Display for Expr {
                 let field = match named {
                     Named::DeviceName => "device_name",
                     Named::NodeId => "node_id",
+                    Named::TagKey => "tag_key",
+                    Named::TagValue => "tag_value",
                 };
                 write!(f, "{field} like {}", Quoted(&format!("{prefix}%")))
             }

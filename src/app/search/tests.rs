@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::find::Filter;
+use crate::store::find::{Filter, TagText};
 
 fn value() -> impl Strategy<Value = Value> {
     let id = "[A-Za-z0-9_-]{1,12}";
@@ -43,7 +43,12 @@ fn leaf() -> impl Strategy<Value = Expr> {
         values
     };
     let lists = || prop::collection::vec(value(), 1..6).prop_map(same);
-    let named = prop::sample::select(vec![Named::DeviceName, Named::NodeId]);
+    let named = prop::sample::select(vec![
+        Named::DeviceName,
+        Named::NodeId,
+        Named::TagKey,
+        Named::TagValue,
+    ]);
     prop_oneof![
         value().prop_map(Expr::Is),
         value().prop_map(Expr::IsNot),
@@ -54,29 +59,15 @@ fn leaf() -> impl Strategy<Value = Expr> {
         (named, "[^%]{1,9}").prop_map(|(named, prefix)| Expr::Like(named, prefix)),
         "\\PC{0,9}".prop_map(|key| Expr::Is(Value::TagKey(key))),
         "\\PC{0,9}".prop_map(|key| Expr::IsNot(Value::TagKey(key))),
+        "\\PC{0,9}".prop_map(|value| Expr::Is(Value::TagValue(value))),
+        "\\PC{0,9}".prop_map(|value| Expr::IsNot(Value::TagValue(value))),
     ]
 }
 
 fn expr() -> impl Strategy<Value = Expr> {
     leaf().prop_recursive(2, 16, 4, |inner| {
-        let tag = ("\\PC{0,9}", "\\PC{0,9}", any::<bool>()).prop_map(|(key, text, is)| {
-            let value = Value::TagValue(text);
-            let value = if is {
-                Expr::Is(value)
-            } else {
-                Expr::IsNot(value)
-            };
-            vec![Expr::Is(Value::TagKey(key)), value]
-        });
         let parts = prop::collection::vec(inner.clone(), 2..4);
-        prop_oneof![
-            parts.clone().prop_map(Expr::Or),
-            parts.clone().prop_map(Expr::And),
-            (tag, parts).prop_map(|(mut tag, parts)| {
-                tag.extend(parts);
-                Expr::And(tag)
-            }),
-        ]
+        prop_oneof![parts.clone().prop_map(Expr::Or), parts.prop_map(Expr::And),]
     })
 }
 
@@ -265,20 +256,16 @@ fn errors_tell_place_and_what_is_taken() {
             "at character 37: marker got \"5\", takes 24 hexadecimal digits",
         ),
         (
-            "where tag_value = 'a'",
-            "at character 28: tag_value takes its key before it",
+            "where tag_value > 'a'",
+            "at character 38: found >, takes =, != or like after tag_value",
         ),
         (
-            "where tag_key = 'k' or tag_value = 'v'",
-            "at character 45: tag_value takes its key",
-        ),
-        (
-            "where tag_key != 'k' and tag_value = 'v'",
-            "at character 47: tag_value takes its key",
+            "where tag_value like 'a'",
+            "at character 43: tag_value got \"a\", takes the beginning",
         ),
         (
             "where tag_key in ('k')",
-            "at character 36: found in, takes = or != after tag_key",
+            "at character 36: found in, takes =, != or like after tag_key",
         ),
         (
             "where (node_id = 'a'",
@@ -353,13 +340,9 @@ fn keywords_may_be_in_any_case_and_defaults_are_told() {
 }
 
 #[test]
-fn and_binds_before_or_and_a_key_takes_the_value_behind_it() {
+fn and_binds_before_or() {
     let compiled = |text: &str| filter(&condition(text).unwrap(), &|_| Filter::Group(7));
     let node = |id: &str| Filter::Node(NodeId::parse(id).unwrap());
-    let tag = |key: &str, value: Option<&str>| Filter::Tag {
-        key: key.into(),
-        value: value.map(Into::into),
-    };
     let not = |filter| Filter::Not(Box::new(filter));
     let cases = [
         (
@@ -376,14 +359,6 @@ fn and_binds_before_or_and_a_key_takes_the_value_behind_it() {
                 not(Filter::Group(7)),
             ]),
         ),
-        (
-            "tag_key='k' and tag_value='v' and tag_key='l' and node_id='a'",
-            Filter::And(vec![tag("k", Some("v")), tag("l", None), node("a")]),
-        ),
-        (
-            "tag_key='k' and tag_value!='v'",
-            Filter::And(vec![tag("k", None), not(tag("k", Some("v")))]),
-        ),
         ("device_name = 'it''s'", Filter::Name("it's".into())),
         (
             "node_id not in ('a','b')",
@@ -394,6 +369,79 @@ fn and_binds_before_or_and_a_key_takes_the_value_behind_it() {
         (
             "marker > 'ffffffffffffffffffffffff'",
             Filter::Or(Vec::new()),
+        ),
+    ];
+    for (text, want) in cases {
+        assert_eq!(compiled(text), want, "{text}");
+    }
+}
+
+#[test]
+fn a_value_is_of_the_key_that_stands_with_it() {
+    let compiled = |text: &str| filter(&condition(text).unwrap(), &|_| Filter::All);
+    let text = |text: &str| match (text, text.strip_suffix('%')) {
+        ("", _) => TagText::Any,
+        (_, Some(prefix)) => TagText::Begins(prefix.into()),
+        (whole, None) => TagText::Is(whole.into()),
+    };
+    let tag = |key: &str, value: &str| Filter::Tag {
+        key: text(key),
+        value: text(value),
+    };
+    let not = |filter| Filter::Not(Box::new(filter));
+    let (and, or) = (Filter::And, Filter::Or);
+    let cases = [
+        ("tag_key like 'k%'", tag("k%", "")),
+        ("tag_value='v'", tag("", "v")),
+        ("tag_value!='v'", not(tag("", "v"))),
+        ("tag_value like 'v%'", tag("", "v%")),
+        (
+            "tag_key='k' or tag_value='v'",
+            or(vec![tag("k", ""), tag("", "v")]),
+        ),
+        (
+            "tag_key='k' and tag_value='v' and tag_key='l' and tag_value like 'w%'",
+            and(vec![
+                tag("k", ""),
+                tag("k", "v"),
+                tag("l", ""),
+                tag("l", "w%"),
+            ]),
+        ),
+        (
+            "tag_key='k' and tag_value!='v'",
+            and(vec![tag("k", ""), not(tag("k", "v"))]),
+        ),
+        (
+            "tag_key!='k' and tag_value='v'",
+            and(vec![not(tag("k", "")), tag("", "v")]),
+        ),
+        (
+            "tag_value='v' and tag_key like 'k%'",
+            and(vec![tag("k%", "v"), tag("k%", "")]),
+        ),
+        (
+            "tag_key='k' and tag_key='l' and tag_value='v' and tag_value!='w'",
+            and(vec![
+                tag("k", ""),
+                tag("l", ""),
+                tag("l", "v"),
+                not(tag("l", "w")),
+            ]),
+        ),
+        (
+            "tag_key='k' and (tag_value='v' or tag_value='w' and tag_key='l')",
+            and(vec![
+                tag("k", ""),
+                or(vec![tag("k", "v"), and(vec![tag("l", "w"), tag("l", "")])]),
+            ]),
+        ),
+        (
+            "(tag_key='k' or tag_key='l') and tag_value='v'",
+            and(vec![
+                or(vec![tag("k", ""), tag("l", "")]),
+                or(vec![tag("k", "v"), tag("l", "v")]),
+            ]),
         ),
     ];
     for (text, want) in cases {

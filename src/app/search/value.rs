@@ -98,6 +98,8 @@ impl Field {
         match self {
             Self::Name => Some(Named::DeviceName),
             Self::Node => Some(Named::NodeId),
+            Self::TagKey => Some(Named::TagKey),
+            Self::TagValue => Some(Named::TagValue),
             _ => None,
         }
     }
@@ -107,7 +109,7 @@ impl Field {
         match self {
             Self::CreateTime | Self::Marker => "=, !=, >, <, in or not in",
             Self::Name | Self::Node => "=, !=, like, in or not in",
-            Self::TagKey | Self::TagValue => "= or !=",
+            Self::TagKey | Self::TagValue => "=, != or like",
             _ => "=, !=, in or not in",
         }
     }
@@ -155,7 +157,7 @@ impl Field {
 
 /// The beginning that `like` asks for.
 pub(super) fn prefix(field: Field, text: &str) -> Result<String, String> {
-    let takes = "takes the beginning of a name and then one %, like 'abc%'";
+    let takes = "takes the beginning of a text and then one %, like 'abc%'";
     let Some(prefix) = text.strip_suffix('%') else {
         return Err(format!("got {}, {takes}", quoted(text)));
     };
@@ -165,6 +167,8 @@ pub(super) fn prefix(field: Field, text: &str) -> Result<String, String> {
     }
     let max = match field {
         Field::Node => NodeId::MAX_LEN,
+        Field::TagKey => TAG_KEY_MAX,
+        Field::TagValue => TAG_VALUE_MAX,
         _ => NAME_MAX,
     };
     short(prefix, max)

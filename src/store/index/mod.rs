@@ -5,16 +5,20 @@
 //!
 //! | what | form | for each device |
 //! |---|---|---|
-//! | product, space, gateway, its own gateway, frozen, versions, tag keys, tags, groups | [`Set`]s by [`SetKey`] | a bit to two bytes for each value that many have; 40 bytes for one that it has alone |
+//! | product, space, gateway, its own gateway, frozen, versions, groups | [`Set`]s by [`SetKey`] | a bit to two bytes for each value that many have; 40 bytes for one that it has alone |
 //! | creation and last message, key of the devices behind it | [`Column`] | 24 bytes |
+//! | tags | [`Tags`] | as for a set; each distinct tag 75 to 150 bytes |
 //! | node ids, names | [`Ordered`] | 8 bytes each |
 //!
 //! A [`SetKey`] is a hash of kind and value under a random key, so nobody can make two values meet; by chance,
 //! one pair in a fleet with a million values does once in 37 million starts.
 
 mod column;
+mod dictionary;
 mod ordered;
 mod set;
+mod sets;
+mod tags;
 mod view;
 
 use std::collections::hash_map::RandomState;
@@ -22,7 +26,7 @@ use std::hash::BuildHasher;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 use roaring::RoaringTreemap;
 
 use super::facts::{DeviceFacts, StateFacts};
@@ -32,6 +36,8 @@ use crate::base::time::Timestamp;
 pub use column::{Column, Row, Test};
 pub use ordered::{Ordered, Span};
 pub use set::Set;
+pub use sets::Sets;
+pub use tags::Tags;
 pub use view::{Term, View};
 
 /// Names the set of one value of one attribute.
@@ -48,8 +54,6 @@ enum Kind {
     Frozen,
     Firmware,
     Software,
-    TagKey,
-    Tag,
     Group,
 }
 
@@ -95,11 +99,6 @@ impl Keys {
         if device.frozen {
             sets.push(self.key(Kind::Frozen, &[]));
         }
-        for tag in &device.tags {
-            let (key, value) = (tag.tag_key.as_bytes(), tag.tag_value.as_bytes());
-            sets.push(self.key(Kind::TagKey, &[key]));
-            sets.push(self.key(Kind::Tag, &[key, value]));
-        }
         for seq in &device.groups {
             sets.push(self.key(Kind::Group, &[&seq.to_be_bytes()]));
         }
@@ -109,6 +108,7 @@ impl Keys {
             behind: self.behind(&device.device_id),
             created_at: device.created_at,
             sets,
+            tags: device.tags.iter().map(tags::pair).collect(),
             node: keys::node(&device.node_id),
             name: name.map(|name| keys::name(name, device.seq)),
         }
@@ -126,6 +126,7 @@ pub struct Entry {
     behind: SetKey,
     created_at: Timestamp,
     sets: Vec<SetKey>,
+    tags: Vec<tags::Pair>,
     /// Keys of its rows in the ordered tables.
     node: Vec<u8>,
     name: Option<Vec<u8>>,
@@ -167,7 +168,8 @@ pub enum Touch {
 pub struct Index {
     keys: Keys,
     all: Arc<RoaringTreemap>,
-    sets: HashMap<SetKey, Set>,
+    sets: Sets,
+    tags: Tags,
     hidden: HashSet<SetKey>,
     column: Column,
     pub nodes: Ordered,
@@ -179,15 +181,25 @@ impl Index {
         self.keys.clone()
     }
 
-    /// Adds a device without its rows in the ordered tables: for loading.
+    /// Adds a device without its rows in the ordered tables: for loading, which ends with [`Self::loaded`].
     pub fn load(&mut self, entry: &Entry, life: Life) {
+        self.add(entry, life);
+        self.tags.load(entry.seq, &entry.tags);
+    }
+
+    /// No more is loaded.
+    pub fn loaded(&mut self) {
+        self.tags.loaded();
+    }
+
+    fn add(&mut self, entry: &Entry, life: Life) {
         let seq = entry.seq;
         Arc::make_mut(&mut self.all).insert(seq);
         for key in &entry.sets {
-            self.put(*key, seq);
+            self.sets.insert(*key, seq);
         }
         for key in life.versions.0.into_iter().flatten() {
-            self.put(key, seq);
+            self.sets.insert(key, seq);
         }
         let row = Row::new(entry.behind, entry.created_at, life.heard);
         self.column.put(seq, row);
@@ -196,7 +208,8 @@ impl Index {
     pub fn apply(&mut self, touch: Touch) {
         match touch {
             Touch::Add(entry, life) => {
-                self.load(&entry, life);
+                self.add(&entry, life);
+                self.tags.change(entry.seq, &[], &entry.tags);
                 self.nodes.insert(&entry.node, entry.seq);
                 if let Some(name) = &entry.name {
                     self.names.insert(name, entry.seq);
@@ -207,11 +220,12 @@ impl Index {
                 let seq = entry.seq;
                 Arc::make_mut(&mut self.all).remove(seq);
                 for key in entry.sets {
-                    self.take(key, seq);
+                    self.sets.remove(key, seq);
                 }
                 for key in versions.0.into_iter().flatten() {
-                    self.take(key, seq);
+                    self.sets.remove(key, seq);
                 }
+                self.tags.change(seq, &entry.tags, &[]);
                 self.column.remove(seq);
                 self.nodes.remove(&entry.node, seq);
                 if let Some(name) = &entry.name {
@@ -230,10 +244,10 @@ impl Index {
                         continue;
                     }
                     if let Some(key) = old {
-                        self.take(key, seq);
+                        self.sets.remove(key, seq);
                     }
                     if let Some(key) = new {
-                        self.put(key, seq);
+                        self.sets.insert(key, seq);
                     }
                 }
             }
@@ -249,11 +263,12 @@ impl Index {
     fn change(&mut self, old: &Entry, new: &Entry) {
         let seq = new.seq;
         for key in old.sets.iter().filter(|key| !new.sets.contains(key)) {
-            self.take(*key, seq);
+            self.sets.remove(*key, seq);
         }
         for key in new.sets.iter().filter(|key| !old.sets.contains(key)) {
-            self.put(*key, seq);
+            self.sets.insert(*key, seq);
         }
+        self.tags.change(seq, &old.tags, &new.tags);
         if old.created_at != new.created_at {
             let heard = self.column.row(seq).and_then(Row::heard);
             let row = Row::new(new.behind, new.created_at, heard);
@@ -270,21 +285,6 @@ impl Index {
             if let Some(name) = &new.name {
                 self.names.insert(name, seq);
             }
-        }
-    }
-
-    fn put(&mut self, key: SetKey, seq: u64) {
-        self.sets
-            .entry(key)
-            .and_modify(|set| set.insert(seq))
-            .or_insert(Set::One(seq));
-    }
-
-    fn take(&mut self, key: SetKey, seq: u64) {
-        if let Some(set) = self.sets.remove(&key)
-            && let Some(rest) = set.without(seq)
-        {
-            self.sets.insert(key, rest);
         }
     }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use roaring::RoaringTreemap;
 
 use super::column::second;
-use super::{Column, Index, Kind, Row, Set, Span, Test};
+use super::{Column, Index, Kind, Row, Set, SetKey, Sets, Span, Tags, Test};
 use crate::base::ids::{DeviceId, NodeId};
 use crate::base::time::Timestamp;
-use crate::store::find::{CASCADE_DEPTH, Filter};
+use crate::store::find::{CASCADE_DEPTH, Filter, TagText};
 use crate::store::keys;
 
 /// A condition as sets.
@@ -17,9 +17,14 @@ use crate::store::keys;
 pub enum Term {
     All,
     Set(Option<Set>),
-    Bitmap(RoaringTreemap),
+    /// What is below the gateway of this key.
+    Tree(SetKey),
     Column(Test),
     Span(Span),
+    Tag {
+        key: TagText,
+        value: TagText,
+    },
     Device(DeviceId),
     Node(NodeId),
     Below(u64),
@@ -36,23 +41,37 @@ pub struct View {
     /// Devices that fit nothing.
     pub hidden: Vec<Set>,
     pub term: Term,
-    /// For [`Term::Column`]; empty when no term is one.
+    /// For [`Term::Column`] and [`Term::Tree`]; empty when no term is one.
     pub column: Column,
+    /// For [`Term::Tag`]; empty when no term is one.
+    pub tags: Tags,
+    /// For [`Term::Tree`]; empty when no term is one.
+    pub sets: Sets,
 }
 
 impl Index {
     pub fn view(&self, filter: &Filter, now: Timestamp) -> View {
         let term = self.term(filter, now);
-        let column = match term.asks_column() {
+        let column = match term.has(&|term| matches!(term, Term::Column(_) | Term::Tree(_))) {
             true => self.column.clone(),
             false => Column::default(),
         };
-        let hidden = self.hidden.iter().filter_map(|key| self.sets.get(key));
+        let tags = match term.has(&|term| matches!(term, Term::Tag { .. })) {
+            true => self.tags.clone(),
+            false => Tags::default(),
+        };
+        let sets = match term.has(&|term| matches!(term, Term::Tree(_))) {
+            true => self.sets.clone(),
+            false => Sets::default(),
+        };
+        let hidden = self.hidden.iter().filter_map(|key| self.sets.get(*key));
         View {
             all: Arc::clone(&self.all),
             hidden: hidden.cloned().collect(),
             term,
             column,
+            tags,
+            sets,
         }
     }
 
@@ -78,17 +97,19 @@ impl Index {
                 Term::Span(self.names.span(&from, &to))
             }
             Filter::Gateway(id) => self.with_itself(id, text(Kind::Behind, id.as_str())),
-            Filter::Below(top) => self.with_itself(top, Term::Bitmap(self.below(top))),
+            Filter::Below(top) => self.with_itself(top, Term::Tree(self.keys.behind(top))),
             Filter::IsGateway => self.set(Kind::OwnGateway, &[]),
             Filter::Frozen => self.set(Kind::Frozen, &[]),
             Filter::Presence(presence) => Term::Column(Test::Presence { is: *presence, now }),
             Filter::FirmwareVersion(version) => text(Kind::Firmware, version),
             Filter::SoftwareVersion(version) => text(Kind::Software, version),
-            Filter::Tag { key, value: None } => text(Kind::TagKey, key),
-            Filter::Tag {
-                key,
-                value: Some(value),
-            } => self.set(Kind::Tag, &[key.as_bytes(), value.as_bytes()]),
+            Filter::Tag { key, value } => match self.tags.look_up(key, value) {
+                Some(found) => Term::Set(found.cloned()),
+                None => Term::Tag {
+                    key: key.clone(),
+                    value: value.clone(),
+                },
+            },
             Filter::Group(seq) => self.set(Kind::Group, &[&seq.to_be_bytes()]),
             Filter::Created { from, to } => Term::Column(Test::Created {
                 from: from.map_or(0, second),
@@ -103,7 +124,7 @@ impl Index {
     }
 
     fn set(&self, kind: Kind, parts: &[&[u8]]) -> Term {
-        Term::Set(self.sets.get(&self.keys.key(kind, parts)).cloned())
+        Term::Set(self.sets.get(self.keys.key(kind, parts)).cloned())
     }
 
     /// What is behind a gateway, and the gateway if it is its own.
@@ -114,10 +135,12 @@ impl Index {
         ];
         Term::Or(vec![behind, Term::And(own.into())])
     }
+}
 
-    /// Devices behind the gateway, and behind those, but for itself.
-    fn below(&self, top: &DeviceId) -> RoaringTreemap {
-        let behind = self.sets.get(&self.keys.behind(top));
+impl View {
+    /// Devices behind the gateway, and behind those, but for itself. Takes a fraction of a microsecond for each.
+    pub fn below(&self, top: SetKey) -> RoaringTreemap {
+        let behind = self.sets.get(top);
         let mut level = behind.map(Set::bitmap).unwrap_or_default();
         let mut found = (*level).clone();
         for _ in 1..CASCADE_DEPTH {
@@ -127,7 +150,7 @@ impl Index {
                 .filter_map(|seq| self.column.row(seq))
                 .map(Row::behind)
             {
-                if let Some(set) = self.sets.get(&key) {
+                if let Some(set) = self.sets.get(key) {
                     set.add_to(&mut next);
                 }
             }
@@ -144,19 +167,21 @@ impl Index {
 }
 
 impl Term {
-    fn asks_column(&self) -> bool {
+    /// Whether it is such a term or has one in it.
+    fn has(&self, such: &dyn Fn(&Self) -> bool) -> bool {
         match self {
-            Self::Column(_) => true,
-            Self::Not(term) => term.asks_column(),
-            Self::And(terms) | Self::Or(terms) => terms.iter().any(Self::asks_column),
+            Self::Not(term) => term.has(such),
+            Self::And(terms) | Self::Or(terms) => terms.iter().any(|term| term.has(such)),
             Self::All
             | Self::Set(_)
-            | Self::Bitmap(_)
+            | Self::Tree(_)
+            | Self::Column(_)
             | Self::Span(_)
+            | Self::Tag { .. }
             | Self::Device(_)
             | Self::Node(_)
             | Self::Below(_)
-            | Self::Above(_) => false,
+            | Self::Above(_) => such(self),
         }
     }
 

@@ -87,9 +87,10 @@ impl<E: Kv> Reader<'_, E> {
             Term::All => Members::Shared(Arc::clone(&view.all)),
             Term::Set(None) => Members::of(None),
             Term::Set(Some(set)) => Members::Shared(set.bitmap()),
-            Term::Bitmap(bitmap) => Members::Own(bitmap.clone()),
+            Term::Tree(top) => Members::Own(view.below(*top)),
             Term::Column(test) => Members::Own(view.column.search(*test)),
             Term::Span(span) => Members::Own(self.span(span)?),
+            Term::Tag { key, value } => Members::Own(view.tags.search(key, value)),
             Term::Device(id) => Members::of(self.seq_of(id)?),
             Term::Node(id) => Members::of(self.seq_of_node(id)?),
             Term::Below(seq) => {

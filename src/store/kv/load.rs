@@ -39,6 +39,7 @@ impl<E: Kv> Reader<'_, E> {
             }
             Ok(ControlFlow::Continue(()))
         })?;
+        index.loaded();
         let (from, to) = Table::Nodes.span();
         self.each_indexed(&from, &to, &mut |key, seq| index.nodes.push(&key, seq))?;
         let (from, to) = Table::Names.span();

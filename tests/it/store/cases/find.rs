@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use strait::base::ids::{AppId, DeviceId};
 use strait::engine::presence::Presence;
-use strait::store::find::{Filter, Find, FindOrder};
+use strait::store::find::{Filter, Find, FindOrder, TagText};
 use strait::store::records::{DeviceRecord, StateRecord, TagRecord};
 use strait::store::{Change, Store};
 
@@ -53,6 +53,9 @@ struct Signs {
     versions: [Option<u8>; 2],
 }
 
+/// The last one no device has.
+const TAG_KEYS: [&str; 4] = ["k", "kk", "水", "kkk"];
+const TAG_VALUES: [&str; 4] = ["v", "", "vv", "w"];
 const NAMES: [&str; 7] = ["", "a", "ab", "ab\0", "ab\0c", "b", "Zähler"];
 
 fn looks() -> impl Strategy<Value = Look> {
@@ -144,10 +147,8 @@ fn filters() -> impl Strategy<Value = Filter> {
         presence.prop_map(Filter::Presence),
         (0..4_u8).prop_map(|n| Filter::FirmwareVersion(format!("v{n}"))),
         (0..4_u8).prop_map(|n| Filter::SoftwareVersion(format!("v{n}"))),
-        (0..4_u8, prop::option::of(0..4_u8)).prop_map(|(key, value)| Filter::Tag {
-            key: format!("k{key}"),
-            value: value.map(|n| format!("v{n}")),
-        }),
+        (tag_texts(TAG_KEYS), tag_texts(TAG_VALUES))
+            .prop_map(|(key, value)| Filter::Tag { key, value }),
         (0..4_u64).prop_map(Filter::Group),
         (at(), at()).prop_map(|(from, to)| Filter::Created { from, to }),
         (0..1_000_000_u64).prop_map(Filter::SeqBelow),
@@ -160,6 +161,17 @@ fn filters() -> impl Strategy<Value = Filter> {
             prop::collection::vec(inner, 0..4).prop_map(Filter::Or),
         ]
     })
+}
+
+fn tag_texts(texts: [&'static str; 4]) -> impl Strategy<Value = TagText> {
+    let text = || prop::sample::select(texts.to_vec()).prop_map(str::to_owned);
+    let beginnings = vec!["", "k", "kk", "x", "v", "vv", "水"];
+    prop_oneof![
+        Just(TagText::Any),
+        text().prop_map(TagText::Is),
+        text().prop_map(TagText::Begins),
+        prop::sample::select(beginnings).prop_map(|t| TagText::Begins(t.to_owned())),
+    ]
 }
 
 fn id_of(n: u8) -> DeviceId {
@@ -195,8 +207,8 @@ impl Fleet {
                     }
                 };
                 let tag = |(key, value): &(u8, u8)| TagRecord {
-                    tag_key: format!("k{key}"),
-                    tag_value: format!("v{value}"),
+                    tag_key: TAG_KEYS[usize::from(*key)].to_owned(),
+                    tag_value: TAG_VALUES[usize::from(*value)].to_owned(),
                 };
                 let record = DeviceRecord {
                     seq,
