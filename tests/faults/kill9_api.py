@@ -32,7 +32,8 @@ import traceback
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "interop"))
 
 import server as strait  # noqa: E402
-from kill9_writers import Cascade, Configured, Devices, Spaces, Tasks  # noqa: E402
+from kill9_removals import Cascade, Spaces  # noqa: E402
+from kill9_writers import Configured, Devices, Tasks  # noqa: E402
 from signed import V5, Caller, Cut, Ledger, Refused  # noqa: E402
 
 END_S = 60
