@@ -1,8 +1,8 @@
 //! The end of a product or of a resource space, with all that belongs to it.
 //!
 //! One commit marks what goes: from then on it is not there for anyone, and nothing can be created
-//! in it. Devices follow one by one, each as by its own deletion, a few at a time; then products,
-//! batch tasks and files, and last the space. A deletion that was begun goes on when its caller
+//! in it. Devices follow one by one, each as by its own deletion, a few at a time; then products
+//! and batch tasks, and last the space. A deletion that was begun goes on when its caller
 //! hangs up, when the store is in trouble for a while, and after a restart.
 
 use std::sync::Arc;
@@ -74,6 +74,9 @@ impl Removals {
         let store = &self.parts.store;
         let spaces = store.apps()?.into_iter().filter(|space| space.deleting);
         for space in spaces {
+            // Before anyone is answered.
+            self.parts.groups.forget_space(&space.app_id);
+            self.parts.batches.forget_space(&space.app_id);
             self.go_on(Marked::Space(space.app_id));
         }
         let products = store.products()?.into_iter().filter(|p| p.deleting);
@@ -205,6 +208,7 @@ impl Removals {
                     self.parts.products.hide(&ids_of(&products));
                     self.parts.spaces.reload()?;
                     self.parts.groups.forget_space(id);
+                    self.parts.batches.forget_space(id);
                     return Ok(());
                 }
                 // One of its products was changed meanwhile.
@@ -215,18 +219,26 @@ impl Removals {
         Err(SpaceError::Contended)
     }
 
-    /// Groups and certificates of the space: few and small.
+    /// Groups, certificates and files of the space: few.
     fn appendages(&self, id: &AppId) -> Result<Vec<Change>, StoreError> {
         let store = &self.parts.store;
         let groups = store.groups()?.into_iter().filter(|g| g.app_id == *id);
         let certificates = store.certificates()?.into_iter();
         let certificates = certificates.filter(|one| one.app_id == *id);
+        let files = store.files()?.into_iter();
+        let files = files.filter(|file| file.app_id.as_ref() == Some(id));
         let groups = groups.map(|group| Change::DeleteGroup(group.group_id));
         let certificates = certificates.map(|one| Change::DeleteCertificate(one.certificate_id));
-        Ok(groups.chain(certificates).collect())
+        let files = files.map(|file| Change::DeleteFile(file.file_id));
+        Ok(groups.chain(certificates).chain(files).collect())
     }
 
     async fn finish_space(self: &Arc<Self>, id: &AppId) -> Result<(), StoreError> {
+        // What came between the look for it and the mark: nobody is to see it while devices go.
+        let late = self.appendages(id)?;
+        if !late.is_empty() {
+            self.commit(late).await?;
+        }
         // What was created while the space was marked, and what the first commit had no room for.
         loop {
             let mut products = self.products_of(id)?;
@@ -247,9 +259,6 @@ impl Removals {
         self.parts.batches.forget_space(id);
         self.delete_tasks(id).await?;
         let mut changes = self.appendages(id)?;
-        let files = self.parts.store.files()?.into_iter();
-        let files = files.filter(|file| file.app_id.as_ref() == Some(id));
-        changes.extend(files.map(|file| Change::DeleteFile(file.file_id)));
         changes.push(Change::DeleteApp(id.clone()));
         self.commit(changes).await?;
         self.parts.groups.forget_space(id);

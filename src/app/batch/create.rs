@@ -136,6 +136,10 @@ impl Batches {
         }
         let detail = self.detail(&entry)?;
         self.board().insert(entry);
+        // Its space may be on its way out since the commit, and have been looked for tasks already.
+        if self.parts.spaces.check(&record.app_id).is_err() {
+            self.forget_space(&record.app_id);
+        }
         self.wake();
         Ok(detail)
     }

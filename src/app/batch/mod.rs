@@ -189,7 +189,9 @@ impl Batches {
         let seq = seq_of(id).ok_or_else(missing)?;
         let board = self.board();
         let entry = board.entries.get(&seq).filter(|entry| {
-            entry.record.task_id == *id && space.is_none_or(|own| *own == entry.record.app_id)
+            entry.record.task_id == *id
+                && space.is_none_or(|own| *own == entry.record.app_id)
+                && self.parts.spaces.check(&entry.record.app_id).is_ok()
         });
         let entry = entry.ok_or_else(missing)?;
         // What waits is the runner's: it is long, and nobody else needs it.
@@ -230,6 +232,7 @@ impl Batches {
             let board = self.board();
             let fits = |entry: &&Entry| {
                 query.task_type == Some(entry.record.task_type)
+                    && self.parts.spaces.check(&entry.record.app_id).is_ok()
                     && query.status.is_none_or(|status| status == entry.status())
                     && query
                         .app_id

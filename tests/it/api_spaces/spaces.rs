@@ -11,7 +11,7 @@ use strait::store::catalog::{
     CertificateRecord, CountsRecord, FileContent, FileRecord, GroupRecord, SubtaskRecord,
     SubtaskState, TaskPhase, TaskRecord, TaskType,
 };
-use strait::store::{Change, Store};
+use strait::store::{Change, Commit, Store};
 
 use super::products::{fleet, left_of, until_deleted};
 use super::{APPS, DEVICES, PRODUCTS, ids, product};
@@ -76,7 +76,7 @@ fn task(space: &str, seq: u64) -> Vec<Change> {
         .collect();
     changes.push(Change::PutTask(Box::new(TaskRecord {
         version: 1,
-        task_id: TaskId::parse(&format!("t{seq}")).unwrap(),
+        task_id: TaskId::parse(&format!("{seq:024x}")).unwrap(),
         seq,
         app_id: app_id.clone(),
         task_name: "t".into(),
@@ -108,6 +108,32 @@ fn task(space: &str, seq: u64) -> Vec<Change> {
     let content = FileContent { bytes: vec![1] };
     changes.push(Change::PutFile(Box::new(file), Box::new(content)));
     changes
+}
+
+/// Space `a` is on its way out: what is left of it is there for nobody.
+async fn assert_only_b_is_there(server: &Server) {
+    let list = |path: &'static str| async { server.get(path).await.body };
+    let tasks = "/v5/iot/x/batchtasks?task_type=freezeDevices";
+    let (first, second) = (format!("{:024x}", 9001), format!("{:024x}", 9002));
+    for (path, list_name, id, want) in [
+        (APPS, "applications", "app_id", vec!["b", "default"]),
+        (PRODUCTS, "products", "product_id", vec!["p3"]),
+        (tasks, "batchtasks", "task_id", vec![&second]),
+        (
+            "/v5/iot/x/batchtask-files",
+            "files",
+            "file_id",
+            vec!["f9002"],
+        ),
+    ] {
+        assert_eq!(ids(&list(path).await, list_name, id), want, "{path}");
+    }
+    assert_eq!(server.get(tasks).await.body["page"]["count"], 1);
+    assert_eq!(server.get(DEVICES).await.body["page"]["count"], 2);
+    for (id, status) in [(first, 404), (second, 200)] {
+        let path = format!("/v5/iot/x/batchtasks/{id}");
+        assert_eq!(server.get(&path).await.status, status, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -153,15 +179,22 @@ async fn a_space_goes_with_all_that_belongs_to_it() {
         let got = server.call(method.clone(), path, body.as_ref()).await;
         assert_eq!(got.status, status, "{method} {path}: {:?}", got.body);
     }
-    let listed = server.get(APPS).await.body;
-    assert_eq!(ids(&listed, "applications", "app_id"), ["b", "default"]);
-    let listed = server.get(PRODUCTS).await.body;
-    assert_eq!(ids(&listed, "products", "product_id"), ["p3"]);
-    assert_eq!(server.get(DEVICES).await.body["page"]["count"], 2);
+    assert_only_b_is_there(&server).await;
     server.app.tasks.shut_down(Duration::ZERO).await;
     drop(server);
 
+    // A group and a certificate that were read too late to go with the mark.
+    store
+        .commit(Commit {
+            guards: Vec::new(),
+            changes: vec![group("a", 9003), certificate("a", 9003)],
+        })
+        .await
+        .unwrap();
     let mut server = Server::over(Arc::clone(&store));
+    let group = server.get("/v5/iot/x/device-group/g9003").await;
+    assert_eq!(group.status, 404);
+    assert_only_b_is_there(&server).await;
     server.drop_changes();
     for id in ["p1", "p2"] {
         until_deleted(&server, id).await;
