@@ -52,7 +52,7 @@ struct RowView {
     method: String,
     path: String,
     operation: String,
-    /// Ids in the path, by name.
+    /// Ids in the path, by name, and of what the request created.
     targets: BTreeMap<String, String>,
     /// HTTP status of the answer; null: still under way, or the server ended before.
     status: Option<u16>,
@@ -97,6 +97,7 @@ pub async fn list(
         )));
     }
     let wanted = read_query(&uri, wanted_of)?;
+    app.audit.settle().await;
     let page = tokio::task::spawn_blocking(move || app.audit.list(&wanted));
     let page = page.await.map_err(|_| StoreError::Closed)??;
     let audit: Vec<RowView> = page.rows.into_iter().map(RowView::of).collect();

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::error::{ApiError, code};
 use super::operation::{Operation, Routes};
 use super::request::{CallerIs, MediaType, path_id, read_body_up_to};
-use super::respond::json as answer;
+use super::respond::{about, json as answer};
 use crate::app::App;
 use crate::app::batch::NewFile;
 use crate::base::ids::FileId;
@@ -109,7 +109,9 @@ pub async fn upload(
         file_name,
         bytes,
     });
-    Ok(answer(StatusCode::CREATED, &FileView::from(file.await?)))
+    let file = FileView::from(file.await?);
+    let made = answer(StatusCode::CREATED, &file);
+    Ok(about("file_id", &file.file_id, made))
 }
 
 /// Name and bytes of the one file in a form.

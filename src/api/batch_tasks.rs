@@ -16,7 +16,7 @@ use super::input::{Query, TextRule, read_body, read_query};
 use super::operation::{Operation, Routes};
 use super::page::{PageInfo, PageQuery, marker_of};
 use super::request::{CallerIs, MaybeJsonBody, path_id, read_json_up_to, visible_space};
-use super::respond::json as answer;
+use super::respond::{about, json as answer};
 use crate::app::App;
 use crate::app::batch::{
     DetailQuery, Input, NewSubtask, NewTask, OrderKind, OrderResult, TaskQuery,
@@ -154,7 +154,8 @@ pub async fn create(
     let mut view = TaskView::from(app.batches.create(new).await?);
     // All of them, this once.
     view.targets = named;
-    Ok(answer(StatusCode::CREATED, &view))
+    let made = answer(StatusCode::CREATED, &view);
+    Ok(about("task_id", &view.task_id, made))
 }
 
 fn stopping() -> ApiError {
@@ -206,8 +207,9 @@ async fn new_task(app: &App, caller: &Caller, body: TaskBody) -> Result<NewTask,
     }
     let document = body.patch.as_ref().map(document_of);
     Ok(NewTask {
+        // Whoever names a space has its devices alone, so that its callers may see the task.
+        space: app_id.clone(),
         app_id,
-        space: caller.space.clone(),
         task_name: body.task_name,
         task_type: body.task_type,
         task_mode: body.task_mode,
@@ -252,6 +254,7 @@ pub async fn list(
         task_type: wanted.task_type,
         status: wanted.status,
         app_id: visible_space(&caller, wanted.app_id)?,
+        space: caller.space,
         before: wanted.page.before,
         offset: wanted.page.offset,
         limit: wanted.page.limit,

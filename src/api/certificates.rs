@@ -12,7 +12,7 @@ use super::input::{Alphabet, Fields, Query, TextRule, read_body, read_query};
 use super::operation::{Operation, Routes};
 use super::page::{PageInfo, PageQuery, marker_of};
 use super::request::{CallerIs, CertificatePath, JsonBody, space_for, visible_space};
-use super::respond::json as answer;
+use super::respond::{about, json as answer};
 use crate::app::App;
 use crate::app::certificate::{CONTENT_MAX, CertificatePatch};
 use crate::base::ids::{AppId, CertificateId};
@@ -165,7 +165,8 @@ pub async fn create(
     let (space, content) = read_body(&body, new_certificate)?;
     let space = space_for(&caller, space)?;
     let certificate = app.certificates.add(space, content).await?;
-    Ok(answer(StatusCode::CREATED, &View::from(&certificate)))
+    let made = answer(StatusCode::CREATED, &View::from(&certificate));
+    Ok(about("certificate_id", &certificate.certificate_id, made))
 }
 
 /// `GET …/certificates`: newest first.

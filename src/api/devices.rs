@@ -13,8 +13,9 @@ use super::input::{Query, TextRule, read_body, read_query};
 use super::operation::{Operation, Routes};
 use super::page::{PageInfo, PageQuery, marker_of};
 use super::request::{CallerIs, DevicePath, JsonBody, MaybeJsonBody, visible_space};
-use super::respond::json as answer;
+use super::respond::{about, json as answer};
 use crate::app::App;
+use crate::app::credentials::Role;
 use crate::app::device::list::DeviceQuery;
 use crate::app::device::view::{DeviceSummary, DeviceView};
 use crate::app::device::{DeviceError, SecretKind};
@@ -136,7 +137,8 @@ pub async fn create(
     }
     let device = app.devices.create(new).await?;
     let view = DeviceView::of(&device, app.clock.now());
-    Ok(answer(StatusCode::CREATED, &view))
+    let made = answer(StatusCode::CREATED, &view);
+    Ok(about("device_id", &device.device.device_id, made))
 }
 
 /// `GET …/devices`: newest first.
@@ -178,13 +180,18 @@ fn wanted_of(query: &Query<'_>) -> DeviceQuery {
     }
 }
 
-/// `GET …/devices/{device_id}`. Errors: 404.
+/// `GET …/devices/{device_id}`: without secrets for who may only read, as with them he could send
+/// data in the device's name. Errors: 404.
 pub async fn show(
     State(app): State<App>,
+    CallerIs(caller): CallerIs,
     DevicePath(id): DevicePath,
 ) -> Result<Response, ApiError> {
     let device = app.devices.show(&id)?;
-    let view = DeviceView::of(&device, app.clock.now());
+    let mut view = DeviceView::of(&device, app.clock.now());
+    if caller.role == Role::ReadOnly {
+        (view.auth_info.secret, view.auth_info.secondary_secret) = (None, None);
+    }
     Ok(answer(StatusCode::OK, &view))
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -19,7 +20,7 @@ use super::input::{Query, quoted, read_query};
 use super::operation::{Operation, Routes};
 use super::request::CallerIs;
 use crate::app::App;
-use crate::app::credentials::Caller;
+use crate::app::credentials::{Caller, Credentials};
 use crate::app::outbox::Follower;
 use crate::app::tasks::Stop;
 use crate::store::records::{EnvelopeRecord, EventRecord};
@@ -71,6 +72,7 @@ pub async fn stream(
         follower: app.outbox.follow(after),
         stop: app.tasks.stop(),
         caller,
+        credentials: app.credentials,
         // Sent at once, so that the caller sees the stream open.
         waiting: VecDeque::from([Event::default().comment(format!("from {after}"))]),
         _admission: admission,
@@ -112,6 +114,7 @@ struct Reader {
     stop: Stop,
     /// Hears of his resource space alone, when he is bound to one.
     caller: Caller,
+    credentials: Arc<Credentials>,
     waiting: VecDeque<Event>,
     /// Counts this reader as long as it lives.
     _admission: OwnedSemaphorePermit,
@@ -129,6 +132,8 @@ impl Reader {
             };
             match read {
                 Ok(events) if events.is_empty() => return None,
+                // Revoked or changed meanwhile.
+                Ok(_) if !self.credentials.stands(&self.caller) => return None,
                 Ok(events) => {
                     for (position, record) in events {
                         self.queue(position, &record);

@@ -12,7 +12,7 @@ use super::input::{Alphabet, Fields, Query, TextRule, read_body, read_query};
 use super::operation::{Operation, Routes};
 use super::page::{PageInfo, PageQuery, marker_of};
 use super::request::{CallerIs, DevicePath, GroupPath, JsonBody, space_for, visible_space};
-use super::respond::json as answer;
+use super::respond::{about, json as answer};
 use crate::app::App;
 use crate::app::credentials::Caller;
 use crate::app::device::{DeviceDetail, DeviceError, DeviceFind};
@@ -283,7 +283,8 @@ async fn create(
         rule: new.rule,
     };
     let group = app.groups.create(new).await?;
-    Ok(answer(StatusCode::CREATED, &GroupView::from(&group)))
+    let made = answer(StatusCode::CREATED, &GroupView::from(&group));
+    Ok(about("group_id", &group.record.group_id, made))
 }
 
 /// What a list is narrowed by.
@@ -380,17 +381,17 @@ async fn act(
     CallerIs(caller): CallerIs,
     GroupPath(id): GroupPath,
     uri: Uri,
-) -> Result<StatusCode, ApiError> {
+) -> Result<Response, ApiError> {
     let wanted = read_query(&uri, wanted_action)?;
     let Some((action, device_id)) = wanted else {
         return Err(ApiError::invalid("action_id, device_id: are missing"));
     };
     check_visible(&app, &caller, &device_id)?;
     match action {
-        Action::Add => app.groups.add(&id, device_id).await?,
-        Action::Remove => app.groups.remove(&id, device_id).await?,
+        Action::Add => app.groups.add(&id, device_id.clone()).await?,
+        Action::Remove => app.groups.remove(&id, device_id.clone()).await?,
     }
-    Ok(StatusCode::OK)
+    Ok(about("device_id", device_id, StatusCode::OK))
 }
 
 /// A device that a body or a query names: of another space it is not there.

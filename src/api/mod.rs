@@ -11,6 +11,7 @@ pub mod batch_files;
 pub mod batch_rows;
 pub mod batch_tasks;
 pub mod batch_view;
+pub mod buffer;
 pub mod certificates;
 pub mod codec;
 pub mod device_body;
@@ -45,6 +46,7 @@ use axum::{Extension, Router};
 
 use crate::app::App;
 use auth::Gate;
+use buffer::{Buffer, UNVERIFIED_MAX};
 use operation::Routes;
 pub use server::Server;
 
@@ -55,11 +57,17 @@ const REQUEST_ID_MAX: usize = 128;
 
 /// Everything that is served over HTTP.
 pub fn router(app: App) -> Router {
+    router_within(app, Buffer::new(UNVERIFIED_MAX))
+}
+
+/// The same, with this room for bodies of callers who are not known yet.
+pub fn router_within(app: App, buffer: Buffer) -> Router {
     let (router, operations) = routes().build();
     let document = openapi::Served::of(operations.clone());
     let gate = Gate {
         app: app.clone(),
         operations,
+        buffer,
     };
     router
         .fallback(operations::unknown_path)

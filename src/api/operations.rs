@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::error::{ApiError, code};
 use super::operation::{Access, Operation, Routes};
+use super::request::CallerIs;
 use super::respond::json;
 use crate::app::App;
 use crate::store::Health;
@@ -64,19 +65,30 @@ pub async fn readyz(State(app): State<App>) -> Response {
             (StatusCode::SERVICE_UNAVAILABLE, "unavailable", reason)
         }
         Health::Ready => (StatusCode::OK, "ready", None),
-        Health::Unavailable(reason) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "unavailable",
-            Some(reason.as_str()),
-        ),
+        // Whoever asks is a stranger: what the system says, paths and all, is in the log.
+        Health::Unavailable(reason) => {
+            tracing::warn!(reason, "the server is not ready");
+            let reason = Some("the server's store can't be used now, its log says why");
+            (StatusCode::SERVICE_UNAVAILABLE, "unavailable", reason)
+        }
     };
     json(code, &Status { status, reason })
 }
 
-/// `GET /metrics`: Prometheus text format.
-pub async fn metrics(State(app): State<App>) -> Response {
+/// `GET /metrics`: Prometheus text format. They are of all resource spaces together. Errors: 403 a
+/// caller bound to one.
+pub async fn metrics(
+    State(app): State<App>,
+    CallerIs(caller): CallerIs,
+) -> Result<Response, ApiError> {
+    if let Some(space) = caller.space {
+        return Err(ApiError::foreign_space(format!(
+            "metrics are for credentials without a resource space, this one has {}",
+            space.as_str()
+        )));
+    }
     let media = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, media)], app.metrics.render()).into_response()
+    Ok(([(header::CONTENT_TYPE, media)], app.metrics.render()).into_response())
 }
 
 /// 404 for a path that is none of ours.

@@ -10,7 +10,7 @@ use super::error::{ApiError, code};
 use super::input::{Query, TextRule, quoted, read_query};
 use super::operation::{Operation, Routes};
 use super::request::{CallerIs, MediaType, ProductPath, read_body, space_for};
-use super::respond::json as answer;
+use super::respond::{about, json as answer};
 use crate::app::App;
 use crate::app::product::{NewProduct, ProductView};
 use crate::base::ids::{AppId, ProductId};
@@ -93,7 +93,8 @@ pub async fn import(
     };
     let product = app.products.create(new).await?;
     let view = app.products.view(&product.record);
-    Ok(answer(StatusCode::CREATED, &view))
+    let made = answer(StatusCode::CREATED, &view);
+    Ok(about("product_id", &product.record.product_id, made))
 }
 
 /// The bytes of the package, by the media type of the body.

@@ -15,7 +15,7 @@ use super::operation::{Operation, Routes};
 use super::page::{PageInfo, PageQuery, marker_of};
 use super::product_body;
 use super::request::{CallerIs, JsonBody, ProductPath, space_for, visible_space};
-use super::respond::json as answer;
+use super::respond::{about, json as answer};
 use crate::app::App;
 use crate::app::product::{ProductError, ProductRuntime, ProductSummary, ProductView};
 use crate::base::ids::{AppId, ProductId};
@@ -111,10 +111,8 @@ pub async fn create(
     let mut new = read_body(&body, product_body::new_product)?;
     new.app_id = Some(space_for(&caller, new.app_id)?);
     let product = app.products.create(new).await?;
-    Ok(answer(
-        StatusCode::CREATED,
-        &app.products.view(&product.record),
-    ))
+    let made = answer(StatusCode::CREATED, &app.products.view(&product.record));
+    Ok(about("product_id", &product.record.product_id, made))
 }
 
 /// `GET …/products`: newest first; `product_name` is the whole name.

@@ -23,7 +23,7 @@ use crate::base::limits::HTTP_BODY_MAX;
 use crate::bug;
 
 /// How long a body may take to come.
-const BODY_PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Who sent the request, as the check of credentials found.
 pub struct CallerIs(pub Caller);
@@ -210,13 +210,7 @@ pub async fn read_json_up_to(request: Request, max: usize) -> Result<Value, ApiE
 
 /// A whole body of up to `max` bytes, bounded in time.
 pub async fn read_body_up_to(request: Request, max: usize) -> Result<Bytes, ApiError> {
-    let declared = request.headers().get(header::CONTENT_LENGTH);
-    let declared = declared
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| v.parse::<usize>().ok());
-    if declared.is_some_and(|len| len > max) {
-        return Err(too_large(max));
-    }
+    check_declared(request.headers(), max)?;
     let reading = axum::body::to_bytes(Body::new(request.into_body()), max);
     match tokio::time::timeout(BODY_PATIENCE, reading).await {
         Ok(Ok(bytes)) => Ok(bytes),
@@ -227,6 +221,18 @@ pub async fn read_body_up_to(request: Request, max: usize) -> Result<Bytes, ApiE
             code::MALFORMED,
             format!("the body took over {} s", BODY_PATIENCE.as_secs()),
         )),
+    }
+}
+
+/// Errors: 413 when the head tells of a larger body.
+pub(super) fn check_declared(headers: &HeaderMap, max: usize) -> Result<(), ApiError> {
+    let declared = headers.get(header::CONTENT_LENGTH);
+    let declared = declared
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.parse::<usize>().ok());
+    match declared.is_some_and(|len| len > max) {
+        true => Err(too_large(max)),
+        false => Ok(()),
     }
 }
 
@@ -242,7 +248,7 @@ fn is_over_limit(error: &axum::Error) -> bool {
 }
 
 /// 413: the body is over the bound of such requests.
-fn too_large(max: usize) -> ApiError {
+pub(super) fn too_large(max: usize) -> ApiError {
     ApiError::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         code::MALFORMED,

@@ -14,7 +14,7 @@ use super::error::ApiError;
 use super::input::{Fields, Query, TextRule, read_body, read_query};
 use super::operation::{Access, Operation, Routes};
 use super::request::{AppPath, CallerIs, JsonBody};
-use super::respond::json as answer;
+use super::respond::{about, json as answer};
 use crate::app::App;
 use crate::app::credentials::Caller;
 use crate::base::ids::AppId;
@@ -110,7 +110,8 @@ pub async fn create(
     check_unbound(&caller)?;
     let name = read_body(&body, new_space)?;
     let space = app.spaces.add(name).await?;
-    Ok(answer(StatusCode::CREATED, &View::from(&*space)))
+    let made = answer(StatusCode::CREATED, &View::from(&*space));
+    Ok(about("app_id", &space.app_id, made))
 }
 
 /// `GET …/apps`: all of them; with `default_app` the default one, or all others.

@@ -13,7 +13,7 @@ use super::input::{Alphabet, Fields, TextRule, read_body, read_query};
 use super::operation::{Operation, Routes};
 use super::page::{PageInfo, PageQuery, marker_of};
 use super::request::{CallerIs, JsonBody};
-use super::respond::json as answer;
+use super::respond::{about, json as answer};
 use crate::app::App;
 use crate::app::device::{DeviceFind, TAGS_MAX};
 use crate::base::ids::DeviceId;
@@ -152,11 +152,11 @@ async fn bind(
     State(app): State<App>,
     CallerIs(caller): CallerIs,
     JsonBody(body): JsonBody,
-) -> Result<StatusCode, ApiError> {
+) -> Result<Response, ApiError> {
     let (id, tags) = read_body(&body, binding)?;
     check_visible(&app, &caller, &id)?;
-    app.devices.tag(id, tags).await?;
-    Ok(StatusCode::OK)
+    app.devices.tag(id.clone(), tags).await?;
+    Ok(about("device_id", id, StatusCode::OK))
 }
 
 /// `POST …/tags/unbind-resource`: 200, also when it has none of them. Errors: 404 no device, 400.
@@ -164,11 +164,11 @@ async fn unbind(
     State(app): State<App>,
     CallerIs(caller): CallerIs,
     JsonBody(body): JsonBody,
-) -> Result<StatusCode, ApiError> {
+) -> Result<Response, ApiError> {
     let (id, keys) = read_body(&body, unbinding)?;
     check_visible(&app, &caller, &id)?;
-    app.devices.untag(id, keys).await?;
-    Ok(StatusCode::OK)
+    app.devices.untag(id.clone(), keys).await?;
+    Ok(about("device_id", id, StatusCode::OK))
 }
 
 #[derive(Serialize, JsonSchema)]

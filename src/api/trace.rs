@@ -10,7 +10,7 @@ use serde_json::json;
 use super::error::{ApiError, code};
 use super::input::{Fields, Query, read_body, read_query};
 use super::operation::{Operation, Routes};
-use super::request::{DevicePath, JsonBody};
+use super::request::{CallerIs, DevicePath, JsonBody};
 use super::respond::json as answer;
 use crate::app::App;
 use crate::app::trace::{RING_MAX, TraceEntry};
@@ -79,13 +79,18 @@ pub async fn show(
 /// `PUT …/trace` with `{"enabled": true}` or `false`. Errors: 404, 400 bad field, or too many traced.
 pub async fn switch(
     State(app): State<App>,
+    CallerIs(caller): CallerIs,
     DevicePath(id): DevicePath,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let enabled = read_body(&body, switch_of)?;
     app.devices.show(&id)?;
     match enabled {
-        true => app.tracer.start(&id)?,
+        true => app.tracer.start(&id).map_err(|error| match caller.space {
+            None => error.into(),
+            // The names of the others are none of his.
+            Some(_) => ApiError::invalid("enabled: too many devices are traced already"),
+        })?,
         false => app.tracer.stop(&id),
     }
     Ok(answer(StatusCode::OK, &Switched { enabled }))

@@ -1,8 +1,8 @@
 //! The audit log: who asked for which write, from where, and what came of it.
 //!
-//! A row is enqueued before the write begins and written again, under the same key, with how it
-//! ended. Commits are applied in order, so the row is durable no later than the write: a row without
-//! a status is a write whose end the server did not live to see. Rows go by age (`store.audit_days`).
+//! A row is durable before the write begins, and without it there is no write. It is written again,
+//! under the same key, with how the write ended: a row without a status is a write whose end the
+//! server did not live to see. Rows go by age (`store.audit_days`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::credentials::Caller;
 use crate::base::time::{Clock, Timestamp};
 use crate::store::catalog::AuditRecord;
-use crate::store::{AuditQuery, Change, Commit, Completion, Store, StoreError};
+use crate::store::{AuditQuery, Change, Commit, CommitError, Completion, Store, StoreError};
 
 /// Longest path, target and address kept, in bytes.
 const TEXT_MAX: usize = 512;
@@ -80,8 +80,8 @@ impl Audit {
         }
     }
 
-    /// Enqueues the row, ahead of the commits of the write itself.
-    pub fn begin(&self, caller: &Caller, asked: Asked) -> Entry {
+    /// Writes the row. Without it nothing may be changed: an error is the answer to the request.
+    pub async fn begin(&self, caller: &Caller, asked: Asked) -> Result<Entry, StoreError> {
         let targets = asked.targets.into_iter();
         let record = AuditRecord {
             at: self.clock.now(),
@@ -97,27 +97,52 @@ impl Audit {
             status: None,
             error_code: None,
         };
-        // Not waited for. Should it fail, the last word is still written by `end`.
-        drop(self.put(&record));
-        Entry { record }
+        match self.put(&record).await {
+            Ok(()) => Ok(Entry { record }),
+            Err(error) => {
+                metrics::counter!("strait_audit_failed_total").increment(1);
+                Err(match error {
+                    CommitError::Store(error) => error,
+                    // It has no guards.
+                    CommitError::Conflict(_) => StoreError::Busy,
+                })
+            }
+        }
     }
 
-    /// Writes how it ended, and waits until that is durable. A failure is logged: the write itself
-    /// is done.
-    pub async fn end(&self, entry: Entry, status: u16, error_code: Option<&str>) {
-        let record = AuditRecord {
+    /// Enqueues how it ended, at once; what it returns waits until that is durable. A failure is
+    /// logged: the write itself is done. `made`: what the request named or created beside its path.
+    pub fn end(
+        &self,
+        entry: Entry,
+        status: u16,
+        error_code: Option<&str>,
+        made: Vec<(String, String)>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let mut record = AuditRecord {
             status: Some(status),
             error_code: error_code.map(str::to_owned),
             ..entry.record
         };
-        if let Err(error) = self.put(&record).await {
-            metrics::counter!("strait_audit_failed_total").increment(1);
-            tracing::error!(
-                %error, request_id = record.request_id, operation = record.operation,
-                access_key = record.access_key, status,
-                "the audit log lacks how a request ended"
-            );
+        let made = made.into_iter().map(|(name, value)| (name, bounded(value)));
+        record.targets.extend(made);
+        let written = self.put(&record);
+        async move {
+            if let Err(error) = written.await {
+                metrics::counter!("strait_audit_failed_total").increment(1);
+                tracing::error!(
+                    %error, request_id = record.request_id, operation = record.operation,
+                    access_key = record.access_key, status,
+                    "the audit log lacks how a request ended"
+                );
+            }
         }
+    }
+
+    /// Waits until the ends enqueued so far can be read.
+    pub async fn settle(&self) {
+        // A store in trouble still shows what it has.
+        drop(self.store.commit(Commit::default()).await);
     }
 
     fn put(&self, record: &AuditRecord) -> Completion {
@@ -200,8 +225,8 @@ mod tests {
                 operation: if n % 3 == 0 { "third" } else { "other" },
                 ..Asked::default()
             };
-            let entry = audit.begin(&Caller::anyone(), asked);
-            audit.end(entry, 200 + n % 2, None).await;
+            let entry = audit.begin(&Caller::anyone(), asked).await.unwrap();
+            audit.end(entry, 200 + n % 2, None, Vec::new()).await;
         }
         let mut wanted = Wanted {
             operation: Some("third".to_owned()),

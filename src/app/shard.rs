@@ -363,9 +363,15 @@ impl Shard {
         self.parts.figures.count(outcome);
         if is_overdue {
             let (devices, device_id) = (Arc::clone(&self.parts.devices), device_id.clone());
+            let tracer = Arc::clone(&self.parts.tracer);
             self.parts.tasks.spawn("device not activated", async move {
-                if let Err(error) = devices.delete_overdue(device_id.clone()).await {
-                    tracing::warn!(%device_id, %error, "not activated in time, but not deleted");
+                match devices.delete_overdue(device_id.clone()).await {
+                    // Its trace is not for who gets the id next.
+                    Ok(true) => tracer.stop(&device_id),
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::warn!(%device_id, %error, "not activated in time, but not deleted");
+                    }
                 }
             });
         }

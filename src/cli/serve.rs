@@ -240,6 +240,7 @@ impl Running {
         let serving = server::Settings {
             connections_max: config.http.connections_max,
             idle: Duration::from_secs(config.http.idle_s),
+            unverified_max: config.http.unverified_mb.saturating_mul(1024 * 1024),
             tls,
         };
         let http_server = api::Server::start(platform.app.clone(), listener, serving);

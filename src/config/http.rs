@@ -25,8 +25,11 @@ pub struct Http {
     pub clock_skew_s: u64,
     /// Connections at the same time.
     pub connections_max: usize,
-    /// A connection that sends no whole request head for this long is closed.
+    /// A connection that sends no whole request head, or takes nothing of an answer, for this long is
+    /// closed.
     pub idle_s: u64,
+    /// Bodies in memory whose senders are not known yet.
+    pub unverified_mb: usize,
 }
 
 impl Default for Http {
@@ -40,6 +43,7 @@ impl Default for Http {
             clock_skew_s: CLOCK_SKEW.as_secs(),
             connections_max: settings.connections_max,
             idle_s: settings.idle.as_secs(),
+            unverified_mb: settings.unverified_max / (1024 * 1024),
         }
     }
 }
@@ -92,6 +96,27 @@ impl Http {
         if !(1..=3600).contains(&self.idle_s) {
             return wrong("http.idle_s", &self.idle_s, "1 to 3600 seconds");
         }
+        if !(8..=65_536).contains(&self.unverified_mb) {
+            return wrong("http.unverified_mb", &self.unverified_mb, "8 to 65536");
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The largest body of a batch task must have room.
+    #[test]
+    fn bodies_have_room() {
+        let mut http = Http::default();
+        assert_eq!(http.unverified_mb, 64);
+        http.unverified_mb = 7;
+        let error = http.check().unwrap_err().to_string();
+        assert!(
+            error.starts_with("http.unverified_mb is 7: takes 8 to 65536"),
+            "{error}"
+        );
     }
 }

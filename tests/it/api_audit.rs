@@ -7,6 +7,7 @@ use axum::http::Request;
 use serde_json::{Value, json};
 use strait::app::audit::Asked;
 use strait::app::credentials::{Caller, Role};
+use strait::store::StoreError;
 use tower::ServiceExt;
 
 use crate::api::{Server, meter_product};
@@ -235,7 +236,8 @@ async fn a_write_without_an_end_is_seen_as_such() {
         ..Asked::default()
     };
     // As when the server dies in the middle.
-    drop(server.app.audit.begin(&Caller::anyone(), asked));
+    let begun = server.app.audit.begin(&Caller::anyone(), asked).await;
+    drop(begun.unwrap());
     server.write(Vec::new()).await;
     let got = log(&server, "").await;
     let row = &got["audit"][0];
@@ -244,4 +246,65 @@ async fn a_write_without_an_end_is_seen_as_such() {
         (&row["status"], &row["access_key"]),
         (&Value::Null, &Value::Null)
     );
+}
+
+/// Also when the store takes the next commit.
+#[tokio::test]
+async fn without_its_row_nothing_is_written() {
+    let server = server();
+    let create = || request("boss", "POST", "/v5/iot/p/products", &meter_product());
+    let product = || request("boss", "GET", "/v5/iot/p/products/p1", &Value::Null);
+    for error in [StoreError::Busy, StoreError::Full { free: 0, need: 1 }] {
+        server.store.faults().fail_next(1, &error);
+        let refused = server.send(create()).await;
+        assert_eq!(refused.error().0, 503, "{:?}", refused.body);
+        assert_eq!(server.send(product()).await.status, 404);
+    }
+    assert_eq!(log(&server, "").await["page"]["count"], 0);
+    assert_eq!(server.send(create()).await.status, 201);
+    assert_eq!(log(&server, "").await["page"]["count"], 1);
+}
+
+#[tokio::test]
+async fn what_was_created_is_named() {
+    let server = server();
+    let send = async |path: &str, body: Value| {
+        let answer = server.send(request("boss", "POST", path, &body)).await;
+        assert!(answer.status.is_success(), "{path}: {:?}", answer.body);
+        answer.body
+    };
+    let at = |path: &str| format!("/v5/iot/p/{path}");
+    send(&at("products"), meter_product()).await;
+    send(&at("devices"), json!({"node_id": "n1", "product_id": "p1"})).await;
+    let group = send(&at("device-group"), json!({"name": "g"})).await;
+    let group = group["group_id"].as_str().unwrap();
+    let action = at(&format!(
+        "device-group/{group}/action?action_id=addDevice&device_id=p1_n1"
+    ));
+    send(&action, Value::Null).await;
+    let tags = json!([{"tag_key": "k", "tag_value": "v"}]);
+    let tag = json!({"resource_type": "device", "resource_id": "p1_n1", "tags": tags});
+    send(&at("tags/bind-resource"), tag).await;
+    let space = send(&at("apps"), json!({"app_name": "s"})).await;
+    let task = json!({"task_name": "t", "task_type": "freezeDevices", "targets": ["p1_n1"]});
+    let task = send(&at("batchtasks"), task).await;
+    let got = log(&server, "").await;
+    let targets: Vec<&Value> = got["audit"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| &row["targets"])
+        .collect();
+    let wants = [
+        json!({"task_id": task["task_id"]}),
+        json!({"app_id": space["app_id"]}),
+        json!({"device_id": "p1_n1"}),
+        json!({"group_id": group, "device_id": "p1_n1"}),
+        json!({"group_id": group}),
+        json!({"device_id": "p1_n1"}),
+        json!({"product_id": "p1"}),
+    ];
+    assert_eq!(targets, wants.iter().collect::<Vec<_>>());
+    let of_device = log(&server, "?target=p1_n1").await;
+    assert_eq!(of_device["page"]["count"], 3);
 }

@@ -6,12 +6,14 @@ use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
 use serde_json::Value;
+use strait::app::credentials::Role;
 use strait::base::time::Timestamp;
 use strait::store::Change;
 use strait::store::records::{EnvelopeRecord, EventRecord};
 use tower::ServiceExt;
 
 use crate::api::{NOW, Server};
+use crate::api_auth::credential;
 
 /// Reads a stream of events until `count` of them came.
 async fn read_events(server: &Server, path: &str, last_id: Option<&str>, count: usize) -> String {
@@ -106,4 +108,39 @@ async fn a_stream_without_a_position_waits_for_what_comes() {
     server.app.tasks.shut_down(Duration::from_secs(10)).await;
     let end = tokio::time::timeout(Duration::from_secs(10), body.frame()).await;
     assert!(end.expect("the stream ends").is_none());
+}
+
+#[tokio::test]
+async fn a_revoked_reader_hears_no_more() {
+    let credential = |space| credential("reader", Role::ReadOnly, space);
+    let left: [Vec<_>; 2] = [vec![], vec![credential(Some("a"))]];
+    for left in left {
+        let server = Server::with_auth(vec![credential(None)]);
+        let request = Request::get("/v1/events").header("x-auth-token", "token-of-reader");
+        let request = request.body(Body::empty()).unwrap();
+        let mut body = server
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .unwrap()
+            .into_body();
+        let opening = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert!(opening.starts_with(b": from "), "{opening:?}");
+        server.app.credentials.replace(left.into_iter().collect());
+        let envelope = EnvelopeRecord {
+            resource: "device".into(),
+            event: "create".into(),
+            device_id: None,
+            json: "{}".into(),
+            app_id: None,
+        };
+        let record = EventRecord {
+            at: Timestamp::parse(NOW).unwrap(),
+            envelopes: vec![envelope],
+        };
+        server.write(vec![Change::Emit(Box::new(record))]).await;
+        let end = tokio::time::timeout(Duration::from_secs(10), body.frame()).await;
+        assert!(end.expect("the stream ends").is_none());
+    }
 }

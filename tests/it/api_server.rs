@@ -289,3 +289,55 @@ async fn bodies_of_strangers_are_not_read() {
     }
     http.stop().await;
 }
+
+/// Anyone may ask for the document; who does not take it gives up his place.
+#[tokio::test]
+async fn clients_that_read_nothing_are_let_go() {
+    let serving = serve(Settings {
+        idle: Duration::from_millis(50),
+        connections_max: 1,
+        ..Settings::default()
+    })
+    .await;
+    let mut deaf = serving.connect().await;
+    let document = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n";
+    deaf.write_all(document.repeat(300).as_bytes())
+        .await
+        .unwrap();
+    soon(async {
+        loop {
+            let mut other = serving.connect().await;
+            if ask(&mut other, HEALTH).await == Some(200) {
+                break;
+            }
+        }
+    })
+    .await;
+    drop(deaf);
+    serving.http.stop().await;
+}
+
+/// Two lengths of one body are how a request is smuggled past a proxy.
+#[tokio::test]
+async fn a_request_has_one_length() {
+    let serving = serve(Settings::default()).await;
+    let smuggled = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let heads = [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Transfer-Encoding: chunked, identity\r\n",
+        "Transfer-Encoding : chunked\r\n",
+    ];
+    for head in heads {
+        let mut stream = serving.connect().await;
+        let text =
+            format!("POST /v5/iot/p/products HTTP/1.1\r\nHost: x\r\n{head}\r\n0\r\n\r\n{smuggled}");
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut all = Vec::new();
+        drop(soon(stream.read_to_end(&mut all)).await);
+        let all = String::from_utf8_lossy(&all);
+        assert!(!all.contains("\"ok\""), "{head}: {all}");
+    }
+    serving.http.stop().await;
+}

@@ -22,11 +22,14 @@ use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, RawPathParams, R
 use axum::http::{HeaderMap, HeaderName, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::sync::oneshot;
 
 use super::RequestId;
+use super::buffer::{Buffer, Held};
 use super::error::{ApiError, ErrorCode};
 use super::operation::{Access, Operation, Operations};
-use super::request::{MediaType, read_body_up_to};
+use super::request::MediaType;
+use super::respond::Named;
 use crate::app::App;
 use crate::app::audit::Asked;
 use crate::app::credentials::{Caller, Credentials, Role};
@@ -45,6 +48,7 @@ const NO_SECRET: &str = "0000000000000000000000000000000000000000000000000000";
 pub struct Gate {
     pub app: App,
     pub operations: Operations,
+    pub buffer: Buffer,
 }
 
 /// Lets a request through to its handler, or answers in its place.
@@ -92,15 +96,24 @@ where
     F: Future<Output = Response> + Send + 'static,
 {
     let audit = Arc::clone(&app.audit);
-    let work = async move {
-        let entry = audit.begin(&caller, asked);
+    let (sender, receiver) = oneshot::channel();
+    app.tasks.spawn("audited request", async move {
+        let entry = match audit.begin(&caller, asked).await {
+            Ok(entry) => entry,
+            Err(error) => return drop(sender.send(ApiError::from(error).into_response())),
+        };
         let response = write(caller).await;
         let code = response.extensions().get::<ErrorCode>().map(|c| c.0);
-        audit.end(entry, response.status().as_u16(), code).await;
-        response
-    };
-    let done = app.tasks.finish("audited request", work).await;
-    done.unwrap_or_else(|| {
+        let made = response.extensions().get::<Named>();
+        let made = made.map(|named| (named.0.to_owned(), named.1.clone()));
+        let status = response.status().as_u16();
+        // In the queue ahead of whatever its caller does next, who need not wait for it.
+        let ending = audit.end(entry, status, code, made.into_iter().collect());
+        // He may be gone; the write had to be done.
+        drop(sender.send(response));
+        ending.await;
+    });
+    receiver.await.unwrap_or_else(|_| {
         ApiError::unavailable("the server ended the request, see what came of it").into_response()
     })
 }
@@ -218,7 +231,50 @@ impl Gate {
             });
         };
         let signed = signed.map_err(Refusal::from)?;
-        by_signature(credentials, self.app.clock.now(), &signed, request).await
+        self.by_signature(&signed, request).await
+    }
+
+    async fn by_signature(
+        &self,
+        signed: &Authorization<'_>,
+        request: Request,
+    ) -> Result<(Request, Caller), Failure> {
+        let (credentials, now) = (&*self.app.credentials, self.app.clock.now());
+        let headers = request.headers();
+        for (name, shown) in [(DATE, "X-Sdk-Date"), (header::HOST, "Host")] {
+            if !headers.contains_key(&name) {
+                return Err(Refusal::Missing(shown).into());
+            }
+            if !signed.covers(&name) {
+                return Err(Refusal::NotSigned(shown).into());
+            }
+        }
+        let date = date_of(headers, now, credentials.clock_skew.as_secs())?;
+        if let Some(day) = signed.day().filter(|day| !date.starts_with(day)) {
+            let day = day.to_owned();
+            return Err(Refusal::Day { day, date }.into());
+        }
+        let payload = Payload::of(signed, &request)?;
+        // Its places are free again with the verdict.
+        let (held, (request, hashes)) = payload.hashes(request, &self.buffer).await?;
+        let found = credentials.by_access_key(signed.access_key);
+        let secret = found
+            .as_ref()
+            .map_or(NO_SECRET, |c| c.secret_key.expose().as_str());
+        let (method, uri) = (request.method(), request.uri());
+        let mut fits = false;
+        for hash in hashes.iter().flatten() {
+            let names = signed.signed_headers;
+            let canonical =
+                signature::canonical_request(method, uri, request.headers(), names, hash)
+                    .map_err(Refusal::SignedAbsent)?;
+            fits |= signed.fits(secret, &date, &canonical);
+        }
+        drop(held);
+        match found {
+            Some(credential) if fits => Ok((request, credential.caller())),
+            _ => Err(Refusal::Signature.into()),
+        }
     }
 }
 
@@ -244,46 +300,6 @@ fn by_token(credentials: &Credentials, token: &[u8]) -> Result<Caller, Refusal> 
     Ok(found.caller())
 }
 
-async fn by_signature(
-    credentials: &Credentials,
-    now: Timestamp,
-    signed: &Authorization<'_>,
-    request: Request,
-) -> Result<(Request, Caller), Failure> {
-    let headers = request.headers();
-    for (name, shown) in [(DATE, "X-Sdk-Date"), (header::HOST, "Host")] {
-        if !headers.contains_key(&name) {
-            return Err(Refusal::Missing(shown).into());
-        }
-        if !signed.covers(&name) {
-            return Err(Refusal::NotSigned(shown).into());
-        }
-    }
-    let date = date_of(headers, now, credentials.clock_skew.as_secs())?;
-    if let Some(day) = signed.day().filter(|day| !date.starts_with(day)) {
-        let day = day.to_owned();
-        return Err(Refusal::Day { day, date }.into());
-    }
-    let payload = Payload::of(signed, &request)?;
-    let (request, hashes) = payload.hashes(request).await?;
-    let found = credentials.by_access_key(signed.access_key);
-    let secret = found
-        .as_ref()
-        .map_or(NO_SECRET, |c| c.secret_key.expose().as_str());
-    let (method, uri) = (request.method(), request.uri());
-    let mut fits = false;
-    for hash in hashes.iter().flatten() {
-        let names = signed.signed_headers;
-        let canonical = signature::canonical_request(method, uri, request.headers(), names, hash)
-            .map_err(Refusal::SignedAbsent)?;
-        fits |= signed.fits(secret, &date, &canonical);
-    }
-    match found {
-        Some(credential) if fits => Ok((request, credential.caller())),
-        _ => Err(Refusal::Signature.into()),
-    }
-}
-
 /// The time of the signature, as it was written.
 fn date_of(headers: &HeaderMap, now: Timestamp, max_s: u64) -> Result<String, Refusal> {
     let text = only(headers, &DATE)?.unwrap_or_default();
@@ -297,6 +313,9 @@ fn date_of(headers: &HeaderMap, now: Timestamp, max_s: u64) -> Result<String, Re
         false => Ok(text.to_owned()),
     }
 }
+
+/// What may stand for the body in what was signed.
+type Hashes = [Option<String>; 2];
 
 /// How a signature covers the body.
 enum Payload {
@@ -331,14 +350,18 @@ impl Payload {
     }
 
     /// What the signature may hold in place of the body; a body that it covers was read.
-    async fn hashes(self, request: Request) -> Result<(Request, [Option<String>; 2]), Failure> {
+    async fn hashes(
+        self,
+        request: Request,
+        buffer: &Buffer,
+    ) -> Result<(Option<Held>, (Request, Hashes)), Failure> {
         let given = match self {
             Self::Hashed(given) => given,
             Self::Unsigned => {
                 // An empty body may be signed as such.
                 let is_empty = request.body().is_end_stream();
                 let empty = is_empty.then(|| signature::hash_of(b""));
-                return Ok((request, [Some(UNSIGNED.to_owned()), empty]));
+                return Ok((None, (request, [Some(UNSIGNED.to_owned()), empty])));
             }
         };
         let (parts, body) = request.into_parts();
@@ -348,14 +371,12 @@ impl Payload {
             true => BATCH_TASK_BODY_MAX,
             false => HTTP_BODY_MAX,
         };
-        let bytes = read_body_up_to(head, max).await.map_err(Failure::Body)?;
-        let hash = signature::hash_of(&bytes);
+        let held = buffer.read(head, max).await.map_err(Failure::Body)?;
+        let hash = signature::hash_of(&held.bytes);
         if given.is_some_and(|given| given != hash) {
             return Err(Refusal::Signature.into());
         }
-        Ok((
-            Request::from_parts(parts, Body::from(bytes)),
-            [Some(hash), None],
-        ))
+        let request = Request::from_parts(parts, Body::from(held.bytes.clone()));
+        Ok((Some(held), (request, [Some(hash), None])))
     }
 }

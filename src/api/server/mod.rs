@@ -2,8 +2,10 @@
 //!
 //! One task accepts and never waits for a client: handshakes and requests run in a task per
 //! connection. Connections are bounded; the newest over the bound hears 503. A connection that sends
-//! no whole request head for a while is closed, be it slow or idle.
+//! no whole request head for a while is closed, be it slow or idle, and so is one that takes nothing
+//! of its answer for as long.
 
+mod patient;
 pub mod tls;
 
 use std::io;
@@ -25,8 +27,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::router;
+use super::buffer::{Buffer, UNVERIFIED_MAX};
+use super::router_within;
 use crate::app::App;
+use patient::Patient;
 use tls::Tls;
 
 /// How long a stop waits for requests under way.
@@ -57,8 +61,11 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 pub struct Settings {
     /// Connections at the same time.
     pub connections_max: usize,
-    /// A connection that sends no whole request head for this long is closed.
+    /// A connection that sends no whole request head, or takes nothing of an answer, for this long is
+    /// closed.
     pub idle: Duration,
+    /// Bytes of bodies in memory whose senders are not known yet.
+    pub unverified_max: usize,
     /// `None`: plain HTTP.
     pub tls: Option<Arc<Tls>>,
 }
@@ -68,6 +75,7 @@ impl Default for Settings {
         Self {
             connections_max: 10_000,
             idle: Duration::from_secs(15),
+            unverified_max: UNVERIFIED_MAX,
             tls: None,
         }
     }
@@ -89,7 +97,7 @@ impl Server {
             app.tasks.spawn("certificate", watching);
         }
         let acceptor = Acceptor {
-            router: router(app),
+            router: router_within(app, Buffer::new(settings.unverified_max)),
             places: Arc::new(Semaphore::new(settings.connections_max.max(1))),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
             graceful: GracefulShutdown::new(),
@@ -259,7 +267,8 @@ impl Connection {
             .timer(TokioTimer::new())
             .header_read_timeout(self.idle)
             .max_header_size(HEAD_MAX)
-            .serve_connection(TokioIo::new(stream), service);
+            .max_buf_size(HEAD_MAX)
+            .serve_connection(TokioIo::new(Patient::new(stream, self.idle)), service);
         if let Err(error) = self.watcher.watch(connection).await {
             tracing::debug!(%peer, %error, "a connection broke off");
         }

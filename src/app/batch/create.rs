@@ -24,7 +24,7 @@ use crate::store::{Change, Commit, CommitError, Guard, StoreError};
 pub struct NewTask {
     /// The caller's own when absent, else the default space.
     pub app_id: Option<AppId>,
-    /// The caller sees and changes this space alone.
+    /// Only devices of this space are changed; `None`: of all.
     pub space: Option<AppId>,
     pub task_name: String,
     pub task_type: TaskType,
@@ -95,7 +95,8 @@ impl Batches {
         let app_id = self.space_of(&new)?;
         check_schedule(new.policy.as_ref(), now)?;
         let _place = self.reserve()?;
-        let rows = self.rows_of(&new)?;
+        let members = self.members_of(&new).await?;
+        let rows = rows_of(&new, members)?;
         let seq = self.parts.store.allocate_seq()?;
         let scheduled = new.policy.as_ref().is_some_and(|p| p.schedule_at.is_some());
         let record = TaskRecord {
@@ -174,35 +175,15 @@ impl Batches {
         Ok(Place(self))
     }
 
-    fn rows_of(&self, new: &NewTask) -> Result<Vec<SubtaskRecord>, BatchError> {
-        let members = match new.groups.is_empty() {
-            true => Vec::new(),
-            false => self.members(&new.groups, new.space.as_ref())?,
-        };
-        let members = members.into_iter().map(|target| NewSubtask {
-            target,
-            input: Input::Common,
-        });
-        let mut seen = HashSet::new();
-        let mut rows = Vec::new();
-        for one in new.subtasks.iter().cloned().chain(members) {
-            // The same twice at once: done once. What has an input of its own is told apart by it.
-            if matches!(one.input, Input::Common) && !seen.insert(one.target.clone()) {
-                continue;
-            }
-            rows.push(row_of(one)?);
+    /// The devices of its groups. Many take long to find, so elsewhere than where others wait.
+    async fn members_of(self: &Arc<Self>, new: &NewTask) -> Result<Vec<String>, BatchError> {
+        if new.groups.is_empty() {
+            return Ok(Vec::new());
         }
-        let field = match () {
-            () if !new.groups.is_empty() => "targets_filter.group_ids",
-            () if new.document_source.is_some() => "document_source",
-            () if new.task_type == TaskType::CreateDevices => "document.devices",
-            () => "targets",
-        };
-        if rows.is_empty() || rows.len() > SUBTASKS_MAX {
-            let problem = format!("got {} targets, takes 1 to {SUBTASKS_MAX}", rows.len());
-            return Err(BatchError::invalid(field, problem));
-        }
-        Ok(rows)
+        let (this, groups, space) = (Arc::clone(self), new.groups.clone(), new.space.clone());
+        let find = move || this.members(&groups, space.as_ref());
+        let found = tokio::task::spawn_blocking(find).await;
+        found.map_err(|_| StoreError::Closed)?
     }
 
     /// The rows in chunks, then the record.
@@ -234,6 +215,34 @@ impl Batches {
             other => Ok(other.map_err(of_commit)?),
         }
     }
+}
+
+/// A row for each target, and for each device of its groups.
+fn rows_of(new: &NewTask, members: Vec<String>) -> Result<Vec<SubtaskRecord>, BatchError> {
+    let members = members.into_iter().map(|target| NewSubtask {
+        target,
+        input: Input::Common,
+    });
+    let mut seen = HashSet::new();
+    let mut rows = Vec::new();
+    for one in new.subtasks.iter().cloned().chain(members) {
+        // The same twice at once: done once. What has an input of its own is told apart by it.
+        if matches!(one.input, Input::Common) && !seen.insert(one.target.clone()) {
+            continue;
+        }
+        rows.push(row_of(one)?);
+    }
+    let field = match () {
+        () if !new.groups.is_empty() => "targets_filter.group_ids",
+        () if new.document_source.is_some() => "document_source",
+        () if new.task_type == TaskType::CreateDevices => "document.devices",
+        () => "targets",
+    };
+    if rows.is_empty() || rows.len() > SUBTASKS_MAX {
+        let problem = format!("got {} targets, takes 1 to {SUBTASKS_MAX}", rows.len());
+        return Err(BatchError::invalid(field, problem));
+    }
+    Ok(rows)
 }
 
 /// A conflict can't be: a task's record has one writer.

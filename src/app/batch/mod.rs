@@ -118,6 +118,8 @@ pub struct TaskQuery {
     pub task_type: Option<TaskType>,
     pub status: Option<Status>,
     pub app_id: Option<AppId>,
+    /// The caller sees this space alone.
+    pub space: Option<AppId>,
     /// Only those with a smaller `seq`.
     pub before: Option<u64>,
     pub offset: usize,
@@ -183,14 +185,14 @@ impl Batches {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A task of this space (`None`: of any) as it is now.
+    /// A task whose targets are of this space alone (`None`: any task) as it is now.
     fn entry(&self, id: &TaskId, space: Option<&AppId>) -> Result<Entry, BatchError> {
         let missing = || BatchError::NotFound(id.clone());
         let seq = seq_of(id).ok_or_else(missing)?;
         let board = self.board();
         let entry = board.entries.get(&seq).filter(|entry| {
             entry.record.task_id == *id
-                && space.is_none_or(|own| *own == entry.record.app_id)
+                && is_shown(&entry.record, space)
                 && self.parts.spaces.check(&entry.record.app_id).is_ok()
         });
         let entry = entry.ok_or_else(missing)?;
@@ -232,6 +234,7 @@ impl Batches {
             let board = self.board();
             let fits = |entry: &&Entry| {
                 query.task_type == Some(entry.record.task_type)
+                    && is_shown(&entry.record, query.space.as_ref())
                     && self.parts.spaces.check(&entry.record.app_id).is_ok()
                     && query.status.is_none_or(|status| status == entry.status())
                     && query
@@ -265,6 +268,11 @@ impl Batches {
             count,
         })
     }
+}
+
+/// A task that reaches into other spaces is for callers of all spaces, whatever space it is in.
+fn is_shown(task: &TaskRecord, space: Option<&AppId>) -> bool {
+    space.is_none() || task.space.as_ref() == space
 }
 
 /// Targets that a task is shown with; its details list all of them.

@@ -181,6 +181,13 @@ impl Credentials {
         self.now()?.by_token.get(&digest(token)).map(Arc::clone)
     }
 
+    /// Whether the credential of this caller is there, with the same role and space.
+    pub fn stands(&self, caller: &Caller) -> bool {
+        let key = caller.access_key.as_deref().unwrap_or_default();
+        let found = self.by_access_key(key);
+        self.is_open() || found.is_some_and(|credential| credential.caller() == *caller)
+    }
+
     /// From now on, these. Nothing changes when nobody is asked.
     pub fn replace(&self, set: KeySet) {
         if let Some(known) = &self.known {

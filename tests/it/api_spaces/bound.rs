@@ -14,7 +14,7 @@ use tower::ServiceExt;
 use super::{APPS, DEVICES, PRODUCTS, ids, product};
 use crate::api::{Answer, Server};
 
-fn credential(token: &str, role: Role, space: Option<&str>) -> Credential {
+pub(super) fn credential(token: &str, role: Role, space: Option<&str>) -> Credential {
     Credential {
         access_key: token.to_uppercase(),
         secret_key: Secret::new("0123456789abcdef0123456789abcdef".into()),
@@ -25,7 +25,12 @@ fn credential(token: &str, role: Role, space: Option<&str>) -> Credential {
     }
 }
 
-fn request(token: &str, method: Method, path: &str, body: Option<&Value>) -> Request<Body> {
+pub(super) fn request(
+    token: &str,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Request<Body> {
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -35,8 +40,8 @@ fn request(token: &str, method: Method, path: &str, body: Option<&Value>) -> Req
     request.body(body).unwrap()
 }
 
-const ROOT: &str = "rootrootrootroot";
-const BOUND: &str = "boundboundbound1";
+pub(super) const ROOT: &str = "rootrootrootroot";
+pub(super) const BOUND: &str = "boundboundbound1";
 const OPERATOR: &str = "operatoroperator";
 
 async fn guarded() -> Server {
@@ -220,4 +225,26 @@ async fn a_bound_caller_hears_of_his_space_alone() {
     assert_eq!(own.matches("id: ").count(), 2, "{own}");
     let all = stream(ROOT, 4).await;
     assert!(all.contains("\"dpa\"") && all.contains("\"dpb\""), "{all}");
+}
+
+#[tokio::test]
+async fn a_bound_caller_does_not_hear_who_is_traced_elsewhere() {
+    let server = guarded().await;
+    let switch = async |token: &str, id: &str| {
+        let (path, body) = (format!("/v1/devices/{id}/trace"), json!({"enabled": true}));
+        server
+            .send(request(token, Method::PUT, &path, Some(&body)))
+            .await
+    };
+    for n in 0..10 {
+        let id = format!("hidden{n}");
+        let body = json!({"node_id": id, "product_id": "pb", "device_id": id});
+        let made = request(ROOT, Method::POST, DEVICES, Some(&body));
+        assert_eq!(server.send(made).await.status, 201);
+        assert_eq!(switch(ROOT, &id).await.status, 200);
+    }
+    let refused = switch(BOUND, "dpa").await;
+    assert_eq!(refused.error().0, 400);
+    assert!(!refused.error().2.contains("hidden"), "{:?}", refused.body);
+    assert!(switch(ROOT, "dpa").await.error().2.contains("hidden0"));
 }

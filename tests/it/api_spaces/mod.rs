@@ -1,8 +1,10 @@
 //! `…/apps`: resource spaces, who sees what of them, and deletion with all that belongs.
 
 mod bound;
+mod operations;
 mod products;
 mod spaces;
+mod tasks;
 
 use std::sync::Arc;
 

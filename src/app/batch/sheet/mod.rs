@@ -24,8 +24,13 @@ pub const CELL_MAX: usize = 8192;
 /// Bytes of a workbook when it is unpacked: ten times those of one with all rows filled.
 pub const UNPACKED_MAX: u64 = 64 * 1024 * 1024;
 
-/// Bytes of texts that cells of a workbook share: they are all read at once.
+/// Bytes of each part of a workbook that is no sheet, such as the texts that cells share: it is read
+/// at once.
 pub const SHARED_MAX: u64 = 16 * 1024 * 1024;
+
+/// Bytes of all cells of a workbook: each may show the same shared text, so a small file may hold
+/// far more than it is long.
+pub const CELLS_MAX: usize = 32 * 1024 * 1024;
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

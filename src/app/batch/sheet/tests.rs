@@ -72,6 +72,28 @@ fn a_cell_far_away_costs_nothing() {
     assert_eq!(read(&bytes).unwrap_err().kind(), "too_much");
 }
 
+/// A text that is there once and shown by every cell.
+#[test]
+fn a_text_shared_by_all_cells_is_counted_each_time() {
+    let mut book = Workbook::new();
+    let sheet = book.add_worksheet();
+    sheet.write(0, 0, "device_id").unwrap();
+    let text = "d".repeat(CELL_MAX);
+    for row in 1..=u32::try_from(CELLS_MAX / CELL_MAX).unwrap() + 1 {
+        sheet.write(row, 0, &text).unwrap();
+    }
+    let bytes = book.save_to_buffer().unwrap();
+    assert!(bytes.len() < CELLS_MAX / 100, "{}", bytes.len());
+    assert_eq!(read(&bytes).unwrap_err().kind(), "too_much");
+    // Nor is one row of them put together before it is weighed.
+    let mut book = Workbook::new();
+    let sheet = book.add_worksheet();
+    sheet.write(0, 0, "d".repeat(CELL_MAX + 1)).unwrap();
+    sheet.write(0, 16_000, "far").unwrap();
+    let bytes = book.save_to_buffer().unwrap();
+    assert_eq!(read(&bytes).unwrap_err().kind(), "cell");
+}
+
 /// A zip file with one file of zeros.
 fn bomb(name: &str, len: u64) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
@@ -87,7 +109,7 @@ fn unreadable_files_are_named() {
     rows.push_str(&"d\n".repeat(ROWS_MAX + 1));
     let long = format!("device_id\n{}\n", "d".repeat(CELL_MAX + 1));
     let wide = ",x".repeat(COLUMNS_MAX + 1);
-    let cases: [(&str, Vec<u8>, &str); 11] = [
+    let cases: [(&str, Vec<u8>, &str); 12] = [
         ("nothing", Vec::new(), "empty"),
         ("blank", b"\n\n".to_vec(), "no_columns"),
         ("latin", b"device_id\nd\xe9\n".to_vec(), "no_text"),
@@ -102,6 +124,11 @@ fn unreadable_files_are_named() {
         (
             "texts",
             bomb("xl/sharedStrings.xml", SHARED_MAX + 1),
+            "too_much",
+        ),
+        (
+            "list of sheets",
+            bomb("xl/workbook.xml", SHARED_MAX + 1),
             "too_much",
         ),
         ("rows", rows.into_bytes(), "too_much"),

@@ -8,8 +8,8 @@ use calamine::{DataRef, Reader, Xlsx};
 use zip::ZipArchive;
 
 use super::{
-    COLUMNS_MAX, Cell, CellError, ROWS_MAX, Row, SHARED_MAX, Sheet, SheetError, UNPACKED_MAX,
-    too_much,
+    CELL_MAX, CELLS_MAX, COLUMNS_MAX, Cell, CellError, ROWS_MAX, Row, SHARED_MAX, Sheet,
+    SheetError, UNPACKED_MAX, too_much,
 };
 
 /// Files in a workbook: a plain one has a dozen.
@@ -26,6 +26,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Sheet, SheetError> {
     let mut cells = book.worksheet_cells_reader(name).map_err(|e| broken(&e))?;
     let mut sheet = Sheet::default();
     let mut row: Option<Row> = None;
+    let mut left = CELLS_MAX;
     while let Some(cell) = cells.next_cell().map_err(|e| broken(&e))? {
         let (line, column) = cell.get_position();
         let value = text_of(cell.get_value());
@@ -33,6 +34,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Sheet, SheetError> {
             continue;
         }
         let number = line.saturating_add(1);
+        // Here, and not when the row is whole: a row of long texts is large itself.
+        let len = value.as_ref().map_or(0, String::len);
+        if len > CELL_MAX {
+            return Err(SheetError::Cell { row: number });
+        }
+        left = left
+            .checked_sub(len)
+            .ok_or_else(|| too_much("bytes in its cells", CELLS_MAX))?;
         if let Some(full) = row.take_if(|row| row.number != number) {
             sheet.take(full)?;
         }
@@ -71,11 +80,11 @@ fn weigh(bytes: &[u8]) -> Result<(), SheetError> {
     for at in 0..archive.len() {
         let file = archive.by_index(at).map_err(|e| unreadable(&e))?;
         let name = file.name().map_err(|e| unreadable(&e))?;
-        let shared = name.to_ascii_lowercase().ends_with("sharedstrings.xml");
+        let is_read_at_once = !name.starts_with("xl/worksheets/");
         let mut limited = file.take(left.saturating_add(1));
         let len = std::io::copy(&mut limited, &mut std::io::sink()).map_err(|e| unreadable(&e))?;
-        if shared && len > SHARED_MAX {
-            let (what, max) = ("bytes of texts", SHARED_MAX);
+        if is_read_at_once && len > SHARED_MAX {
+            let (what, max) = ("bytes beside its sheets", SHARED_MAX);
             return Err(SheetError::TooMuch { what, max });
         }
         left = left.checked_sub(len).ok_or(SheetError::TooMuch {
