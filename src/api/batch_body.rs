@@ -106,10 +106,14 @@ pub fn new_task(fields: &Fields<'_>) -> Option<TaskBody> {
         (_, None, Some(groups), ..) => Some(Targets::Groups(groups)),
         (_, None, None, _, Some(file)) => Some(Targets::File(file)),
         (_, None, None, _, None) => {
-            fields.missing(
-                "targets",
-                "device ids, or targets_filter, or document_source",
-            );
+            // One that is there and wrong has its own problem.
+            let ways = ["targets", "targets_filter", "document_source"];
+            if !ways.iter().any(|way| fields.has(way)) {
+                fields.missing(
+                    "targets",
+                    "device ids, or targets_filter, or document_source",
+                );
+            }
             None
         }
     };
@@ -156,39 +160,22 @@ fn task_type(fields: &Fields<'_>) -> Option<TaskType> {
     found
 }
 
-/// Device ids, checked one by one.
+/// Device ids.
 fn targets(fields: &Fields<'_>, max: usize) -> Option<Vec<String>> {
-    let texts = fields.texts("targets", max)?;
-    for (at, text) in texts.iter().enumerate() {
-        if let Err(error) = DeviceId::parse(text) {
-            fields.problem(&format!("targets[{at}]"), error.to_string());
-        }
-    }
-    Some(texts)
+    let ids = fields.ids("targets", 1..=max, DeviceId::parse)?;
+    Some(ids.iter().map(ToString::to_string).collect())
 }
 
 fn groups(fields: &Fields<'_>) -> Vec<GroupId> {
-    if !fields.has("group_ids") {
-        fields.missing("group_ids", format!("a list of 1 to {GROUPS_MAX} groups"));
-    }
-    let texts = fields.texts("group_ids", GROUPS_MAX);
-    if texts.as_ref().is_some_and(Vec::is_empty) {
-        let problem = format!("got 0 entries, takes 1 to {GROUPS_MAX}");
-        fields.problem("group_ids", problem);
-    }
-    let mut ids = Vec::new();
-    for (at, text) in texts.unwrap_or_default().iter().enumerate() {
-        match GroupId::parse(text) {
-            Ok(id) => ids.push(id),
-            Err(error) => fields.problem(&format!("group_ids[{at}]"), error.to_string()),
-        }
-    }
-    ids
+    fields.need_list("group_ids", &(1..=GROUPS_MAX));
+    let ids = fields.ids("group_ids", 1..=GROUPS_MAX, GroupId::parse);
+    ids.unwrap_or_default()
 }
 
 /// Devices to create, each judged by itself; and what to change of devices.
 fn document(fields: &Fields<'_>) -> (Option<Vec<NewSubtask>>, Option<DevicePatch>) {
-    let devices = fields.objects("devices", SUBTASKS_MAX);
+    let each = "As `add_device` takes it; a wrong one is a failed subtask.";
+    let devices = fields.objects_alone("devices", 1..=SUBTASKS_MAX, each);
     let devices = devices.map(|devices| devices.iter().map(new_subtask).collect());
     (devices, device_body::device_patch(fields))
 }
@@ -254,12 +241,7 @@ fn policy(fields: &Fields<'_>) -> PolicyRecord {
 
 /// Reads a `BatchTargets`: none means all.
 pub fn order_targets(fields: &Fields<'_>) -> Option<Vec<String>> {
-    let found = targets(fields, ORDER_TARGETS_MAX);
-    if found.as_ref().is_some_and(Vec::is_empty) {
-        let problem = format!("got 0 entries, takes 1 to {ORDER_TARGETS_MAX}, or none of it");
-        fields.problem("targets", problem);
-    }
-    Some(found.unwrap_or_default())
+    Some(targets(fields, ORDER_TARGETS_MAX).unwrap_or_default())
 }
 
 /// What a task shows as its document.

@@ -9,8 +9,6 @@ use crate::base::secret::Secret;
 use crate::store::records::AuthType;
 
 const SECRET: TextRule = TextRule::new(Alphabet::Id, 8, 32);
-/// A SHA-256 fingerprint has 64 hexadecimal digits, a SHA-1 one 40.
-const FINGERPRINT: TextRule = TextRule::new(Alphabet::Hex, 40, 64);
 const AUTH_TYPES: [(&str, AuthType); 2] = [
     ("SECRET", AuthType::Secret),
     ("CERTIFICATES", AuthType::Certificates),
@@ -38,7 +36,7 @@ pub fn new_device(fields: &Fields<'_>) -> Option<NewDevice> {
     let gateway_id = fields.id("gateway_id", DeviceId::parse);
     let app_id = fields.id("app_id", AppId::parse);
     let extension_info = fields.map("extension_info", OBJECT_MAX);
-    let shadow = fields.objects("shadow", SHADOW_MAX).unwrap_or_default();
+    let shadow = fields.objects("shadow", 0..=SHADOW_MAX).unwrap_or_default();
     Some(NewDevice {
         desired: shadow.iter().map(desired).collect(),
         node_id: node_id?,
@@ -54,18 +52,10 @@ pub fn new_device(fields: &Fields<'_>) -> Option<NewDevice> {
 }
 
 fn new_auth(fields: &Fields<'_>) -> NewAuth {
-    let fingerprint = fields.text("fingerprint", FINGERPRINT);
-    match fingerprint.as_ref().map(String::len) {
-        None | Some(40 | 64) => {}
-        Some(len) => {
-            let problem = format!("got {len} hexadecimal digits, takes 40 (SHA-1) or 64 (SHA-256)");
-            fields.problem("fingerprint", problem);
-        }
-    }
     NewAuth {
         auth_type: fields.one_of("auth_type", &AUTH_TYPES),
         secret: fields.text("secret", SECRET).map(Secret::new),
-        fingerprint,
+        fingerprint: fields.text("fingerprint", TextRule::digest()),
         secure_access: fields.boolean("secure_access"),
         timeout_s: fields.integer("timeout", 0..=TIMEOUT_MAX).unwrap_or(0),
     }

@@ -21,6 +21,7 @@ pub mod events;
 pub mod groups;
 pub mod history;
 pub mod input;
+pub mod json;
 pub mod openapi;
 pub mod operation;
 pub mod operations;

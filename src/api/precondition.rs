@@ -6,6 +6,9 @@ use axum::response::Response;
 use super::error::ApiError;
 use crate::app::product::precondition::{Precondition, TagList};
 
+/// `*`, or tags, as a regular expression.
+pub const PATTERN: &str = "^(\\*|(W/)?\"[!#-~]*\"([ \\t]*,[ \\t]*(W/)?\"[!#-~]*\")*)$";
+
 /// Those of a request. Errors: 400 for what is no list of tags.
 pub fn precondition_of(headers: &HeaderMap) -> Result<Precondition, ApiError> {
     Ok(Precondition {
@@ -28,7 +31,9 @@ fn tags_of(
         if text.trim() == "*" {
             return Ok(Some(TagList::Any));
         }
-        tags.extend(tags_in(text).ok_or_else(refuse)?);
+        // A list without a tag was meant to hold one: no condition at all would lose an update.
+        let found = tags_in(text).filter(|found| !found.is_empty());
+        tags.extend(found.ok_or_else(refuse)?);
     }
     Ok((!tags.is_empty()).then_some(TagList::Tags(tags)))
 }

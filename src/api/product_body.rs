@@ -35,10 +35,10 @@ const OPTIONS: [(&str, ServiceOption); 3] = [
 
 /// Services of a model; properties, commands, events of a service.
 const ITEMS_MAX: usize = 500;
-/// Where the API names no bound: far above what a model holds.
-const PARAS_MAX: usize = 1000;
 /// `min` and `max` are numbers in text.
-const BOUND: TextRule = TextRule::new(Alphabet::Any, 1, 16);
+const BOUND: TextRule = TextRule::new(Alphabet::Decimal, 1, 16);
+/// A word of `enum_list`.
+const WORD: TextRule = TextRule::any(1024);
 
 /// `AddProduct`.
 pub fn new_product(fields: &Fields<'_>) -> Option<NewProduct> {
@@ -56,9 +56,7 @@ pub fn new_product(fields: &Fields<'_>) -> Option<NewProduct> {
         industry: fields.text("industry", TextRule::note(64)),
         description: fields.text("description", TextRule::any(128)),
         profile: {
-            if !fields.has("service_capabilities") {
-                fields.missing("service_capabilities", "a list of up to 500 services");
-            }
+            fields.need_list("service_capabilities", &(0..=ITEMS_MAX));
             profile(fields).unwrap_or_default()
         },
     })
@@ -90,7 +88,7 @@ fn profile(fields: &Fields<'_>) -> Option<Profile> {
     let own = Problems::default();
     let services = fields
         .within(&own)
-        .objects("service_capabilities", ITEMS_MAX);
+        .objects("service_capabilities", 0..=ITEMS_MAX);
     let services = services.map(|list| list.iter().map(service).collect());
     if !own.is_empty() {
         fields.append(own);
@@ -106,7 +104,7 @@ fn profile(fields: &Fields<'_>) -> Option<Profile> {
 }
 
 fn service(fields: &Fields<'_>) -> Service {
-    let list = |name| fields.objects(name, ITEMS_MAX).unwrap_or_default();
+    let list = |name| fields.objects(name, 0..=ITEMS_MAX).unwrap_or_default();
     Service {
         service_id: fields.needed_text("service_id", TextRule::name(64)),
         service_type: fields.needed_text("service_type", TextRule::name(64)),
@@ -123,7 +121,7 @@ fn property(fields: &Fields<'_>) -> Property {
         property_name: fields.needed_text("property_name", TextRule::name(64)),
         data_type: data_type(fields),
         required: fields.boolean("required").unwrap_or(false),
-        enum_list: fields.texts("enum_list", ITEMS_MAX),
+        enum_list: fields.texts("enum_list", 0..=ITEMS_MAX, WORD),
         min: fields.text("min", BOUND),
         max: fields.text("max", BOUND),
         max_length: max_length(fields),
@@ -136,7 +134,9 @@ fn property(fields: &Fields<'_>) -> Property {
 }
 
 fn command(fields: &Fields<'_>) -> Command {
-    let responses = fields.objects("responses", PARAS_MAX).unwrap_or_default();
+    let responses = fields
+        .objects("responses", 0..=ITEMS_MAX)
+        .unwrap_or_default();
     Command {
         command_name: fields.needed_text("command_name", TextRule::name(64)),
         paras: paras(fields),
@@ -158,7 +158,7 @@ fn event(fields: &Fields<'_>) -> Event {
 }
 
 fn paras(fields: &Fields<'_>) -> Vec<Para> {
-    let list = fields.objects("paras", PARAS_MAX).unwrap_or_default();
+    let list = fields.objects("paras", 0..=ITEMS_MAX).unwrap_or_default();
     list.iter().map(para).collect()
 }
 
@@ -167,7 +167,7 @@ fn para(fields: &Fields<'_>) -> Para {
         para_name: fields.needed_text("para_name", TextRule::name(32)),
         data_type: data_type(fields),
         required: fields.boolean("required").unwrap_or(false),
-        enum_list: fields.texts("enum_list", ITEMS_MAX),
+        enum_list: fields.texts("enum_list", 0..=ITEMS_MAX, WORD),
         min: fields.text("min", BOUND),
         max: fields.text("max", BOUND),
         max_length: max_length(fields),
@@ -192,5 +192,5 @@ fn max_length(fields: &Fields<'_>) -> Option<u32> {
 }
 
 fn step(fields: &Fields<'_>) -> Option<f64> {
-    fields.number("step", f64::MIN..=f64::MAX)
+    fields.number("step", 0.0..=f64::MAX)
 }

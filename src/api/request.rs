@@ -11,6 +11,7 @@ use http_body_util::LengthLimitError;
 use serde_json::Value;
 
 use super::error::{ApiError, code};
+use super::json;
 use crate::app::App;
 use crate::app::certificate::CertificateError;
 use crate::app::credentials::Caller;
@@ -193,8 +194,7 @@ fn parse_json(bytes: &[u8]) -> Result<Value, ApiError> {
             e.valid_up_to()
         ))
     })?;
-    serde_json::from_str(text)
-        .map_err(|e| ApiError::malformed(format!("the body is not JSON: {e}")))
+    json::parse(text).map_err(|e| ApiError::malformed(format!("the body is not JSON: {e}")))
 }
 
 /// A whole body, bounded in size and time.

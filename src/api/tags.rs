@@ -81,19 +81,10 @@ fn check_type(fields: &Fields<'_>) {
     fields.needed_choice("resource_type", &["device"]);
 }
 
-/// A list that must be there and hold something.
-fn check_list(fields: &Fields<'_>, name: &'static str, len: Option<usize>, max: usize) {
-    if !fields.has(name) {
-        fields.missing(name, format!("a list of 1 to {max}"));
-    } else if len == Some(0) {
-        fields.problem(name, format!("got 0 entries, takes 1 to {max}"));
-    }
-}
-
 /// Tags with different keys. Without a value: `None`.
 fn tags_of(fields: &Fields<'_>) -> Vec<(String, Option<String>)> {
-    let items = fields.objects("tags", TAGS_MAX);
-    check_list(fields, "tags", items.as_ref().map(Vec::len), TAGS_MAX);
+    fields.need_list("tags", &(1..=TAGS_MAX));
+    let items = fields.objects("tags", 1..=TAGS_MAX);
     let mut tags: Vec<(String, Option<String>)> = Vec::new();
     for item in items.unwrap_or_default() {
         let key = item.needed_text("tag_key", KEY);
@@ -125,15 +116,9 @@ fn binding(fields: &Fields<'_>) -> Option<(DeviceId, Vec<TagRecord>)> {
 fn unbinding(fields: &Fields<'_>) -> Option<(DeviceId, Vec<String>)> {
     check_type(fields);
     let id = fields.needed_id("resource_id", DeviceId::parse);
-    let keys = fields.texts("tag_keys", KEYS_MAX);
-    check_list(fields, "tag_keys", keys.as_ref().map(Vec::len), KEYS_MAX);
-    let keys = keys.unwrap_or_default();
-    for (at, key) in keys.iter().enumerate() {
-        if let Some(problem) = KEY.problem(key) {
-            fields.problem(&format!("tag_keys[{at}]"), problem);
-        }
-    }
-    Some((id?, keys))
+    fields.need_list("tag_keys", &(1..=KEYS_MAX));
+    let keys = fields.texts("tag_keys", 1..=KEYS_MAX, KEY);
+    Some((id?, keys.unwrap_or_default()))
 }
 
 /// One of the tags; without a value, any with its key.

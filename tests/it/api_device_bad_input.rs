@@ -9,10 +9,11 @@ use crate::api::Server;
 use crate::bad_input::Takes::{
     Bool, Fingerprint, Id, List, Name, Object, Secret, Tag, Text, Whole, Word,
 };
-use crate::bad_input::{Call, PAGE, QueryField, check, holds, needed, optional};
+use crate::bad_input::{
+    APP, Call, INVALID, PAGE, QueryField, check, holds, needed, optional, time,
+};
 
 const V5: &str = "/v5/iot/x";
-const INVALID: &str = "IOTDA.000006";
 
 /// A product, a device in a group, and the group's id.
 async fn world() -> (Server, String) {
@@ -46,33 +47,6 @@ const ID_128: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
     aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const ID_129: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\
     aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-const ID_36: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-const ID_37: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-
-const APP: QueryField = QueryField {
-    name: "app_id",
-    bad: &[
-        (INVALID, ""),
-        (INVALID, "a.b"),
-        (INVALID, ID_37),
-        (INVALID, "a%00"),
-    ],
-    good: &[ID_36],
-};
-
-const fn time(name: &'static str) -> QueryField {
-    QueryField {
-        name,
-        bad: &[
-            ("IOTDA.000009", ""),
-            ("IOTDA.000009", "2026-13-01"),
-            ("IOTDA.000009", "20261301T000000Z"),
-            ("IOTDA.000009", "now"),
-        ],
-        good: &["20260101T000000Z"],
-    }
-}
-
 const fn id(name: &'static str) -> QueryField {
     QueryField {
         name,

@@ -3,11 +3,16 @@
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, Request};
 use serde_json::Value;
+use strait::api;
+use strait::api::operation::{ExampleBody, Operation, RequestBody};
 use strait::app::credentials::{Credential, Role};
 use strait::base::secret::Secret;
 
-use crate::api::{Answer, Server};
+use crate::api::{Answer, NOW, Server};
 use crate::api_auth::credential;
+use crate::bad_input::holds;
+use crate::bad_input::router::{path_of, query_of};
+use crate::signer::{Draft, Signer};
 
 /// A request as the SDK made it.
 #[derive(Clone)]
@@ -169,4 +174,79 @@ async fn what_was_changed_after_signing_is_not_taken() {
     }
     assert!(tried > 4000, "{tried}");
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+/// Its example, signed.
+fn signed(operation: &Operation) -> Sent {
+    let signer = Signer {
+        access_key: "BOSS".into(),
+        secret_key: "secret-key-of-boss".into(),
+        info: None,
+    };
+    let body = match &operation.example.body {
+        Some(ExampleBody::Json(body)) => body.to_string(),
+        Some(ExampleBody::Text(text)) => (*text).to_owned(),
+        None => String::new(),
+    };
+    let media = match operation.request {
+        RequestBody::Bytes(media) => media[0],
+        _ => "application/json",
+    };
+    let query = query_of(operation);
+    let mut target = path_of(operation, "nobody");
+    if !query.is_empty() {
+        target = format!("{target}?{query}");
+    }
+    let method = operation.method.as_str().to_owned().leak();
+    let draft = Draft::new(method, &target, body.as_bytes(), NOW);
+    let draft = draft.with("content-type", media);
+    let mut headers: Vec<(String, Vec<u8>)> = draft
+        .headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone().into_bytes()))
+        .collect();
+    headers.push(("Authorization".to_owned(), signer.sign(&draft).into()));
+    Sent {
+        method: operation.method.clone(),
+        target,
+        headers,
+        body: body.into_bytes(),
+    }
+}
+
+/// Each write of the router, with each piece of it changed after it was signed: refused, and
+/// without effect. The last of each is the true one, which is taken.
+#[tokio::test]
+async fn a_forged_write_changes_nothing() {
+    let mut server = Server::with_auth(vec![credential("boss", Role::Admin, None)]);
+    server.drop_changes();
+    let (mut failures, mut tried, mut taken) = (Vec::new(), 0, 0);
+    for operation in api::operations().all().iter().filter(|o| o.is_audited) {
+        let sent = signed(operation);
+        let before = holds(&server);
+        for (what, forged) in forgeries(&sent) {
+            // Every byte of a signature is changed above.
+            if what.starts_with("Authorization") && !what.ends_with("0") {
+                continue;
+            }
+            let Some(request) = forged.request() else {
+                continue;
+            };
+            tried += 1;
+            let answer = server.send(request).await;
+            if !is_refused(&answer) || answer.status != 401 {
+                failures.push(format!("{}: {what}: {:?}", operation.id, answer.error()));
+            }
+        }
+        if holds(&server) != before {
+            failures.push(format!("{}: something changed", operation.id));
+        }
+        let answer = server.send(sent.request().unwrap()).await;
+        if is_refused(&answer) {
+            failures.push(format!("{}: {:?}", operation.id, answer.error()));
+        }
+        taken += usize::from(answer.status.is_success() && holds(&server) != before);
+    }
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+    assert!(tried > 1000 && taken >= 5, "{tried} tried, {taken} taken");
 }

@@ -12,6 +12,7 @@ mod api_audit;
 mod api_auth;
 mod api_batch;
 mod api_batch_files;
+mod api_batch_input;
 mod api_certificates;
 mod api_codec;
 mod api_device_bad_input;

@@ -18,13 +18,13 @@ const DEPTH_MAX: usize = 32;
 /// An object at a path. Reads record problems and give `None` or an empty value; the caller looks
 /// at [`Problems`] at the end.
 pub struct Fields<'a> {
-    problems: &'a Problems,
+    pub(super) problems: &'a Problems,
     path: String,
     map: &'a Map<String, Value>,
     /// Fields that were asked for, so that the others can be named.
     known: RefCell<Vec<&'static str>>,
     /// Recording mode.
-    sketch: Option<Rc<Sketch>>,
+    pub(super) sketch: Option<Rc<Sketch>>,
 }
 
 impl<'a> Fields<'a> {
@@ -33,7 +33,7 @@ impl<'a> Fields<'a> {
         Self::of(body, String::new(), problems)
     }
 
-    fn of(value: &'a Value, path: String, problems: &'a Problems) -> Option<Self> {
+    pub(super) fn of(value: &'a Value, path: String, problems: &'a Problems) -> Option<Self> {
         match value {
             Value::Object(map) => Some(Self {
                 problems,
@@ -80,7 +80,7 @@ impl<'a> Fields<'a> {
     }
 
     /// An object inside, in recording mode.
-    fn recording_inside(&self, sketch: Rc<Sketch>) -> Self {
+    pub(super) fn recording_inside(&self, sketch: Rc<Sketch>) -> Self {
         Self::recording(sketch, self.problems, self.map)
     }
 
@@ -101,7 +101,7 @@ impl<'a> Fields<'a> {
         self.look_up(name).is_some()
     }
 
-    fn value(&self, name: &'static str) -> Option<&'a Value> {
+    pub(super) fn value(&self, name: &'static str) -> Option<&'a Value> {
         if let Some(sketch) = &self.sketch {
             sketch.plain(name, json!({}));
         }
@@ -113,7 +113,7 @@ impl<'a> Fields<'a> {
         self.map.get(name).filter(|v| !v.is_null())
     }
 
-    fn wrong(&self, name: &str, got: &Value, takes: impl Display) {
+    pub(super) fn wrong(&self, name: &str, got: &Value, takes: impl Display) {
         self.problem(name, format!("got {}, takes {takes}", kind(got)));
     }
 
@@ -241,6 +241,7 @@ impl<'a> Fields<'a> {
         let value = self.value(name)?;
         let takes = match (*range.start(), *range.end()) {
             (f64::MIN, f64::MAX) => "a number".to_owned(),
+            (min, f64::MAX) => format!("a number of {min} or more"),
             (min, max) => format!("a number from {min} to {max}"),
         };
         let Value::Number(number) = value else {
@@ -296,51 +297,6 @@ impl<'a> Fields<'a> {
             return Some(self.recording_inside(sketch.object(name)));
         }
         Self::of(self.value(name)?, self.path(name), self.problems)
-    }
-
-    /// A list of objects. What is no object is a problem and left out.
-    pub fn objects(&self, name: &'static str, max: usize) -> Option<Vec<Self>> {
-        if let Some(sketch) = &self.sketch {
-            return Some(vec![self.recording_inside(sketch.list(name, max))]);
-        }
-        let items = self.list(name, max)?.iter().enumerate();
-        let at = |at: usize| format!("{}[{at}]", self.path(name));
-        Some(
-            items
-                .filter_map(|(i, item)| Self::of(item, at(i), self.problems))
-                .collect(),
-        )
-    }
-
-    /// A list of texts.
-    pub fn texts(&self, name: &'static str, max: usize) -> Option<Vec<String>> {
-        if let Some(sketch) = &self.sketch {
-            let schema = json!({"type": "array", "items": {"type": "string"}, "maxItems": max});
-            sketch.plain(name, schema);
-            return Some(Vec::new());
-        }
-        let mut texts = Vec::new();
-        for (i, item) in self.list(name, max)?.iter().enumerate() {
-            match item {
-                Value::String(text) => texts.push(text.clone()),
-                other => self.wrong(&format!("{name}[{i}]"), other, "text"),
-            }
-        }
-        Some(texts)
-    }
-
-    fn list(&self, name: &'static str, max: usize) -> Option<&'a [Value]> {
-        let value = self.value(name)?;
-        let Value::Array(items) = value else {
-            self.wrong(name, value, format!("a list of up to {max}"));
-            return None;
-        };
-        if items.len() > max {
-            let problem = format!("got {} entries, takes up to {max}", items.len());
-            self.problem(name, problem);
-            return None;
-        }
-        Some(items)
     }
 
     /// Any value, as it is.

@@ -6,6 +6,7 @@
 //! mode ([`sketch`]) they describe what a reader asks for.
 
 mod fields;
+mod lists;
 mod query;
 mod rule;
 pub mod sketch;

@@ -42,6 +42,10 @@ pub enum Alphabet {
     Hex,
     /// Two hexadecimal digits for each byte.
     HexBytes,
+    /// 40 hexadecimal digits or 64: a SHA-1 or SHA-256 digest.
+    Digest,
+    /// A decimal number, with one digit of exponent at most: a bound of a product model.
+    Decimal,
     Any,
 }
 
@@ -59,6 +63,11 @@ impl TextRule {
     /// Any characters, or nothing.
     pub const fn any(max: usize) -> Self {
         Self::new(Alphabet::Any, 0, max)
+    }
+
+    /// A SHA-1 or SHA-256 digest.
+    pub const fn digest() -> Self {
+        Self::new(Alphabet::Digest, 40, 64)
     }
 
     pub const fn new(alphabet: Alphabet, min: usize, max: usize) -> Self {
@@ -87,7 +96,14 @@ impl TextRule {
             Alphabet::HexBytes if !len.is_multiple_of(2) => {
                 return Some(format!("got {len} digits, takes an even number"));
             }
-            Alphabet::HexBytes => wrong(|c| c.is_ascii_hexdigit()),
+            Alphabet::Digest if len != 40 && len != 64 => {
+                return Some(format!("got {len} characters, takes {}", self.takes()));
+            }
+            Alphabet::HexBytes | Alphabet::Digest => wrong(|c| c.is_ascii_hexdigit()),
+            Alphabet::Decimal => {
+                let problem = || format!("is no number, takes {}", self.takes());
+                return (!is_decimal(text)).then(problem);
+            }
         };
         found.map(|c| format!("has the character {c:?}, takes {}", self.takes()))
     }
@@ -106,6 +122,8 @@ impl TextRule {
             Alphabet::Id => "letters, digits, _ and -",
             Alphabet::Hex => "hexadecimal digits",
             Alphabet::HexBytes => "two hexadecimal digits for each byte",
+            Alphabet::Digest => return "40 hexadecimal digits (SHA-1) or 64 (SHA-256)".to_owned(),
+            Alphabet::Decimal => "a decimal number",
         };
         format!("{length}: {alphabet}")
     }
@@ -119,8 +137,13 @@ impl TextRule {
         put(&mut schema, "maxLength", json!(self.max));
         let class = match self.alphabet {
             Alphabet::Any => return schema,
-            Alphabet::HexBytes => {
-                put(&mut schema, "pattern", json!("^([0-9A-Fa-f]{2})*$"));
+            Alphabet::HexBytes | Alphabet::Digest | Alphabet::Decimal => {
+                let pattern = match self.alphabet {
+                    Alphabet::HexBytes => "^([0-9A-Fa-f]{2})*$",
+                    Alphabet::Digest => "^([0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})$",
+                    _ => "^[+-]?[0-9]+(\\.[0-9]+)?([Ee][+-]?[0-9])?$",
+                };
+                put(&mut schema, "pattern", json!(pattern));
                 return schema;
             }
             Alphabet::Name => NAME_CLASS,
@@ -142,4 +165,18 @@ impl TextRule {
     pub fn example(&self) -> String {
         "0".repeat(self.min)
     }
+}
+
+/// `-12.50`, `1e-3`: what every number of this form is, `product::decimal` holds.
+fn is_decimal(text: &str) -> bool {
+    let is_digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
+    let text = unsigned(text);
+    let (number, exponent) = text.split_once(['E', 'e']).unwrap_or((text, "0"));
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let exponent = unsigned(exponent);
+    is_digits(whole) && is_digits(fraction) && is_digits(exponent) && exponent.len() == 1
+}
+
+fn unsigned(text: &str) -> &str {
+    text.strip_prefix(['+', '-']).unwrap_or(text)
 }

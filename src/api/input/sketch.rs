@@ -6,6 +6,7 @@
 //! Schema 2020-12.
 
 use std::cell::{Cell, RefCell};
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
@@ -38,7 +39,7 @@ enum Shape {
     Object(Rc<Sketch>),
     List {
         of: Rc<Sketch>,
-        max: usize,
+        count: RangeInclusive<usize>,
     },
 }
 
@@ -83,11 +84,11 @@ impl Sketch {
         inner
     }
 
-    /// A list of objects, one of which is to be asked about.
-    pub(super) fn list(&self, name: &str, max: usize) -> Rc<Self> {
+    /// A list of so many objects, one of which is to be asked about.
+    pub(super) fn list(&self, name: &str, count: RangeInclusive<usize>) -> Rc<Self> {
         let of = Rc::<Self>::default();
         let shared = Rc::clone(&of);
-        self.put(name, || Shape::List { of: shared, max });
+        self.put(name, || Shape::List { of: shared, count });
         of
     }
 
@@ -135,9 +136,7 @@ impl Shape {
         match self {
             Self::Plain(schema) => schema.clone(),
             Self::Object(sketch) => sketch.schema(),
-            Self::List { of, max } => {
-                json!({"type": "array", "items": of.schema(), "maxItems": max})
-            }
+            Self::List { of, count } => items(of.schema(), count),
         }
     }
 }
@@ -164,6 +163,16 @@ pub(in crate::api) fn put(object: &mut Value, name: &str, value: impl Into<Value
 /// One of these words.
 pub(super) fn words(words: &[&str]) -> Value {
     json!({"type": "string", "enum": words})
+}
+
+/// A list of so many of these.
+pub(super) fn items(of: Value, count: &RangeInclusive<usize>) -> Value {
+    let mut schema = json!({"type": "array", "items": of});
+    if *count.start() > 0 {
+        put(&mut schema, "minItems", json!(count.start()));
+    }
+    put(&mut schema, "maxItems", json!(count.end()));
+    schema
 }
 
 pub(super) fn time() -> Value {

@@ -95,12 +95,14 @@ fn everything(fields: &Fields<'_>) -> Option<()> {
     fields.number("share", 0.5..=1.0);
     fields.map("extra", 100);
     fields.any("whatever");
-    fields.texts("words", 3);
+    fields.texts("words", 1..=3, TextRule::digest());
+    fields.ids("ids", 0..=2, DeviceId::parse);
+    fields.text("low", TextRule::new(Alphabet::Decimal, 1, 16));
     let inner = fields.object("inner").map(|inner| {
         inner.boolean("on");
         inner.refuse_others();
     });
-    for item in fields.objects("items", 5).unwrap_or_default() {
+    for item in fields.objects("items", 2..=5).unwrap_or_default() {
         item.needed_text("of", TextRule::any(4));
     }
     // What is given is what would be taken: a reader goes all its way.
@@ -126,7 +128,24 @@ fn a_reader_describes_what_it_reads() {
             "share": {"type": ["number", "null"], "minimum": 0.5, "maximum": 1.0},
             "extra": {"type": ["object", "null"], "description": "Up to 100 bytes of JSON."},
             "whatever": {},
-            "words": {"type": ["array", "null"], "items": {"type": "string"}, "maxItems": 3},
+            "words": {
+                "type": ["array", "null"],
+                "items": {
+                    "type": "string", "minLength": 40, "maxLength": 64,
+                    "pattern": "^([0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})$"
+                },
+                "minItems": 1,
+                "maxItems": 3
+            },
+            "ids": {
+                "type": ["array", "null"],
+                "items": {"type": "string", "minLength": 1, "pattern": id, "maxLength": 128},
+                "maxItems": 2
+            },
+            "low": {
+                "type": ["string", "null"], "minLength": 1, "maxLength": 16,
+                "pattern": "^[+-]?[0-9]+(\\.[0-9]+)?([Ee][+-]?[0-9])?$"
+            },
             "inner": {
                 "type": ["object", "null"],
                 "properties": {"on": {"type": ["boolean", "null"]}},
@@ -139,6 +158,7 @@ fn a_reader_describes_what_it_reads() {
                     "properties": {"of": {"type": "string", "maxLength": 4}},
                     "required": ["of"]
                 },
+                "minItems": 2,
                 "maxItems": 5
             }
         },

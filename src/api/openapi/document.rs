@@ -9,6 +9,7 @@ use super::parameter;
 use crate::api::error::ErrorBody;
 use crate::api::input::sketch::{self, put};
 use crate::api::operation::{Access, AnswerBody, ExampleBody, Operation, RequestBody};
+use crate::api::precondition;
 
 const ABOUT: &str = "IoTDA v5 under `/v5/iot/{project_id}/`, and what it has no operation for \
     under `/v1/`. A body is JSON in UTF-8 of up to 1 MB; `null` counts as absent. Fields that are \
@@ -78,9 +79,13 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     let mut parameters = path_parameters(operation);
     parameters.extend(query_parameters(operation));
     for header in &operation.headers {
+        let mut schema = json!({"type": "string"});
+        if header.name.starts_with("If-") {
+            put(&mut schema, "pattern", precondition::PATTERN);
+        }
         parameters.push(json!({
             "name": header.name, "in": "header", "description": header.description,
-            "schema": {"type": "string"}
+            "schema": schema
         }));
     }
     if !parameters.is_empty() {
@@ -162,11 +167,7 @@ fn request_body(operation: &Operation) -> Option<Value> {
             false,
         ),
         RequestBody::Bytes(media) => (media, json!({"type": "string"}), true),
-        RequestBody::File(part) => {
-            let file = json!({"type": "string", "contentMediaType": "application/octet-stream"});
-            let schema = json!({"type": "object", "properties": {part: file}, "required": [part]});
-            (["multipart/form-data"].as_slice(), schema, true)
-        }
+        RequestBody::File(part) => ([FORM].as_slice(), form_of(part), true),
     };
     let example = match (&operation.example.body, operation.request) {
         (Some(ExampleBody::Text(text)), RequestBody::File(part)) => Some(json!({part: text})),
@@ -176,13 +177,31 @@ fn request_body(operation: &Operation) -> Option<Value> {
     };
     let mut content = Map::new();
     for kind in media {
-        let mut described = json!({"schema": schema});
+        let is_form = *kind == FORM && matches!(operation.request, RequestBody::Bytes(_));
+        let mut described = match is_form {
+            true => json!({"schema": form_of("file")}),
+            false => json!({"schema": schema}),
+        };
         if let Some(example) = &example {
-            put(&mut described, "example", example.clone());
+            let example = match is_form {
+                true => json!({"file": example}),
+                false => example.clone(),
+            };
+            put(&mut described, "example", example);
         }
         content.insert((*kind).to_owned(), described);
     }
     Some(json!({"required": is_required, "content": content}))
+}
+
+const FORM: &str = "multipart/form-data";
+
+/// A form with one file.
+fn form_of(part: &str) -> Value {
+    let file = json!({
+        "type": "string", "minLength": 1, "contentMediaType": "application/octet-stream"
+    });
+    json!({"type": "object", "properties": {part: file}, "required": [part]})
 }
 
 fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Value {

@@ -10,30 +10,16 @@ use strait::store::Store;
 
 use crate::api::Server;
 
-/// What a field takes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Takes {
-    /// `[A-Za-z0-9_-]`, 1 to this many.
-    Id(usize),
-    /// Chinese characters, letters, digits and `_?'#().,&%@!-`: least and most.
-    Name(usize, usize),
-    /// The same without most of the signs: `_.-`.
-    Tag(usize, usize),
-    /// Anything of this length, which may mean more.
-    Text(usize, usize),
-    /// `[A-Za-z0-9_-]` of this length, which must be more than that: a hex key.
-    Secret(usize, usize),
-    /// Hexadecimal digits, exactly so many.
-    Fingerprint,
-    Bool,
-    /// From 0 to this.
-    Whole(u64),
-    Word(&'static [&'static str]),
-    /// With any fields.
-    Object,
-    /// Least and most entries.
-    List(usize, usize),
-}
+mod batch;
+mod catalog;
+mod own;
+mod query;
+pub(crate) mod router;
+mod values;
+
+pub(crate) use query::{APP, INVALID, PAGE, time};
+pub(crate) use values::Takes;
+use values::{bad_values, good_values};
 
 /// One field of a body, or one query parameter.
 #[derive(Debug, Clone, Copy)]
@@ -80,47 +66,6 @@ pub(crate) struct QueryField {
     /// Values at its limits.
     pub(crate) good: &'static [&'static str],
 }
-
-const INVALID: &str = "IOTDA.000006";
-
-/// `limit`, `offset` and `marker`, as every list takes them.
-pub(crate) const PAGE: [QueryField; 3] = [
-    QueryField {
-        name: "limit",
-        bad: &[
-            ("IOTDA.000017", "0"),
-            ("IOTDA.000017", "51"),
-            ("IOTDA.000017", "-1"),
-            ("IOTDA.000017", "+1"),
-            ("IOTDA.000017", "1.5"),
-            ("IOTDA.000017", "ten"),
-            ("IOTDA.000017", ""),
-            ("IOTDA.000017", "99999999999999999999"),
-        ],
-        good: &["1", "50"],
-    },
-    QueryField {
-        name: "offset",
-        bad: &[
-            (INVALID, "501"),
-            (INVALID, "-1"),
-            (INVALID, "x"),
-            (INVALID, ""),
-        ],
-        good: &["0", "500"],
-    },
-    QueryField {
-        name: "marker",
-        bad: &[
-            ("IOTDA.000018", ""),
-            ("IOTDA.000018", "fffffffffffffffffffffff"),
-            ("IOTDA.000018", "fffffffffffffffffffffffff"),
-            ("IOTDA.000018", "gggggggggggggggggggggggg"),
-            ("IOTDA.000018", "00000000000000000000000%00"),
-        ],
-        good: &["ffffffffffffffffffffffff", "000000000000000000000000"],
-    },
-];
 
 /// One request and what must come of it.
 struct Case {
@@ -199,7 +144,20 @@ pub(crate) fn holds(server: &Server) -> String {
     devices.sort_unstable();
     let (groups, products) = (store.groups().unwrap(), store.products().unwrap());
     let (apps, last) = (store.apps().unwrap(), store.last_event());
-    format!("{devices:?} {groups:?} {products:?} {apps:?} {last}")
+    let own = products.iter().map(|product| {
+        let id = &product.product_id;
+        (store.codec(id).unwrap(), store.settings(id).unwrap())
+    });
+    let own: Vec<_> = own.collect();
+    // Tasks go on by themselves: which there are is what counts.
+    let tasks = store.tasks().unwrap();
+    let tasks: Vec<_> = tasks.iter().map(|task| &task.task_id).collect();
+    let files = store.files().unwrap();
+    let certificates = store.certificates().unwrap();
+    format!(
+        "{devices:?} {groups:?} {products:?} {own:?} {apps:?} {tasks:?} {files:?} \
+         {certificates:?} {last}"
+    )
 }
 
 fn cases(call: &Call) -> Vec<Case> {
@@ -228,6 +186,16 @@ fn cases(call: &Call) -> Vec<Case> {
                 .map(|(code, value)| case(value, Some(*code))),
         );
         cases.extend(field.good.iter().map(|value| case(value, None)));
+        if call.query.contains(&format!("{}=", field.name)) {
+            // It stands in the query that works, so it must be there.
+            let others = call.query.split('&');
+            let others = others.filter(|pair| pair.split('=').next() != Some(field.name));
+            cases.push(Case {
+                about: format!("{} absent", field.name),
+                query: others.collect::<Vec<_>>().join("&"),
+                ..case("", Some(INVALID))
+            });
+        }
         let twice = field.good.first().copied().unwrap_or("a");
         cases.push(Case {
             query: format!("{}&{}={twice}", with(twice), field.name),
@@ -253,6 +221,9 @@ fn cases(call: &Call) -> Vec<Case> {
             "body: got ",
         ));
     }
+    let refused = call.path.starts_with("/v1/").then_some(INVALID);
+    let unknown = put(body, "/nonsense", Some(json!(1)));
+    cases.push(case("unknown".into(), unknown, refused, "nonsense: "));
     for field in &call.body_fields {
         let name = path_of(field.place);
         let named = format!("{name}: ");
@@ -305,137 +276,14 @@ fn put(body: &Value, pointer: &str, value: Option<Value>) -> Value {
     changed
 }
 
-fn wrong_types(takes: Takes) -> Vec<(&'static str, Value)> {
-    let all = [
-        ("number", json!(1)),
-        ("boolean", json!(true)),
-        ("text", json!("x")),
-        ("list", json!([])),
-        ("object", json!({})),
-    ];
-    let own = match takes {
-        Takes::Bool => "boolean",
-        Takes::Whole(_) => "number",
-        Takes::Object => "object",
-        Takes::List(..) => "list",
-        _ => "text",
-    };
-    all.into_iter().filter(|(name, _)| *name != own).collect()
-}
-
-fn bad_values(takes: Takes) -> Vec<(&'static str, Value)> {
-    let text = |n: usize| json!("a".repeat(n));
-    let mut bad = wrong_types(takes);
-    match takes {
-        Takes::Id(max) => bad.extend([
-            ("empty", json!("")),
-            ("over its limit", text(max + 1)),
-            ("very long", text(100_000)),
-            ("with a slash", json!("a/b")),
-            ("with dots", json!("../a")),
-            ("with NUL", json!("a\0b")),
-            ("with a space", json!("a b")),
-            ("Chinese", json!("水")),
-        ]),
-        Takes::Name(min, max) => {
-            bad.extend([
-                ("over its limit", text(max + 1)),
-                ("with <", json!("a<b")),
-                ("with NUL", json!("a\0b")),
-                ("with a line end", json!("a\r\nb")),
-                ("with a space", json!("a b")),
-            ]);
-            if min > 0 {
-                bad.push(("empty", json!("")));
-            }
-        }
-        Takes::Tag(min, max) => {
-            bad.extend([
-                ("over its limit", text(max + 1)),
-                ("with a quote", json!("a'b")),
-                ("with NUL", json!("a\0b")),
-                ("with a space", json!("a b")),
-            ]);
-            if min > 0 {
-                bad.push(("empty", json!("")));
-            }
-        }
-        Takes::Text(min, max) => {
-            bad.push(("over its limit", text(max + 1)));
-            if min > 0 {
-                bad.push(("empty", json!("")));
-            }
-        }
-        Takes::Secret(min, max) => bad.extend([
-            ("empty", json!("")),
-            ("under its limit", text(min - 1)),
-            ("over its limit", text(max + 1)),
-            ("odd", text(min + 1)),
-            ("no hex", json!("ghijklmn")),
-            ("with a space", json!("0011 2233")),
-        ]),
-        Takes::Fingerprint => bad.extend([
-            ("empty", json!("")),
-            ("of 39 digits", text(39)),
-            ("of 41 digits", text(41)),
-            ("of 65 digits", text(65)),
-            ("no hex", json!("g".repeat(40))),
-        ]),
-        Takes::Bool => bad.push(("a word", json!("true"))),
-        Takes::Whole(max) => bad.extend([
-            ("over its limit", json!(max + 1)),
-            ("negative", json!(-1)),
-            ("with a fraction", json!(1.5)),
-            ("in a text", json!("1")),
-        ]),
-        Takes::Word(words) => bad.extend([
-            ("no word of it", json!("nonsense")),
-            ("empty", json!("")),
-            ("in small letters or large", json!(other_case(words[0]))),
-        ]),
-        Takes::Object => bad.extend([
-            ("too large", json!({"a": "a".repeat(20_000)})),
-            ("too deep", json!({"a": nested(40)})),
-        ]),
-        Takes::List(min, max) => {
-            bad.push(("too long", Value::from(vec![json!({}); max + 1])));
-            if min > 0 {
-                bad.push(("empty", json!([])));
-            }
-        }
+/// A call without fields to change.
+pub(crate) fn call(method: Method, path: &str, body: Option<Value>) -> Call {
+    Call {
+        method,
+        path: path.to_owned(),
+        query: "",
+        body,
+        body_fields: Vec::new(),
+        query_fields: Vec::new(),
     }
-    bad
-}
-
-fn good_values(takes: Takes) -> Vec<(&'static str, Value)> {
-    let text = |n: usize| json!("a".repeat(n));
-    match takes {
-        Takes::Id(max) | Takes::Text(_, max) => vec![("at its limit", text(max))],
-        Takes::Name(_, max) => vec![
-            ("at its limit", json!("水".repeat(max))),
-            ("with every sign", json!("_?'#().,&%@!-")),
-        ],
-        Takes::Tag(_, max) => vec![
-            ("at its limit", json!("水".repeat(max))),
-            ("signs", json!("a_.-")),
-        ],
-        Takes::Secret(min, max) => vec![("shortest", text(min)), ("longest", text(max))],
-        Takes::Fingerprint => vec![("SHA-1", text(40)), ("SHA-256", text(64))],
-        Takes::Bool => vec![("false", json!(false))],
-        Takes::Whole(max) => vec![("0", json!(0)), ("at its limit", json!(max))],
-        Takes::Word(words) => words.iter().map(|word| (*word, json!(word))).collect(),
-        Takes::Object => vec![("empty", json!({}))],
-        Takes::List(..) => Vec::new(),
-    }
-}
-
-fn other_case(word: &str) -> String {
-    match word.to_lowercase() == word {
-        true => word.to_uppercase(),
-        false => word.to_lowercase(),
-    }
-}
-
-fn nested(levels: usize) -> Value {
-    (0..levels).fold(json!(1), |inner, _| json!([inner]))
 }
