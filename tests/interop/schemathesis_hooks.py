@@ -18,6 +18,8 @@ EXCUSES = [
     (ANY, r"400 IOTDA\.009002 .*", "a product is named that must be there"),
     (ANY, r"400 IOTDA\.000010 .*", "two times must be in order"),
     (ANY, r"412 \S+ If-(None-)?Match: does not hold.*", "a precondition must hold"),
+    (r"(put|show|delete)_(codec|settings)", r"400 \S+ If-(None-)?Match: takes \* or tags in quotes",
+     "coverage sends these headers empty, whatever their pattern says"),
     (ANY, r"400 \S+ \w+: there is a .* already, takes .*", "ids and names are taken once"),
     (r"(add|update)_device_group", r"400 \S+ name: there is a group .*", "names are taken once"),
     (r".*device_group.*|show_devices_in_group", r"400 \S+ (super_group_id|group_id|dynamic_group_rule|group_type).*",
