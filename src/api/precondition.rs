@@ -6,9 +6,6 @@ use axum::response::Response;
 use super::error::ApiError;
 use crate::app::product::precondition::{Precondition, TagList};
 
-/// `*`, or tags, as a regular expression.
-pub const PATTERN: &str = "^(\\*|(W/)?\"[!#-~]*\"([ \\t]*,[ \\t]*(W/)?\"[!#-~]*\")*)$";
-
 /// Those of a request. Errors: 400 for what is no list of tags.
 pub fn precondition_of(headers: &HeaderMap) -> Result<Precondition, ApiError> {
     Ok(Precondition {
