@@ -183,7 +183,8 @@ impl Removals {
         }
     }
 
-    /// Marks the space and its products, and deletes what needs no work of its own.
+    /// Marks the space and its products. With the mark, all that names the space is gone for everyone
+    /// (`store::find::Leaving`).
     async fn begin_space(&self, id: &AppId) -> Result<(), SpaceError> {
         for _ in 0..TRIES {
             let space = self.parts.spaces.show(id)?;
@@ -201,7 +202,6 @@ impl Removals {
                 deleting: true,
                 ..AppRecord::clone(&space)
             })));
-            commit.changes.extend(self.appendages(id)?);
             match self.parts.store.commit(commit).await {
                 Ok(()) => {
                     // All of them at one moment, also those that later commits will mark.
@@ -234,10 +234,9 @@ impl Removals {
     }
 
     async fn finish_space(self: &Arc<Self>, id: &AppId) -> Result<(), StoreError> {
-        // What came between the look for it and the mark: nobody is to see it while devices go.
-        let late = self.appendages(id)?;
-        if !late.is_empty() {
-            self.commit(late).await?;
+        let appendages = self.appendages(id)?;
+        if !appendages.is_empty() {
+            self.commit(appendages).await?;
         }
         // What was created while the space was marked, and what the first commit had no room for.
         loop {

@@ -1,5 +1,7 @@
 //! Which devices: a condition, an order and a page. The store answers from its indexes.
 
+use std::collections::HashSet;
+
 use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
 use crate::base::time::Timestamp;
 use crate::engine::presence::Presence;
@@ -114,6 +116,21 @@ pub struct Found {
     pub devices: Vec<DeviceRecord>,
     /// All that fit, on whatever page. Devices of a product that is being deleted fit nothing.
     pub count: u64,
+}
+
+/// What is being deleted with all that belongs to it: nothing of it is there for anyone. One moment
+/// parts before from after, for searches as well.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leaving {
+    pub products: HashSet<ProductId>,
+    pub apps: HashSet<AppId>,
+}
+
+impl Leaving {
+    /// Whether a product of this space, or what belongs to it, is gone.
+    pub fn hides(&self, product: &ProductId, app: &AppId) -> bool {
+        self.products.contains(product) || self.apps.contains(app)
+    }
 }
 
 impl Filter {

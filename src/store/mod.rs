@@ -27,6 +27,7 @@ pub mod sled;
 
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +38,7 @@ use catalog::{
     AppRecord, AuditRecord, CertificateRecord, FileContent, FileRecord, GroupRecord, SubtaskRecord,
     TaskRecord,
 };
-use find::{Find, Found};
+use find::{Find, Found, Leaving};
 use key_file::KeyError;
 use records::{
     CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord, SessionRecord,
@@ -81,6 +82,8 @@ pub trait Store: Send + Sync + 'static {
     fn codec(&self, id: &ProductId) -> Result<Option<CodecRecord>, StoreError>;
     fn settings(&self, id: &ProductId) -> Result<Option<SettingsRecord>, StoreError>;
 
+    /// What is being deleted, as [`Store::find`] sees it now.
+    fn leaving(&self) -> Arc<Leaving>;
     /// Every resource space, by descending `seq`.
     fn apps(&self) -> Result<Vec<AppRecord>, StoreError>;
     /// Every group, by descending `seq`.

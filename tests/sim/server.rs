@@ -22,7 +22,7 @@ use strait::store::catalog::{
     AppRecord, AuditRecord, CertificateRecord, FileContent, FileRecord, GroupRecord, SubtaskRecord,
     TaskRecord,
 };
-use strait::store::find::{Find, Found};
+use strait::store::find::{Find, Found, Leaving};
 use strait::store::memory::{Memory, MemoryStore};
 use strait::store::records::{
     CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
@@ -143,6 +143,10 @@ impl Store for Disk {
 
     fn find(&self, find: &Find<'_>) -> Result<Found, StoreError> {
         self.inner.find(find)
+    }
+
+    fn leaving(&self) -> Arc<Leaving> {
+        self.inner.leaving()
     }
 
     fn apps(&self) -> Result<Vec<AppRecord>, StoreError> {

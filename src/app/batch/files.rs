@@ -59,7 +59,11 @@ impl Batches {
     /// The files of this space (`None`: all), newest first.
     pub fn files(&self, space: Option<&AppId>) -> Result<Vec<FileRecord>, BatchError> {
         let mut files = self.parts.store.files()?;
-        files.retain(|file| space.is_none() || file.app_id.as_ref() == space);
+        let leaving = self.parts.store.leaving();
+        files.retain(|file| {
+            let own = file.app_id.as_ref();
+            (space.is_none() || own == space) && own.is_none_or(|app| !leaving.apps.contains(app))
+        });
         Ok(files)
     }
 

@@ -101,7 +101,7 @@ pub struct GroupPatch {
 }
 
 impl Groups {
-    /// Reads every group. Devices are counted after this ([`Devices::count_in`]).
+    /// Reads every group.
     pub fn load(parts: Parts) -> Result<Self, StoreError> {
         let mut registry = Registry::default();
         for record in parts.store.groups()? {
@@ -123,13 +123,17 @@ impl Groups {
 
     /// The group as it is now.
     pub fn show(&self, id: &GroupId) -> Result<Group, GroupError> {
+        let leaving = self.parts.store.leaving();
         let found = self.registry().find(id).cloned();
+        let found = found.filter(|group| !leaving.apps.contains(&group.record.app_id));
         found.ok_or_else(|| GroupError::NotFound(id.clone()))
     }
 
     /// Every group, newest first.
     pub fn list(&self) -> Vec<Group> {
+        let leaving = self.parts.store.leaving();
         let mut all: Vec<Group> = self.registry().iter().cloned().collect();
+        all.retain(|group| !leaving.apps.contains(&group.record.app_id));
         all.sort_by_key(|group| std::cmp::Reverse(group.record.seq));
         all
     }

@@ -1,6 +1,7 @@
 //! Products on their way out. One is marked first, in one commit: from then on neither it nor its
 //! devices are there for anyone, and none can be created in it. Its devices go next, one by one
-//! (`app::removal`), and then the product itself.
+//! (`app::removal`), and then the product itself. What is hidden is judged by `Store::leaving`, which
+//! changes together with what searches find.
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};

@@ -120,7 +120,9 @@ impl Products {
     /// The product as it is now; `None` from the moment when its deletion begins. Called for every
     /// uplink: one short read lock, no copy.
     pub fn runtime(&self, id: &ProductId) -> Option<Arc<ProductRuntime>> {
-        self.held().there.get(id).map(Arc::clone)
+        let found = self.held().there.get(id).map(Arc::clone)?;
+        let leaving = self.parts.store.leaving();
+        (!leaving.hides(id, &found.record.app_id)).then_some(found)
     }
 
     /// As [`Products::runtime`], with the error that a caller understands.
@@ -132,6 +134,8 @@ impl Products {
     /// Every product, newest first.
     pub fn list(&self) -> Vec<Arc<ProductRuntime>> {
         let mut all: Vec<_> = self.held().there.values().map(Arc::clone).collect();
+        let leaving = self.parts.store.leaving();
+        all.retain(|one| !leaving.hides(&one.record.product_id, &one.record.app_id));
         all.sort_by_key(|r| std::cmp::Reverse(r.record.seq));
         all
     }

@@ -106,8 +106,9 @@ impl Spaces {
 
     /// The space as it is now.
     pub fn show(&self, id: &AppId) -> Result<Arc<AppRecord>, SpaceError> {
+        let leaving = self.parts.store.leaving();
         self.find(id)
-            .filter(|space| !space.deleting)
+            .filter(|space| !space.deleting && !leaving.apps.contains(id))
             .ok_or_else(|| SpaceError::NotFound(id.clone()))
     }
 
@@ -134,7 +135,10 @@ impl Spaces {
     /// Every space, newest first.
     pub fn list(&self) -> Vec<Arc<AppRecord>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let there = known.values().filter(|space| !space.deleting);
+        let leaving = self.parts.store.leaving();
+        let is_there =
+            |space: &&Arc<AppRecord>| !space.deleting && !leaving.apps.contains(&space.app_id);
+        let there = known.values().filter(is_there);
         let mut all: Vec<_> = there.map(Arc::clone).collect();
         drop(known);
         all.sort_by_key(|space| std::cmp::Reverse(space.seq));

@@ -31,8 +31,9 @@ use roaring::RoaringTreemap;
 
 use super::facts::{DeviceFacts, StateFacts};
 use super::keys;
-use crate::base::ids::{DeviceId, ProductId};
+use crate::base::ids::{AppId, DeviceId, ProductId};
 use crate::base::time::Timestamp;
+use crate::store::find::Leaving;
 pub use column::{Column, Row, Test};
 pub use ordered::{Ordered, Span};
 pub use set::Set;
@@ -65,6 +66,13 @@ impl Keys {
     fn key(&self, kind: Kind, parts: &[&[u8]]) -> SetKey {
         let hash = self.0.hash_one((kind as u8, parts));
         NonZeroU64::new(hash).unwrap_or(NonZeroU64::MAX)
+    }
+
+    pub fn owner(&self, owner: &Owner) -> SetKey {
+        match owner {
+            Owner::Product(id) => self.product(id),
+            Owner::App(id) => self.key(Kind::App, &[id.as_str().as_bytes()]),
+        }
     }
 
     pub fn product(&self, id: &ProductId) -> SetKey {
@@ -156,11 +164,19 @@ pub enum Touch {
         old: Versions,
         new: Versions,
     },
-    /// Whether the product is being deleted: its devices fit nothing then.
-    Product {
+    /// Whether it is being deleted: its devices fit nothing then.
+    Owner {
         key: SetKey,
-        hidden: bool,
+        owner: Owner,
+        leaving: bool,
     },
+}
+
+/// What devices belong to.
+#[derive(Debug)]
+pub enum Owner {
+    Product(ProductId),
+    App(AppId),
 }
 
 /// All that is indexed.
@@ -171,6 +187,8 @@ pub struct Index {
     sets: Sets,
     tags: Tags,
     hidden: HashSet<SetKey>,
+    /// The same as `hidden`, by name.
+    leaving: Arc<Leaving>,
     column: Column,
     pub nodes: Ordered,
     pub names: Ordered,
@@ -251,13 +269,34 @@ impl Index {
                     }
                 }
             }
-            Touch::Product { key, hidden } => {
-                match hidden {
-                    true => self.hidden.insert(key),
-                    false => self.hidden.remove(&key),
-                };
-            }
+            Touch::Owner {
+                key,
+                owner,
+                leaving,
+            } => self.hide(key, owner, leaving),
         }
+    }
+
+    /// What is being deleted.
+    pub fn leaving(&self) -> Arc<Leaving> {
+        Arc::clone(&self.leaving)
+    }
+
+    fn hide(&mut self, key: SetKey, owner: Owner, leaving: bool) {
+        let changed = match leaving {
+            true => self.hidden.insert(key),
+            false => self.hidden.remove(&key),
+        };
+        if !changed {
+            return;
+        }
+        let named = Arc::make_mut(&mut self.leaving);
+        match (owner, leaving) {
+            (Owner::Product(id), true) => named.products.insert(id),
+            (Owner::Product(id), false) => named.products.remove(&id),
+            (Owner::App(id), true) => named.apps.insert(id),
+            (Owner::App(id), false) => named.apps.remove(&id),
+        };
     }
 
     fn change(&mut self, old: &Entry, new: &Entry) {
@@ -296,7 +335,7 @@ impl Touch {
             Self::Add(entry, _) | Self::Change { new: entry, .. } => {
                 (Some(&entry.node), entry.name.as_deref())
             }
-            Self::Remove(..) | Self::State { .. } | Self::Product { .. } => (None, None),
+            Self::Remove(..) | Self::State { .. } | Self::Owner { .. } => (None, None),
         }
     }
 }

@@ -149,16 +149,15 @@ impl<'a, E: Kv> Draft<'a, E> {
                 row,
                 more,
                 deleting,
-                product,
+                owner,
             } => {
                 let there = row.is_some() && !deleting;
                 self.heads.owners.remember(&key, there);
-                if let Some(id) = product {
-                    self.touches.push(Touch::Product {
-                        key: self.keys.product(&id),
-                        hidden: deleting,
-                    });
-                }
+                self.touches.push(Touch::Owner {
+                    key: self.keys.owner(&owner),
+                    owner,
+                    leaving: deleting,
+                });
                 match row {
                     Some(row) => self.replace(key, row)?,
                     None => self.remove(key)?,

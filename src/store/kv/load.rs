@@ -8,7 +8,7 @@ use super::reader::{CHUNK, Reader, above, corrupt};
 use super::{Kv, Order, Shared};
 use crate::store::StoreError;
 use crate::store::facts::{DeviceFacts, StateFacts};
-use crate::store::index::{Index, Life, Ordered, Touch};
+use crate::store::index::{Index, Life, Ordered, Owner, Touch};
 use crate::store::keys::{self, Table};
 use crate::store::rows;
 
@@ -18,9 +18,19 @@ impl<E: Kv> Reader<'_, E> {
         let mut index = Index::default();
         let keys = index.keys();
         for product in self.products()? {
-            index.apply(Touch::Product {
-                key: keys.product(&product.product_id),
-                hidden: product.deleting,
+            let owner = Owner::Product(product.product_id);
+            index.apply(Touch::Owner {
+                key: keys.owner(&owner),
+                owner,
+                leaving: product.deleting,
+            });
+        }
+        for app in self.apps()? {
+            let owner = Owner::App(app.app_id);
+            index.apply(Touch::Owner {
+                key: keys.owner(&owner),
+                owner,
+                leaving: app.deleting,
             });
         }
         self.each_device_row(&mut |(key, row), state| {

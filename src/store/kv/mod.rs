@@ -35,7 +35,7 @@ use super::catalog::{
     TaskRecord,
 };
 pub use super::engine::{Kv, Order, Visit, Writes};
-use super::find::{Find, Found};
+use super::find::{Find, Found, Leaving};
 use super::index::Index;
 use super::keys::{self, Meta};
 use super::records::{
@@ -348,6 +348,10 @@ impl<E: Kv> Store for KvStore<E> {
 
     fn settings(&self, id: &ProductId) -> Result<Option<SettingsRecord>, StoreError> {
         self.reader().settings(id)
+    }
+
+    fn leaving(&self) -> Arc<Leaving> {
+        self.shared.index_now().leaving()
     }
 
     fn apps(&self) -> Result<Vec<AppRecord>, StoreError> {

@@ -4,9 +4,10 @@
 
 use serde::Serialize;
 
-use crate::base::ids::{DeviceId, ProductId};
+use crate::base::ids::DeviceId;
 use crate::base::time::Timestamp;
 use crate::store::facts::{DeviceFacts, StateFacts};
+use crate::store::index::Owner;
 use crate::store::keys::Table;
 use crate::store::rows::{self, RowError};
 use crate::store::seal::Sealer;
@@ -45,8 +46,7 @@ pub(super) enum Step {
         more: Vec<Vec<u8>>,
         /// Being deleted.
         deleting: bool,
-        /// It is this product.
-        product: Option<ProductId>,
+        owner: Owner,
     },
     /// A row that nothing else depends on.
     Put {
@@ -129,14 +129,14 @@ fn encode_change(change: Change, sealer: &Sealer) -> Result<Step, RowError> {
             row: Some(rows::encode(&*record)?),
             more: Vec::new(),
             deleting: record.deleting,
-            product: Some(record.product_id),
+            owner: Owner::Product(record.product_id),
         },
         Change::DeleteProduct(id) => Step::Owner {
             key: keys::product(&id),
             row: None,
             more: vec![keys::codec(&id), keys::settings(&id)],
             deleting: false,
-            product: Some(id),
+            owner: Owner::Product(id),
         },
         Change::PutCodec(id, record) => Step::Put {
             key: keys::codec(&id),
@@ -152,14 +152,14 @@ fn encode_change(change: Change, sealer: &Sealer) -> Result<Step, RowError> {
             row: Some(rows::encode(&*record)?),
             more: Vec::new(),
             deleting: record.deleting,
-            product: None,
+            owner: Owner::App(record.app_id),
         },
         Change::DeleteApp(id) => Step::Owner {
             key: keys::app(&id),
             row: None,
             more: Vec::new(),
             deleting: false,
-            product: None,
+            owner: Owner::App(id),
         },
         Change::PutGroup(record) => put(keys::group(&record.group_id), &*record)?,
         Change::DeleteGroup(id) => Step::Remove(vec![keys::group(&id)]),
