@@ -97,7 +97,6 @@ pub async fn list(
         )));
     }
     let wanted = read_query(&uri, wanted_of)?;
-    app.audit.settle().await;
     let page = tokio::task::spawn_blocking(move || app.audit.list(&wanted));
     let page = page.await.map_err(|_| StoreError::Closed)??;
     let audit: Vec<RowView> = page.rows.into_iter().map(RowView::of).collect();

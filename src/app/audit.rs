@@ -110,15 +110,15 @@ impl Audit {
         }
     }
 
-    /// Enqueues how it ended, at once; what it returns waits until that is durable. A failure is
-    /// logged: the write itself is done. `made`: what the request named or created beside its path.
-    pub fn end(
+    /// Writes how it ended. A failure is logged: the write itself is done. `made`: what the request
+    /// named or created beside its path.
+    pub async fn end(
         &self,
         entry: Entry,
         status: u16,
         error_code: Option<&str>,
         made: Vec<(String, String)>,
-    ) -> impl Future<Output = ()> + Send + use<> {
+    ) {
         let mut record = AuditRecord {
             status: Some(status),
             error_code: error_code.map(str::to_owned),
@@ -126,23 +126,14 @@ impl Audit {
         };
         let made = made.into_iter().map(|(name, value)| (name, bounded(value)));
         record.targets.extend(made);
-        let written = self.put(&record);
-        async move {
-            if let Err(error) = written.await {
-                metrics::counter!("strait_audit_failed_total").increment(1);
-                tracing::error!(
-                    %error, request_id = record.request_id, operation = record.operation,
-                    access_key = record.access_key, status,
-                    "the audit log lacks how a request ended"
-                );
-            }
+        if let Err(error) = self.put(&record).await {
+            metrics::counter!("strait_audit_failed_total").increment(1);
+            tracing::error!(
+                %error, request_id = record.request_id, operation = record.operation,
+                access_key = record.access_key, status,
+                "the audit log lacks how a request ended"
+            );
         }
-    }
-
-    /// Waits until the ends enqueued so far can be read.
-    pub async fn settle(&self) {
-        // A store in trouble still shows what it has.
-        drop(self.store.commit(Commit::default()).await);
     }
 
     fn put(&self, record: &AuditRecord) -> Completion {

@@ -107,11 +107,12 @@ where
         let made = response.extensions().get::<Named>();
         let made = made.map(|named| (named.0.to_owned(), named.1.clone()));
         let status = response.status().as_u16();
-        // In the queue ahead of whatever its caller does next, who need not wait for it.
-        let ending = audit.end(entry, status, code, made.into_iter().collect());
+        // An answered write has its result in the log, also when the server dies with the answer.
+        audit
+            .end(entry, status, code, made.into_iter().collect())
+            .await;
         // He may be gone; the write had to be done.
         drop(sender.send(response));
-        ending.await;
     });
     receiver.await.unwrap_or_else(|_| {
         ApiError::unavailable("the server ended the request, see what came of it").into_response()
