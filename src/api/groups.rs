@@ -433,9 +433,9 @@ async fn of_device(
     DevicePath(id): DevicePath,
 ) -> Result<Response, ApiError> {
     let device = app.devices.show(&id)?;
-    let groups = app.groups.of_device(&device);
+    let memberships = app.groups.memberships();
     let list = GroupsOfDevice {
-        device_groups: groups.iter().map(GroupSummary::from).collect(),
+        device_groups: memberships.of(&device).map(GroupSummary::from).collect(),
     };
     Ok(answer(StatusCode::OK, &list))
 }

@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::app::device::status::DeviceStatus;
 use crate::app::device::view::{DeviceSummary, ModuleView, NodeType};
 use crate::app::device::{DeviceDetail, DeviceFind};
+use crate::app::group::Memberships;
 use crate::app::search::{self, Column, SQL_MAX, Select};
 use crate::base::ids::{AppId, DeviceId, GroupId, NodeId, ProductId};
 use crate::base::time::Timestamp;
@@ -74,10 +75,15 @@ struct Findings<'a> {
 }
 
 impl<'a> FoundDevice<'a> {
-    fn of(app: &App, detail: &'a DeviceDetail, select: &Select, now: Timestamp) -> Self {
+    fn of(
+        detail: &'a DeviceDetail,
+        memberships: &Memberships,
+        select: &Select,
+        now: Timestamp,
+    ) -> Self {
         let all = DeviceSummary::of(detail, now);
         let groups = || {
-            let groups = app.groups.of_device(detail).into_iter();
+            let groups = memberships.of(detail);
             groups.map(|group| group.record.group_id.clone()).collect()
         };
         let shows = |column| select.shows(column);
@@ -139,7 +145,8 @@ async fn query(
     let found = app.devices.find(find).await?;
     let now = app.clock.now();
     let devices = found.devices.iter();
-    let devices = devices.map(|detail| FoundDevice::of(&app, detail, &wanted.select, now));
+    let memberships = app.groups.memberships();
+    let devices = devices.map(|detail| FoundDevice::of(detail, &memberships, &wanted.select, now));
     let findings = Findings {
         devices: devices.collect(),
         count: found.count,

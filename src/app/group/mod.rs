@@ -8,6 +8,7 @@
 //! [`Members`]: crate::app::device::members::Members
 
 mod error;
+mod memberships;
 mod registry;
 
 #[cfg(test)]
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::app::device::members::MemberLimits;
-use crate::app::device::{DeviceDetail, Devices};
+use crate::app::device::Devices;
 use crate::app::random::random_hex;
 use crate::app::search::{self, Expr, Value};
 use crate::app::space::SpaceError;
@@ -30,6 +31,7 @@ use crate::store::find::Filter;
 use crate::store::{Change, Commit, CommitError, Guard, Store, StoreError};
 
 pub use error::GroupError;
+pub use memberships::Memberships;
 pub use registry::Group;
 use registry::Registry;
 
@@ -186,23 +188,6 @@ impl Groups {
         Ok(search::filter(condition, &|id| {
             self.filter_of(id).unwrap_or(Filter::Or(Vec::new()))
         }))
-    }
-
-    /// The groups that a device is in, newest first.
-    pub fn of_device(&self, detail: &DeviceDetail) -> Vec<Group> {
-        let now = self.parts.clock.now();
-        let mut all = self.list();
-        all.retain(|group| match group.rule {
-            None => detail.is_in(&group.record),
-            Some(_) => self.filter(group).fits(
-                &detail.device,
-                detail.state.as_ref(),
-                now,
-                // No condition of a search looks at gateways of gateways.
-                &|_| None,
-            ),
-        });
-        all
     }
 
     /// Creates a group.

@@ -270,8 +270,8 @@ async fn a_device_is_in_few_groups_and_those_that_are_gone_do_not_count() {
     let detail = world.app.devices.show(&device).unwrap();
     let names: Vec<String> = world
         .groups
-        .of_device(&detail)
-        .iter()
+        .memberships()
+        .of(&detail)
         .map(|g| g.record.name.clone())
         .collect();
     assert_eq!(names, ["c", "b"]);
