@@ -19,8 +19,11 @@ use crate::engine::batch::{Input, Order, State};
 use crate::store::catalog::TaskRecord;
 use crate::store::{Change, Commit, CommitError, Guard, StoreError};
 
-/// Longest sleep: the wall clock may be set.
+/// Longest sleep while something is due later: the wall clock may be set.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// Sleep while nothing is: what comes wakes the runner.
+const IDLE: Duration = Duration::from_secs(3600);
 
 /// Before what the store refused is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -71,7 +74,7 @@ impl Runner {
             board.look(now);
             (board.stopping(), board.finished())
         };
-        let mut sleep = SLEEP_MAX;
+        let mut sleep = IDLE;
         let mut note_failure = |result: Result<(), StoreError>| match result {
             // What is left of it, and what follows from it, is for the next turn.
             Ok(()) => sleep = Duration::ZERO,
@@ -99,7 +102,7 @@ impl Runner {
             self.in_flight.push(attempt.boxed());
         }
         let due = batches.board().deadline().map(|at| at.since_ms(now));
-        sleep.min(due.map_or(SLEEP_MAX, Duration::from_millis))
+        sleep.min(due.map_or(IDLE, |ms| Duration::from_millis(ms).min(SLEEP_MAX)))
     }
 }
 

@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::app::device::members::MemberLimits;
 use crate::app::device::Devices;
+use crate::app::device::members::MemberLimits;
 use crate::app::random::random_hex;
 use crate::app::search::{self, Expr, Value};
 use crate::app::space::SpaceError;
