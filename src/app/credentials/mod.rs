@@ -1,7 +1,7 @@
 //! Who may do what over HTTP: roles, the resource space that a credential may be bound to, and the
 //! credentials that a running server knows.
 //!
-//! They come from a file ([`file`]), which the command line edits ([`edit`]) and a running server
+//! They come from a file ([`mod@file`]), which the command line edits ([`edit`]) and a running server
 //! follows ([`watch`]). Tokens are found by their SHA-256 digest, so no comparison tells how much of
 //! a guess was right; secret keys leave this module for the check of a signature alone.
 

@@ -18,8 +18,8 @@
 //! are one tag; without a key it is the value of any tag. `like` takes the beginning of a text,
 //! `'abc%'`. What can't be read is a [`SearchError`] with the position in characters, from 1.
 //!
-//! [`lex`] makes tokens, [`parse`] a [`Statement`], [`value`] judges what a field is compared with,
-//! [`compile`] makes the filter. What is printed reads back as the same.
+//! `lex` makes tokens, `parse` a [`Statement`], `value` judges what a field is compared with,
+//! `compile` makes the filter. What is printed reads back as the same.
 //!
 //! [`Filter`]: crate::store::find::Filter
 
