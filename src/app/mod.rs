@@ -12,6 +12,7 @@ pub mod downlink;
 pub mod due;
 pub mod envelope;
 pub mod figures;
+pub mod forwarding;
 pub mod group;
 pub mod ingress;
 pub mod input;

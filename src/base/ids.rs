@@ -167,6 +167,36 @@ id!(
     CertificateId,
     36
 );
+id!(
+    /// A routing rule.
+    RuleId,
+    36
+);
+id!(
+    /// An action of a routing rule.
+    ActionId,
+    36
+);
+id!(
+    /// A backlog or flow-control policy.
+    PolicyId,
+    36
+);
+id!(
+    /// A queue of the AMQP face.
+    QueueId,
+    36
+);
+id!(
+    /// The key of an access code.
+    AccessKey,
+    36
+);
+id!(
+    /// A CA certificate of subscribers: the `cert_id` of an action.
+    PushCertificateId,
+    36
+);
 
 impl AppId {
     /// The resource space of what names none.

@@ -11,6 +11,7 @@ pub mod check;
 pub mod engine;
 pub mod facts;
 pub mod find;
+pub mod forwarding;
 pub mod generation;
 pub mod index;
 pub mod key_file;
