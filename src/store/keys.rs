@@ -33,7 +33,9 @@
 //! 03, 04, 05 and 16 are indexes of 01: text as it is, without a row header (`rows.rs`). Ids hold
 //! no 00 byte, so 05 is unambiguous; names may, so 16 escapes it. Prefixes are never used anew.
 
-use crate::base::ids::{AppId, CertificateId, CommandId, DeviceId, FileId, GroupId, NodeId, ProductId};
+use crate::base::ids::{
+    AppId, CertificateId, CommandId, DeviceId, FileId, GroupId, NodeId, ProductId,
+};
 use crate::base::peer::DeviceSeq;
 use crate::base::time::Timestamp;
 use crate::store::HistoryKey;

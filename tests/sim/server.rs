@@ -30,8 +30,8 @@ use strait::store::records::{
     SettingsRecord, StateRecord,
 };
 use strait::store::{
-    AuditQuery, CommandQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery, HistoryRow, Page,
-    Store, StoreError, StoreSettings,
+    AuditQuery, CommandQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery,
+    HistoryRow, Page, Store, StoreError, StoreSettings,
 };
 use strait::telemetry;
 use tokio::sync::{mpsc, oneshot};
@@ -260,6 +260,7 @@ impl Server {
             store: StoreSettings::default(),
             traced_devices_max: 10,
             batch: strait::app::batch::Settings::default(),
+            commands: strait::app::command::Settings::default(),
             credentials: Arc::new(Credentials::nobody_asked()),
         };
         let store: Arc<dyn Store> = Arc::clone(&disk) as _;

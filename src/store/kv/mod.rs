@@ -46,8 +46,8 @@ use super::records::{
 };
 use super::seal::Sealer;
 use super::{
-    AuditQuery, CommandQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery, HistoryRow, Page,
-    Store, StoreError, StoreSettings,
+    AuditQuery, CommandQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery,
+    HistoryRow, Page, Store, StoreError, StoreSettings,
 };
 use crate::base::ids::{CommandId, DeviceId, FileId, NodeId, ProductId};
 use crate::base::peer::DeviceSeq;
