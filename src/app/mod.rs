@@ -31,6 +31,7 @@ pub mod shadow;
 pub mod shard;
 pub mod shards;
 pub mod space;
+pub mod sql;
 pub mod step;
 pub mod tasks;
 pub mod timers;
