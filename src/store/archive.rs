@@ -142,7 +142,8 @@ pub const fn is_portable(table: Table) -> bool {
         | Table::Contents
         | Table::Certificates
         | Table::Audit
-        | Table::Names => true,
+        | Table::Names
+        | Table::Forwarding => true,
         // A restored counter would use numbers again, which breaks the keys.
         Table::Sessions => false,
     }

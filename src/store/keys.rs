@@ -26,6 +26,7 @@
 //! | 14 | certificates | certificate id | row: `CertificateRecord` |
 //! | 15 | audit | ms `u64`, seq `u64` | row: `AuditRecord` |
 //! | 16 | names | device name with each 00 as 00 ff, 00 01, seq `u64` | device id |
+//! | 17 | forwarding | kind as a letter, `:`, id | row, sealed: `ForwardingRecord` |
 //!
 //! 03, 04, 05 and 16 are indexes of 01: text as it is, without a row header (`rows.rs`). Ids hold
 //! no 00 byte, so 05 is unambiguous; names may, so 16 escapes it. Prefixes are never used anew.
@@ -34,6 +35,7 @@ use crate::base::ids::{AppId, CertificateId, DeviceId, FileId, GroupId, NodeId, 
 use crate::base::peer::DeviceSeq;
 use crate::base::time::Timestamp;
 use crate::store::HistoryKey;
+use crate::store::forwarding::ForwardingKey;
 
 /// A table: the first byte of its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,11 +64,12 @@ pub enum Table {
     Certificates = 0x14,
     Audit = 0x15,
     Names = 0x16,
+    Forwarding = 0x17,
 }
 
 impl Table {
     /// Every table, ascending.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Meta,
         Self::Devices,
         Self::States,
@@ -90,6 +93,7 @@ impl Table {
         Self::Certificates,
         Self::Audit,
         Self::Names,
+        Self::Forwarding,
     ];
 
     /// The first byte of this table's keys.
@@ -129,6 +133,7 @@ impl Table {
             Self::Certificates => "certificates",
             Self::Audit => "audit",
             Self::Names => "names",
+            Self::Forwarding => "forwarding",
         }
     }
 
@@ -317,6 +322,20 @@ pub fn content(id: &FileId) -> Vec<u8> {
 
 pub fn certificate(id: &CertificateId) -> Vec<u8> {
     Table::Certificates.key(&[id.as_str().as_bytes()])
+}
+
+/// The kind is a letter, so that messages can name the row.
+pub fn forwarding(key: &ForwardingKey) -> Vec<u8> {
+    let (kind, id) = match key {
+        ForwardingKey::Rule(id) => (b'r', id.as_str()),
+        ForwardingKey::Action(id) => (b'a', id.as_str()),
+        ForwardingKey::Backlog(id) => (b'b', id.as_str()),
+        ForwardingKey::Flow(id) => (b'f', id.as_str()),
+        ForwardingKey::Queue(id) => (b'q', id.as_str()),
+        ForwardingKey::Access(id) => (b'k', id.as_str()),
+        ForwardingKey::Certificate(id) => (b'c', id.as_str()),
+    };
+    Table::Forwarding.key(&[&[kind, b':'], id.as_bytes()])
 }
 
 pub fn audit(at: Timestamp, seq: u64) -> Vec<u8> {

@@ -23,6 +23,7 @@ use strait::store::catalog::{
     TaskRecord,
 };
 use strait::store::find::{Find, Found, Leaving};
+use strait::store::forwarding::ForwardingRecord;
 use strait::store::memory::{Memory, MemoryStore};
 use strait::store::records::{
     CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
@@ -184,6 +185,10 @@ impl Store for Disk {
 
     fn certificates(&self) -> Result<Vec<CertificateRecord>, StoreError> {
         self.inner.certificates()
+    }
+
+    fn forwarding(&self) -> Result<Vec<ForwardingRecord>, StoreError> {
+        self.inner.forwarding()
     }
 
     fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {

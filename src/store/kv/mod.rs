@@ -36,6 +36,7 @@ use super::catalog::{
 };
 pub use super::engine::{Kv, Order, Visit, Writes};
 use super::find::{Find, Found, Leaving};
+use super::forwarding::ForwardingRecord;
 use super::index::Index;
 use super::keys::{self, Meta};
 use super::records::{
@@ -389,6 +390,10 @@ impl<E: Kv> Store for KvStore<E> {
 
     fn certificates(&self) -> Result<Vec<CertificateRecord>, StoreError> {
         self.reader().certificates()
+    }
+
+    fn forwarding(&self) -> Result<Vec<ForwardingRecord>, StoreError> {
+        self.reader().forwarding()
     }
 
     fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
