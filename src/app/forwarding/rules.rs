@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::error::invalid;
 use super::{Edit, Forwarding, ForwardingError, RULES_MAX, Snapshot, check_room, fresh_id};
 use crate::app::sql::Filter;
 use crate::base::ids::{AppId, RuleId};
