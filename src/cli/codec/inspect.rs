@@ -349,7 +349,8 @@ pub(super) fn encode(out: &mut impl Write, args: &EncodeArgs) -> io::Result<u8> 
                 let names = all.keys().filter(|name| !covered.contains(name));
                 let left: Vec<&str> = names.map(String::as_str).collect();
                 if !left.is_empty() {
-                    complain(&format!("not in this message: {}", left.join(", ")));
+                    let note = format!("not in this message: {}", left.join(", "));
+                    let _closed = writeln!(io::stderr(), "{note}").is_err();
                 }
             }
         }
