@@ -492,4 +492,23 @@ fn the_guide_tells_the_truth() {
     let got: Value = serde_json::from_str(&out).unwrap();
     let want: Value = serde_json::from_str(block("json")).unwrap();
     assert_eq!(got["services"], want["services"]);
+
+    // All its pieces are one codec, and its fixtures hold.
+    let pieces = |language: &str| -> Vec<String> {
+        let opening = format!("```{language}\n");
+        let from = guide.split(&opening).skip(1);
+        from.map(|text| text.split_once("```").unwrap().0.to_owned())
+            .collect()
+    };
+    fs::write(
+        dir.path().join("meter/codec.toml"),
+        pieces("toml").join("\n"),
+    )
+    .unwrap();
+    fs::create_dir(dir.path().join("meter/fixtures")).unwrap();
+    let fixtures = &pieces("json")[1];
+    fs::write(dir.path().join("meter/fixtures/all.json"), fixtures).unwrap();
+    let (code, out, _) = codec(dir.path(), &["test", "meter"]);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains("6 passed, 0 failed"), "{out}");
 }

@@ -42,7 +42,7 @@ async fn codecs_and_settings_refuse_what_they_do_not_take() {
     let set = Call {
         body_fields: vec![
             needed("/service_id", Name(1, 64)),
-            needed("/properties", Object),
+            optional("/properties", Object),
             optional("/known", Object),
             optional("/mid", Range(1, 65_535)),
         ],
