@@ -246,6 +246,7 @@ impl From<ForwardingError> for ApiError {
             ForwardingError::TooMany { .. }
             | ForwardingError::QueueExists(_)
             | ForwardingError::CertificateUsed { .. }
+            | ForwardingError::Sql(_)
             | ForwardingError::Invalid { .. } => Self::invalid(message),
             ForwardingError::Contended => Self::contended(message),
             ForwardingError::Space(error) => error.into(),

@@ -143,7 +143,10 @@ pub const fn is_portable(table: Table) -> bool {
         | Table::Certificates
         | Table::Audit
         | Table::Names
-        | Table::Forwarding => true,
+        | Table::Forwarding
+        | Table::Queue
+        | Table::Ended
+        | Table::Submissions => true,
         // A restored counter would use numbers again, which breaks the keys.
         Table::Sessions => false,
     }
