@@ -32,6 +32,7 @@ pub mod product_model;
 pub mod products;
 pub mod request;
 pub mod respond;
+pub mod routing_sql;
 pub mod search;
 pub mod server;
 pub mod settings;
@@ -102,6 +103,7 @@ fn routes() -> Routes {
         .merge(history::routes())
         .merge(trace::routes())
         .merge(events::routes())
+        .merge(routing_sql::routes())
         .merge(audit::routes())
         .merge(operations::routes())
         .merge(openapi::routes())

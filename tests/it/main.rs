@@ -26,6 +26,7 @@ mod api_http;
 mod api_model;
 mod api_openapi;
 mod api_products;
+mod api_routing_sql;
 mod api_search;
 mod api_secrets;
 mod api_server;
@@ -46,6 +47,7 @@ mod registration;
 mod server;
 mod signer;
 mod store;
+mod tail;
 mod wire_tables;
 
 // As `client` names them, which is also part of the library's own tests.
