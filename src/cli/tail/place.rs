@@ -92,7 +92,7 @@ mod tests {
     fn repetitions_are_told_once() {
         // Connections, with what is told of each.
         type Case = (&'static [(&'static str, &'static str)], Option<u64>);
-        let cases: [Case; 7] = [
+        let cases: [Case; 8] = [
             (&[("a1 b2", "a b")], Some(2)),
             (&[("a1 b", "a b"), ("b c2 d3", "c d")], Some(3)),
             (&[("a b", "a b"), ("a", ""), ("a b c1", "c")], Some(1)),
@@ -102,6 +102,7 @@ mod tests {
             // Something else than before: all of it is news.
             (&[("a b", "a b"), ("a c d1", "c d")], Some(1)),
             (&[("a b", "a b"), ("b c1 a2", "b c a")], Some(2)),
+            (&[("a b", "a b"), ("a c", "c"), ("a c d1", "d")], Some(1)),
         ];
         for (connections, after) in cases {
             let mut place = Place::default();
