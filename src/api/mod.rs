@@ -37,6 +37,7 @@ pub mod respond;
 pub mod routing_actions;
 pub mod routing_policies;
 pub mod routing_rules;
+pub mod routing_sql;
 pub mod search;
 pub mod server;
 pub mod settings;
@@ -112,6 +113,7 @@ fn routes() -> Routes {
         .merge(history::routes())
         .merge(trace::routes())
         .merge(events::routes())
+        .merge(routing_sql::routes())
         .merge(audit::routes())
         .merge(operations::routes())
         .merge(openapi::routes())

@@ -29,6 +29,7 @@ mod api_policies;
 mod api_products;
 mod api_push_certificates;
 mod api_rules;
+mod api_routing_sql;
 mod api_search;
 mod api_secrets;
 mod api_server;
@@ -49,6 +50,7 @@ mod registration;
 mod server;
 mod signer;
 mod store;
+mod tail;
 mod wire_tables;
 
 // As `client` names them, which is also part of the library's own tests.
