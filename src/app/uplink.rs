@@ -150,9 +150,6 @@ struct Unread {
 }
 
 fn read(product: &ProductRuntime, payload: &[u8], now: Timestamp) -> Result<Decoded, Unread> {
-    if product.record.data_format == "json" {
-        return read_json(payload).map(Decoded::Report);
-    }
     let Some(codec) = &product.codec else {
         let reason = "the product has no codec".to_owned();
         return Err(Unread {
@@ -168,34 +165,6 @@ fn read(product: &ProductRuntime, payload: &[u8], now: Timestamp) -> Result<Deco
     codec.decode(&uplink, None).map_err(|e| Unread {
         kind: e.kind(),
         reason: e.to_string(),
-    })
-}
-
-/// A product whose devices send JSON themselves: `{"services": [{"service_id", "properties",
-/// "event_time"?}]}`.
-fn read_json(payload: &[u8]) -> Result<Report, Unread> {
-    #[derive(serde::Deserialize)]
-    struct Body {
-        services: Vec<Service>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Service {
-        service_id: String,
-        properties: Map<String, Value>,
-        event_time: Option<String>,
-    }
-    let body: Body = serde_json::from_slice(payload).map_err(|e| Unread {
-        kind: "json",
-        reason: format!("not a JSON report: {e}"),
-    })?;
-    let services = body.services.into_iter().map(|s| ServiceReport {
-        service_id: s.service_id,
-        properties: s.properties,
-        event_time: s.event_time.as_deref().and_then(Timestamp::parse),
-    });
-    Ok(Report {
-        services: services.collect(),
-        has_more: false,
     })
 }
 

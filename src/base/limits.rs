@@ -26,3 +26,7 @@ pub const CODEC_SOURCE_MAX: usize = 256 * 1024;
 
 /// Decoded output of one uplink, as JSON.
 pub const CODEC_OUTPUT_MAX: usize = 64 * 1024;
+
+/// Lists and objects inside each other in what devices send and get as JSON: no product model
+/// needs more, and code that walks them must not run out of stack.
+pub const CODEC_DEPTH_MAX: usize = 32;

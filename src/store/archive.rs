@@ -142,7 +142,10 @@ pub const fn is_portable(table: Table) -> bool {
         | Table::Contents
         | Table::Certificates
         | Table::Audit
-        | Table::Names => true,
+        | Table::Names
+        | Table::Queue
+        | Table::Ended
+        | Table::Submissions => true,
         // A restored counter would use numbers again, which breaks the keys.
         Table::Sessions => false,
     }

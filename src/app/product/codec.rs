@@ -208,9 +208,27 @@ fn etag_of(source: &[u8]) -> String {
         .collect()
 }
 
+/// What reads and writes the bytes of the product's devices.
+pub(super) fn of(
+    product: &ProductRecord,
+    stored: Option<&CodecRecord>,
+    running: Option<&ProductRuntime>,
+    compiled: Option<Compiled>,
+) -> Option<Arc<dyn Codec>> {
+    if speaks_json(product) {
+        return Some(codec::json());
+    }
+    known(stored, running, compiled, product).or_else(|| compile_stored(stored?, product))
+}
+
+/// Devices of such a product need no codec of their own; an uploaded one rests.
+fn speaks_json(product: &ProductRecord) -> bool {
+    product.data_format == "json"
+}
+
 /// The compiled form of a stored codec when it is at hand: freshly compiled, or running already
 /// against the same model.
-pub(super) fn known(
+fn known(
     stored: Option<&CodecRecord>,
     running: Option<&ProductRuntime>,
     compiled: Option<Compiled>,
@@ -220,7 +238,7 @@ pub(super) fn known(
     if let Some((_, codec)) = compiled.filter(|(tag, _)| tag == etag) {
         return Some(codec);
     }
-    let running = running?;
+    let running = running.filter(|r| !speaks_json(&r.record))?;
     let same =
         running.codec_tag.as_ref() == Some(etag) && running.record.profile == product.profile;
     running.codec.clone().filter(|_| same)
@@ -228,10 +246,7 @@ pub(super) fn known(
 
 /// Compiles what was taken earlier. A codec that an older version took and this one does not is
 /// named in the log and left out: the product's uplinks are kept raw.
-pub(super) fn compile_stored(
-    stored: &CodecRecord,
-    product: &ProductRecord,
-) -> Option<Arc<dyn Codec>> {
+fn compile_stored(stored: &CodecRecord, product: &ProductRecord) -> Option<Arc<dyn Codec>> {
     match compile(stored.kind, &stored.source, &product.profile) {
         Ok(codec) => Some(codec),
         Err(mistakes) => {

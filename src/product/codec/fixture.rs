@@ -12,7 +12,7 @@ use crate::base::limits::{BODY_MAX, CODEC_OUTPUT_MAX};
 use crate::base::time::Timestamp;
 use crate::product::check;
 use crate::product::codec::text::{hex, unhex};
-use crate::product::codec::{Codec, CodecError, Decoded, Encode, Uplink};
+use crate::product::codec::{Codec, CodecError, Decoded, Downlink, Encode, Uplink};
 use crate::product::profile::Profile;
 
 /// When an uplink without `recvTime` arrives: 2020-01-01T00:00:00Z.
@@ -368,9 +368,26 @@ fn judge_round_trip(
     };
     let mut sent = command.paras.clone();
     sent.retain(|_, value| !value.is_null());
-    let mid = back.mid.map(|_| command.mid);
+    let (got, mid) = match back {
+        Downlink::Command {
+            command_name,
+            paras,
+            mid,
+        } => (
+            json!({ "command_name": command_name, "paras": paras, "mid": mid }),
+            mid,
+        ),
+        Downlink::Set {
+            service_id,
+            properties,
+            mid,
+        } => (
+            json!({ "service_id": service_id, "properties": properties, "mid": mid }),
+            mid,
+        ),
+    };
+    let mid = mid.map(|_| command.mid);
     let expected = json!({ "command_name": command.command_name, "paras": sent, "mid": mid });
-    let got = json!({ "command_name": back.command_name, "paras": back.paras, "mid": back.mid });
     compare("round_trip", &expected, &got, failures);
 }
 

@@ -157,7 +157,7 @@ impl Codec for TableCodec {
             return None;
         }
         let read = self.read(bytes, None, |id| self.outbound(id));
-        Some(read.map(|(message, mut found)| Downlink {
+        Some(read.map(|(message, mut found)| Downlink::Command {
             command_name: message.name.clone().unwrap_or_default(),
             paras: found.maps.pop().unwrap_or_else(Map::new),
             mid: found.mid,

@@ -9,7 +9,7 @@ use super::{profile_of, root};
 use crate::base::limits::CODEC_OUTPUT_MAX;
 use crate::base::time::Timestamp;
 use crate::product::codec::table::{TableCodec, load};
-use crate::product::codec::{Codec, CodecError, Decoded, Encode, Uplink, fixture};
+use crate::product::codec::{Codec, CodecError, Decoded, Downlink, Encode, Uplink, fixture};
 
 fn decode(codec: &TableCodec, payload: &[u8]) -> Result<Decoded, CodecError> {
     let uplink = Uplink {
@@ -127,9 +127,8 @@ proptest! {
             .map_err(|e| TestCaseError::fail(format!("{e}\n{source}\n{paras:?}")))?;
         let back = codec.decode_downlink(&bytes).unwrap()
             .map_err(|e| TestCaseError::fail(format!("{e}\n{source}\n{paras:?}")))?;
-        prop_assert_eq!(back.paras, paras);
-        prop_assert_eq!(back.mid, Some(mid));
-        prop_assert_eq!(back.command_name, "GO");
+        let command_name = "GO".to_owned();
+        prop_assert_eq!(back, Downlink::Command { command_name, paras, mid: Some(mid) });
         // One byte less is no such command any more.
         let short = &bytes[..bytes.len() - 1];
         prop_assert!(codec.decode_downlink(short).unwrap().is_err());
