@@ -12,6 +12,8 @@
 //! event, and posts that fail meanwhile count by what they met. Latencies in microseconds.
 
 mod driver;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
