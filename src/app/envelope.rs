@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
 use crate::base::time::Timestamp;
+use crate::store::commands::{CommandRecord, ResultRecord};
 use crate::store::records::{DeviceRecord, EnvelopeRecord};
 
 /// Whose event it is. Ids hold only letters, digits, `_` and `-`, so they need no escaping.
@@ -87,6 +88,47 @@ pub fn device_status(
     json.push_str(&at.rfc3339_ms());
     json.push_str("\"}}}");
     of_device("device.status", "update", header, json)
+}
+
+/// `device.command.status:update`. Times that were not reached are empty, as is the result of what has none.
+pub fn command_status(
+    header: &DeviceHeader,
+    command: &CommandRecord,
+    status: &str,
+    at: Timestamp,
+) -> EnvelopeRecord {
+    let mut json = opening("device.command.status", "update", at, 768);
+    json.push_str("{\"header\":");
+    header.write(&mut json);
+    let time = |at: Option<Timestamp>| at.map(Timestamp::compact).unwrap_or_default();
+    let fields = [
+        (",\"body\":{\"command_id\":\"", command.id.to_string()),
+        ("\",\"created_time\":\"", command.id.created_at.compact()),
+        ("\",\"sent_time\":\"", time(command.sent_at)),
+        ("\",\"delivered_time\":\"", time(command.delivered_at)),
+        ("\",\"response_time\":\"", time(command.answered_at)),
+        ("\",\"status\":\"", status.to_owned()),
+    ];
+    for (lead, text) in fields {
+        json.push_str(lead);
+        json.push_str(&text);
+    }
+    json.push_str("\",\"result\":");
+    match &command.result {
+        None => json.push_str("null"),
+        Some(result) => json.push_str(&result_json(result).to_string()),
+    }
+    json.push_str("}}}");
+    of_device("device.command.status", "update", header, json)
+}
+
+/// `{"resultCode", "resultDetail"}`.
+pub fn result_json(result: &ResultRecord) -> serde_json::Value {
+    let code = match result.succeeded {
+        true => "SUCCESSFUL",
+        false => "FAILED",
+    };
+    serde_json::json!({ "resultCode": code, "resultDetail": result.detail })
 }
 
 /// `device:create`, `device:update`, `device:delete`: no header, `body` is the device.

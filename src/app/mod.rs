@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod batch;
 pub mod certificate;
+pub mod command;
 pub mod credentials;
 pub mod deadlines;
 pub mod device;
@@ -16,6 +17,7 @@ pub mod forwarding;
 pub mod group;
 pub mod ingress;
 pub mod input;
+pub mod order;
 pub mod outbox;
 pub mod platform;
 pub mod product;
@@ -25,8 +27,11 @@ pub mod removal;
 pub mod retention;
 pub mod search;
 pub mod sessions;
+pub mod shadow;
 pub mod shard;
+pub mod shards;
 pub mod space;
+pub mod sql;
 pub mod step;
 pub mod tasks;
 pub mod timers;
@@ -43,15 +48,31 @@ use crate::store::{Store, StoreError};
 use audit::Audit;
 use batch::Batches;
 use certificate::Certificates;
+use command::Commands;
 use credentials::Credentials;
 use device::{DeviceChange, Devices};
+use forwarding::Forwarding;
 use group::{GroupLimits, Groups};
 use outbox::Outbox;
 use product::Products;
 use removal::Removals;
+use shards::ShardsLink;
 use space::Spaces;
 use tasks::Tasks;
 use trace::Tracer;
+
+/// What [`App`] is built from.
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub clock: Clock,
+    pub metrics: PrometheusHandle,
+    /// Hears of each durable change of a device.
+    pub changes: mpsc::Sender<DeviceChange>,
+    pub shards: ShardsLink,
+    pub traced_devices_max: usize,
+    pub batch: batch::Settings,
+    pub credentials: Arc<Credentials>,
+}
 
 /// The services of one server. Clones share them.
 #[derive(Clone)]
@@ -62,8 +83,10 @@ pub struct App {
     pub products: Arc<Products>,
     pub devices: Arc<Devices>,
     pub certificates: Arc<Certificates>,
+    pub commands: Arc<Commands>,
     pub batches: Arc<Batches>,
     pub groups: Arc<Groups>,
+    pub forwarding: Arc<Forwarding>,
     pub removals: Arc<Removals>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
@@ -74,17 +97,19 @@ pub struct App {
 }
 
 impl App {
-    /// Loads what must be in memory, and goes on with deletions that were begun. `changes` hears of
-    /// each durable change of a device. Must be called inside a tokio runtime.
-    pub fn start(
-        store: Arc<dyn Store>,
-        clock: Clock,
-        metrics: PrometheusHandle,
-        changes: mpsc::Sender<DeviceChange>,
-        traced_devices_max: usize,
-        batch: batch::Settings,
-        credentials: Arc<Credentials>,
-    ) -> Result<Self, StoreError> {
+    /// Loads what must be in memory, and goes on with deletions that were begun. Must be called inside
+    /// a tokio runtime.
+    pub fn start(parts: Parts) -> Result<Self, StoreError> {
+        let Parts {
+            store,
+            clock,
+            metrics,
+            changes,
+            shards,
+            traced_devices_max,
+            batch,
+            credentials,
+        } = parts;
         let tasks = Tasks::new();
         let outbox = Arc::new(Outbox::new(Arc::clone(&store)));
         let spaces = Arc::new(Spaces::load(space::Parts {
@@ -123,6 +148,12 @@ impl App {
             tasks: tasks.clone(),
             spaces: Arc::clone(&spaces),
         }));
+        let commands = Arc::new(Commands::new(command::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            shards,
+        }));
         let batches = Batches::start(batch::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),
@@ -134,6 +165,11 @@ impl App {
             tracer: Arc::clone(&tracer),
             settings: batch,
         })?;
+        let forwarding = Arc::new(Forwarding::load(forwarding::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+        })?);
         let removals = Arc::new(Removals::new(removal::Parts {
             store: Arc::clone(&store),
             outbox: Arc::clone(&outbox),
@@ -144,6 +180,7 @@ impl App {
             groups: Arc::clone(&groups),
             tracer: Arc::clone(&tracer),
             batches: Arc::clone(&batches),
+            forwarding: Arc::clone(&forwarding),
         }));
         removals.resume()?;
         Ok(Self {
@@ -153,8 +190,10 @@ impl App {
             products,
             devices,
             certificates,
+            commands,
             batches,
             groups,
+            forwarding,
             removals,
             outbox,
             tracer,

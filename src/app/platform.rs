@@ -17,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 use super::credentials::Credentials;
 use super::directory::{Directory, Placement};
 use super::figures::Figures;
-use super::ingress::{Ingress, shard_of};
+use super::ingress::Ingress;
 use super::sessions::{Resuming, Sessions};
 use super::shard::{self, Shard};
+use super::shards::{Shards, shard_of};
 use super::tasks::Tasks;
-use super::{App, batch, retention, timers};
+use super::{App, batch, command, retention, timers};
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::Settings as ExchangeSettings;
@@ -30,8 +31,6 @@ use crate::net::endpoint::{self, Channels, EVENT_QUEUE, OUTGOING_QUEUE};
 use crate::net::{Arrival, Datagram, Downward};
 use crate::store::{Store, StoreError, StoreSettings};
 
-/// Inputs that wait for one shard.
-const SHARD_QUEUE: usize = 4096;
 /// Changes by the API that wait for ingress.
 const CHANGE_QUEUE: usize = 1024;
 /// How long a stop waits for work that was begun.
@@ -46,6 +45,7 @@ pub struct Settings {
     pub store: StoreSettings,
     pub traced_devices_max: usize,
     pub batch: batch::Settings,
+    pub commands: command::Settings,
     /// Who may use the HTTP face.
     pub credentials: Arc<Credentials>,
 }
@@ -102,17 +102,17 @@ impl Platform {
         seed: u64,
     ) -> Result<Self, StoreError> {
         let (changes, changed) = mpsc::channel(CHANGE_QUEUE);
-        let limits = settings.traced_devices_max;
-        let callers = Arc::clone(&settings.credentials);
-        let app = App::start(
-            Arc::clone(&store),
-            clock.clone(),
+        let (senders, intakes) = Shards::new(settings.shards);
+        let app = App::start(super::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
             metrics,
             changes,
-            limits,
-            settings.batch,
-            callers,
-        )?;
+            shards: senders.link(),
+            traced_devices_max: settings.traced_devices_max,
+            batch: settings.batch,
+            credentials: Arc::clone(&settings.credentials),
+        })?;
         let directory = Arc::new(Directory::default());
         let figures = Arc::new(Figures::new());
         let (outgoing, to_endpoint) = mpsc::channel(OUTGOING_QUEUE);
@@ -127,6 +127,7 @@ impl Platform {
             tasks: app.tasks.clone(),
             net: outgoing.clone(),
             figures: Arc::clone(&figures),
+            pending_max: settings.commands.pending_max,
         };
         let (shards, sessions) = load(settings.shards.max(1), &parts)?;
         // Apart from the app's own tasks: these end in order, from the intake on.
@@ -134,11 +135,8 @@ impl Platform {
         let intake = CancellationToken::new();
         let (told, ended) = watch::channel(None);
         let vital = |name, work| spawn_vital(&tasks, &intake, &told, name, work);
-        let mut senders = Vec::with_capacity(shards.len());
-        for shard in shards {
-            let (sender, inputs) = mpsc::channel(SHARD_QUEUE);
-            senders.push(sender);
-            vital("shard", shard.run(inputs).boxed());
+        for (shard, intake) in shards.into_iter().zip(intakes) {
+            vital("shard", shard.run(intake).boxed());
         }
         let (events, arrived) = mpsc::channel(EVENT_QUEUE);
         let Network {
@@ -290,7 +288,8 @@ fn load(count: usize, parts: &shard::Parts) -> Result<(Vec<Shard>, Vec<Stored>),
         }
         let deadline = timers::deadline(&device, &state, now);
         if let Some(shard) = shards.get_mut(shard_of(&device.device_id, count)) {
-            shard.adopt(&device.device_id, deadline);
+            let under_way = state.queue.open.iter().any(|o| o.delivered_at.is_none());
+            shard.adopt(&device.device_id, deadline, under_way);
         }
         ControlFlow::Continue(())
     })?;

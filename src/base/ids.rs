@@ -215,10 +215,13 @@ impl CommandId {
     pub fn parse(text: &str) -> Option<Self> {
         let dashes = [8, 13, 18, 23];
         let is_uuid = text.len() == 36
-            && text.bytes().enumerate().all(|(i, b)| match dashes.contains(&i) {
-                true => b == b'-',
-                false => b.is_ascii_hexdigit(),
-            });
+            && text
+                .bytes()
+                .enumerate()
+                .all(|(i, b)| match dashes.contains(&i) {
+                    true => b == b'-',
+                    false => b.is_ascii_hexdigit(),
+                });
         if !is_uuid {
             return None;
         }
@@ -295,12 +298,21 @@ mod tests {
             created_at: Timestamp::from_ms(ms),
             seq,
         };
-        for id in [id(0, 0), id(1_790_000_000_000, 4097), id((1 << 48) - 1, (1 << 62) - 1)] {
+        for id in [
+            id(0, 0),
+            id(1_790_000_000_000, 4097),
+            id((1 << 48) - 1, (1 << 62) - 1),
+        ] {
             assert_eq!(CommandId::parse(&id.to_string()), Some(id), "{id}");
         }
         let text = id(1_790_000_000_000, 4097).to_string();
         assert_eq!(text, "01a0c4f1-9c00-7000-8000-000000001001");
-        for wrong in ["", "x", "01a0c4f1-9c00-4000-8000-000000001001", &text.replace('-', "0")] {
+        for wrong in [
+            "",
+            "x",
+            "01a0c4f1-9c00-4000-8000-000000001001",
+            &text.replace('-', "0"),
+        ] {
             assert_eq!(CommandId::parse(wrong), None, "{wrong}");
         }
     }

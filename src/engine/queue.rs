@@ -52,7 +52,10 @@ pub fn owner(mid: Option<u16>, open: &[Open], rested: &[u16], debts: u32) -> Own
             None => Owner::Nobody,
         };
     }
-    let mut candidates = open.iter().enumerate().filter(|(_, one)| one.on_air && !one.by_mid);
+    let mut candidates = open
+        .iter()
+        .enumerate()
+        .filter(|(_, one)| one.on_air && !one.by_mid);
     match (candidates.next(), candidates.next(), debts) {
         (Some((at, _)), None, 0) => Owner::Open(at),
         (None, _, 0) => Owner::Nobody,
@@ -96,20 +99,36 @@ mod tests {
         };
         let cases: Vec<(Option<u16>, Vec<Open>, Vec<u16>, u32, Owner)> = vec![
             (Some(7), vec![open(7, true)], vec![], 0, Owner::Open(0)),
-            (Some(7), vec![open(8, true), open(7, true)], vec![], 0, Owner::Open(1)),
+            (
+                Some(7),
+                vec![open(8, true), open(7, true)],
+                vec![],
+                0,
+                Owner::Open(1),
+            ),
             (Some(7), vec![open(8, true)], vec![7], 0, Owner::Rested(0)),
             (Some(7), vec![open(8, true)], vec![], 0, Owner::Nobody),
             (Some(9), vec![waiting], vec![], 0, Owner::Nobody),
             (Some(7), vec![open(7, false)], vec![], 0, Owner::Nobody),
             (None, vec![open(7, false)], vec![], 0, Owner::Open(0)),
-            (None, vec![open(7, true), open(8, false)], vec![], 0, Owner::Open(1)),
+            (
+                None,
+                vec![open(7, true), open(8, false)],
+                vec![],
+                0,
+                Owner::Open(1),
+            ),
             (None, vec![open(7, true)], vec![], 0, Owner::Nobody),
             (None, vec![open(7, false)], vec![], 1, Owner::Ambiguous),
             (None, vec![], vec![], 1, Owner::Ambiguous),
             (None, vec![open(7, false)], vec![6], 0, Owner::Open(0)),
         ];
         for (mid, open, rested, debts, want) in cases {
-            assert_eq!(owner(mid, &open, &rested, debts), want, "{mid:?} {open:?} {rested:?}");
+            assert_eq!(
+                owner(mid, &open, &rested, debts),
+                want,
+                "{mid:?} {open:?} {rested:?}"
+            );
         }
     }
 

@@ -28,8 +28,8 @@ pub struct CommandRecord {
     pub status: CommandStatus,
     pub sent_at: Option<Timestamp>,
     pub delivered_at: Option<Timestamp>,
-    /// When it ended, whatever ended it.
-    pub ended_at: Option<Timestamp>,
+    /// When the device's answer came.
+    pub answered_at: Option<Timestamp>,
     /// What was sent; `None` before.
     pub message: Option<MessageRecord>,
     /// What the device answered, or why it failed.
@@ -90,8 +90,8 @@ pub struct QueueRecord {
     pub pending: Vec<PendingRecord>,
     /// Those that were sent and have not ended, in order.
     pub open: Vec<OpenRecord>,
-    /// Newest of those that rest as delivered, unanswered: an answer of their own still ends them.
-    pub rested: Vec<RestedRecord>,
+    /// Newest of those that are not open any more, so that what still comes for them is recognised.
+    pub recent: Vec<RecentCommand>,
     /// The correlation id given last; 0: none yet.
     pub last_mid: u16,
     /// The device said that more uplink follows: queued commands wait.
@@ -117,6 +117,8 @@ pub struct OpenRecord {
     /// Its answer carries the mid.
     pub by_mid: bool,
     pub sent_at: Timestamp,
+    /// When its message was last given to the network.
+    pub carried_at: Timestamp,
     /// It waits for its turn, its datagram has not left.
     pub waits: bool,
     pub delivered_at: Option<Timestamp>,
@@ -124,11 +126,13 @@ pub struct OpenRecord {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RestedRecord {
+pub struct RecentCommand {
     pub id: CommandId,
     pub token: u64,
     pub mid: u16,
     pub by_mid: bool,
+    /// It rests as delivered, unanswered: an answer of its own still ends it.
+    pub rests: bool,
 }
 
 /// Sets of one service's properties that were sent for the same wish.

@@ -24,14 +24,15 @@ use strait::store::catalog::{
 };
 use strait::store::commands::{CommandRecord, SubmissionRecord};
 use strait::store::find::{Find, Found, Leaving};
+use strait::store::forwarding::ForwardingRecord;
 use strait::store::memory::{Memory, MemoryStore};
 use strait::store::records::{
     CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
     SettingsRecord, StateRecord,
 };
 use strait::store::{
-    AuditQuery, CommandQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery, HistoryRow, Page,
-    Store, StoreError, StoreSettings,
+    AuditQuery, CommandQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery,
+    HistoryRow, Page, Store, StoreError, StoreSettings,
 };
 use strait::telemetry;
 use tokio::sync::{mpsc, oneshot};
@@ -187,6 +188,10 @@ impl Store for Disk {
         self.inner.certificates()
     }
 
+    fn forwarding(&self) -> Result<Vec<ForwardingRecord>, StoreError> {
+        self.inner.forwarding()
+    }
+
     fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
         self.inner.audit(query)
     }
@@ -260,6 +265,7 @@ impl Server {
             store: StoreSettings::default(),
             traced_devices_max: 10,
             batch: strait::app::batch::Settings::default(),
+            commands: strait::app::command::Settings::default(),
             credentials: Arc::new(Credentials::nobody_asked()),
         };
         let store: Arc<dyn Store> = Arc::clone(&disk) as _;

@@ -38,6 +38,7 @@ use super::catalog::{
 use super::commands::{CommandRecord, SubmissionRecord};
 pub use super::engine::{Kv, Order, Visit, Writes};
 use super::find::{Find, Found, Leaving};
+use super::forwarding::ForwardingRecord;
 use super::index::Index;
 use super::keys::{self, Meta};
 use super::records::{
@@ -46,8 +47,8 @@ use super::records::{
 };
 use super::seal::Sealer;
 use super::{
-    AuditQuery, CommandQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery, HistoryRow, Page,
-    Store, StoreError, StoreSettings,
+    AuditQuery, CommandQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery,
+    HistoryRow, Page, Store, StoreError, StoreSettings,
 };
 use crate::base::ids::{CommandId, DeviceId, FileId, NodeId, ProductId};
 use crate::base::peer::DeviceSeq;
@@ -391,6 +392,10 @@ impl<E: Kv> Store for KvStore<E> {
 
     fn certificates(&self) -> Result<Vec<CertificateRecord>, StoreError> {
         self.reader().certificates()
+    }
+
+    fn forwarding(&self) -> Result<Vec<ForwardingRecord>, StoreError> {
+        self.reader().forwarding()
     }
 
     fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
