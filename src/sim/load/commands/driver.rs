@@ -30,7 +30,8 @@ const NAP: Duration = Duration::from_millis(250);
 struct Posted {
     device: u32,
     intended: Instant,
-    outcome: Result<(u16, Option<String>), RestError>,
+    /// Status, and the command's id or what was said instead.
+    outcome: Result<(u16, Result<String, String>), RestError>,
 }
 
 /// A command that was accepted.
@@ -58,6 +59,7 @@ pub(super) struct Driver<'a> {
     is_measuring: bool,
     elapsed: Duration,
     answers: BTreeMap<String, u64>,
+    refusal: Option<String>,
     ended: BTreeMap<String, u64>,
     latency: Histogram<u64>,
     post: Histogram<u64>,
@@ -109,6 +111,7 @@ impl<'a> Driver<'a> {
             is_measuring: true,
             elapsed: Duration::ZERO,
             answers: BTreeMap::new(),
+            refusal: None,
             ended: BTreeMap::new(),
             latency: histogram()?,
             post: histogram()?,
@@ -222,7 +225,11 @@ impl<'a> Driver<'a> {
                 .await;
             let outcome = answer.map(|answer| {
                 let created = serde_json::from_slice::<Created>(&answer.body).ok();
-                (answer.status, created.map(|c| c.command_id))
+                let text = || String::from_utf8_lossy(&answer.body).into_owned();
+                (
+                    answer.status,
+                    created.map(|c| c.command_id).ok_or_else(text),
+                )
             });
             Posted {
                 device,
@@ -244,12 +251,16 @@ impl<'a> Driver<'a> {
                 record(&mut self.post, now, intended);
                 (status.to_string(), id)
             }
-            Err(error) => (error.kind().to_owned(), None),
+            Err(error) => (error.kind().to_owned(), Err(error.to_string())),
         };
         *self.answers.entry(answer).or_default() += 1;
-        let Some(id) = id else {
-            self.resting.push_back((now + REST, device));
-            return;
+        let id = match id {
+            Ok(id) => id,
+            Err(text) => {
+                self.refusal.get_or_insert(text);
+                self.resting.push_back((now + REST, device));
+                return;
+            }
         };
         self.accepted += 1;
         let open = Open { device, intended };
@@ -318,6 +329,7 @@ impl<'a> Driver<'a> {
             post: Latency::of(&self.post),
             unended: self.open.len() as u64,
             answers: self.answers,
+            refusal: self.refusal,
             ended: self.ended,
             late: self.late,
             reconnected: self.reconnected,

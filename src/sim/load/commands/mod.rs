@@ -78,6 +78,8 @@ pub struct CommandReport {
     pub post: Latency,
     /// Posts by HTTP status, or by the kind of failure without one.
     pub answers: BTreeMap<String, u64>,
+    /// What the first post that gave no command was told.
+    pub refusal: Option<String>,
     /// Commands by the state that they ended in.
     pub ended: BTreeMap<String, u64>,
     /// Commands that had not ended when the run was over.
@@ -97,12 +99,14 @@ pub struct CommandReport {
 impl CommandReport {
     /// A few lines for people.
     pub fn text(&self) -> String {
+        let refusal = self.refusal.as_ref();
+        let refusal = refusal.map_or_else(String::new, |r| format!("\nfirst refusal: {r}"));
         format!(
             "{} {}: {:.0}/s successful ({} of {} in {:.1} s, {} devices)\n\
              post to successful ms: {}\n\
              post ms: {}\n\
              answers: {}; ended: {}; not ended {}, late {}, streams broken {}\n\
-             devices: executed {}, repeated {}, unread {}; answers repeated {}, given up {}",
+             devices: executed {}, repeated {}, unread {}; answers repeated {}, given up {}{refusal}",
             self.workload,
             self.strategy,
             self.rate,

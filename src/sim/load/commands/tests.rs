@@ -247,6 +247,11 @@ fn failures_and_refusals_are_counted_and_their_devices_rest() {
         BTreeMap::from([("403".to_owned(), report.started)])
     );
     assert_eq!(report.accepted, 0);
+    assert!(
+        report.text().ends_with("IOTDA.014000\"}"),
+        "{}",
+        report.text()
+    );
     // 20 devices, each of which rests for 50 ms of the 400 ms.
     assert!(report.started <= 20 * 9, "{report:?}");
 }
