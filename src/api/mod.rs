@@ -14,6 +14,8 @@ pub mod batch_view;
 pub mod buffer;
 pub mod certificates;
 pub mod codec;
+pub mod command_body;
+pub mod commands;
 pub mod device_body;
 pub mod devices;
 pub mod error;
@@ -98,6 +100,7 @@ fn routes() -> Routes {
         .merge(products::routes())
         .merge(product_model::routes())
         .merge(devices::routes())
+        .merge(commands::routes())
         .merge(groups::routes())
         .merge(tags::routes())
         .merge(search::routes())

@@ -124,11 +124,15 @@ pub fn command_status(
 
 /// `{"resultCode", "resultDetail"}`.
 pub fn result_json(result: &ResultRecord) -> serde_json::Value {
-    let code = match result.succeeded {
+    serde_json::json!({ "resultCode": result_code(result), "resultDetail": result.detail })
+}
+
+/// The word for how a command ended.
+pub const fn result_code(result: &ResultRecord) -> &'static str {
+    match result.succeeded {
         true => "SUCCESSFUL",
         false => "FAILED",
-    };
-    serde_json::json!({ "resultCode": code, "resultDetail": result.detail })
+    }
 }
 
 /// `device:create`, `device:update`, `device:delete`: no header, `body` is the device.

@@ -91,6 +91,10 @@ impl World {
             json!({"enabled": true}),
         )
         .await;
+        let command = json!({"service_id": "Flow", "command_name": "SET_VALVE",
+            "paras": {"open": 1}, "send_strategy": "delay"});
+        let path = format!("{DEVICES}/dpb/async-commands");
+        let command = self.must(Method::POST, &path, command).await;
         let tag = json!({"resource_type": "device", "resource_id": "dpb",
             "tags": [{"tag_key": "city", "tag_value": MARK}]});
         self.must(Method::POST, "/v5/iot/x/tags/bind-resource", tag)
@@ -117,6 +121,7 @@ impl World {
             ("device_id", "dpb".into()),
             ("product_id", "pb".into()),
             ("app_id", "b".into()),
+            ("command_id", id(&command, "command_id")),
             ("group_id", id(&group, "group_id")),
             ("certificate_id", id(&certificate, "certificate_id")),
             ("task_id", id(&task, "task_id")),
@@ -181,6 +186,8 @@ impl World {
             "products/pb".into(),
             "devices/dpb".into(),
             "devices/dpb/shadow".into(),
+            "devices/dpb/async-commands".into(),
+            "devices/dpb/async-commands-history".into(),
             "devices?app_id=b".into(),
             "products?app_id=b".into(),
             "device-group?app_id=b".into(),
