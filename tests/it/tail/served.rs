@@ -128,6 +128,7 @@ async fn a_reader_who_was_away_for_too_long_is_told() {
         raw_before: all,
         events_before: all,
         audit_before: all,
+        commands_before: all,
     };
     server.store.expire(&expiry, 2).unwrap();
     assert_eq!(
