@@ -41,6 +41,7 @@ mod bad_input;
 #[allow(dead_code, reason = "the engine's own tests use more of it")]
 mod client;
 mod codecs;
+mod codecs_sent;
 mod conformity;
 mod credentials_cli;
 mod devices;
