@@ -99,7 +99,8 @@ fn told(body: &Value) -> String {
         return format!("{topic} {}", content.unwrap_or_default());
     }
     let Some(status) = text("status") else {
-        return body.to_string();
+        let product = text("product_id").zip(text("name"));
+        return product.map_or_else(|| body.to_string(), |(id, name)| format!("{id} {name}"));
     };
     // A device has both; its id stands in a column of its own.
     let ids = ["command_id", "message_id", "task_id", "node_id"];
@@ -206,6 +207,11 @@ mod tests {
                 "product.create",
                 json!({"notify_data": {"body": {"product_id": "p"}}}),
                 "-  {\"product_id\":\"p\"}",
+            ),
+            (
+                "product.create",
+                json!({"notify_data": {"body": {"product_id": "p", "name": "Meter"}}}),
+                "-  p Meter",
             ),
             (
                 "device.status.update",

@@ -189,6 +189,17 @@ async fn it_ends_as_the_shell_expects() {
         (0, 2),
         "{out}"
     );
+    let mut by_environment = Command::new(STRAIT);
+    by_environment
+        .arg("tail")
+        .args(old)
+        .env("STRAIT_TOKEN", &token);
+    let done = by_environment.output().unwrap();
+    let out = String::from_utf8_lossy(&done.stdout);
+    assert!(
+        out.contains("product.create  -  p1 Meter\n"),
+        "{out} {done:?}"
+    );
     // Refused, with what the server says.
     let (code, out, err) = from_old(&["--token", "another-token-entirely"]);
     assert_eq!((code, out.as_str()), (1, ""));
