@@ -160,6 +160,8 @@ impl App {
             spaces: Arc::clone(&spaces),
             groups: Arc::clone(&groups),
             tracer: Arc::clone(&tracer),
+            commands: Arc::clone(&commands),
+            outbox: Arc::clone(&outbox),
             settings: batch,
         })?;
         let removals = Arc::new(Removals::new(removal::Parts {
