@@ -32,8 +32,14 @@ pub mod precondition;
 pub mod product_body;
 pub mod product_model;
 pub mod products;
+pub mod push_certificates;
+pub mod queues;
 pub mod request;
 pub mod respond;
+pub mod routing_actions;
+pub mod routing_policies;
+pub mod routing_rules;
+pub mod routing_sql;
 pub mod search;
 pub mod server;
 pub mod settings;
@@ -100,11 +106,17 @@ fn routes() -> Routes {
         .merge(search::routes())
         .merge(batch_files::routes())
         .merge(batch_tasks::routes())
+        .merge(routing_rules::routes())
+        .merge(routing_actions::routes())
+        .merge(routing_policies::routes())
+        .merge(queues::routes())
+        .merge(push_certificates::routes())
         .merge(codec::routes())
         .merge(settings::routes())
         .merge(history::routes())
         .merge(trace::routes())
         .merge(events::routes())
+        .merge(routing_sql::routes())
         .merge(audit::routes())
         .merge(operations::routes())
         .merge(openapi::routes())

@@ -12,6 +12,7 @@ use crate::api::Server;
 
 mod batch;
 mod catalog;
+mod forwarding;
 mod own;
 mod query;
 pub(crate) mod router;
@@ -159,9 +160,10 @@ pub(crate) fn holds(server: &Server) -> String {
     let tasks: Vec<_> = tasks.iter().map(|task| &task.task_id).collect();
     let files = store.files().unwrap();
     let certificates = store.certificates().unwrap();
+    let forwarding = store.forwarding().unwrap();
     format!(
         "{devices:?} {groups:?} {products:?} {own:?} {apps:?} {tasks:?} {files:?} \
-         {certificates:?} {last}"
+         {certificates:?} {forwarding:?} {last}"
     )
 }
 
