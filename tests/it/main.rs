@@ -15,6 +15,7 @@ mod api_batch_files;
 mod api_batch_input;
 mod api_certificates;
 mod api_codec;
+mod api_commands;
 mod api_device_bad_input;
 mod api_device_lists;
 mod api_device_states;
