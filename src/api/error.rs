@@ -14,6 +14,7 @@ use crate::app::certificate::CertificateError;
 use crate::app::device::DeviceError;
 use crate::app::forwarding::ForwardingError;
 use crate::app::group::GroupError;
+use crate::app::order::OrderError;
 use crate::app::product::ProductError;
 use crate::app::space::SpaceError;
 use crate::app::trace::TraceError;
@@ -211,6 +212,24 @@ impl From<DeviceError> for ApiError {
             DeviceError::Invalid { .. } | DeviceError::Mistakes(_) => Self::invalid(message),
             DeviceError::Contended => Self::contended(message),
             DeviceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<OrderError> for ApiError {
+    fn from(error: OrderError) -> Self {
+        let message = error.to_string();
+        match error {
+            OrderError::NotFound => Self::new(StatusCode::NOT_FOUND, code::NO_DEVICE, message),
+            OrderError::Model(_) => Self::invalid(message),
+            OrderError::Full { .. } => Self::new(StatusCode::FORBIDDEN, code::INVALID, message),
+            // Waiting does not help: the caller has to look first.
+            OrderError::NameTaken | OrderError::Version { .. } => {
+                Self::new(StatusCode::CONFLICT, code::INVALID, message)
+            }
+            OrderError::Busy => Self::unavailable(message),
+            OrderError::Overtaken => Self::contended(message),
+            OrderError::Store(error) => error.into(),
         }
     }
 }

@@ -40,6 +40,7 @@ pub mod routing_rules;
 pub mod search;
 pub mod server;
 pub mod settings;
+pub mod shadow;
 pub mod spaces;
 pub mod tags;
 pub mod trace;
@@ -97,6 +98,7 @@ fn routes() -> Routes {
         .merge(products::routes())
         .merge(product_model::routes())
         .merge(devices::routes())
+        .merge(shadow::routes())
         .merge(groups::routes())
         .merge(tags::routes())
         .merge(search::routes())
