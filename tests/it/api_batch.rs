@@ -395,6 +395,7 @@ async fn a_bound_task_stays_in_its_space() {
         document: None,
         document_source: None,
         patch: None,
+        desired: None,
         policy: None,
     };
     let task = server.app.batches.create(new).await.unwrap();

@@ -29,6 +29,7 @@ mod api_products;
 mod api_search;
 mod api_secrets;
 mod api_server;
+mod api_shadow;
 mod api_signatures;
 mod api_spaces;
 mod api_tags;
