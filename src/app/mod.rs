@@ -31,6 +31,7 @@ pub mod shadow;
 pub mod shard;
 pub mod shards;
 pub mod space;
+pub mod sql;
 pub mod step;
 pub mod tasks;
 pub mod timers;
@@ -50,6 +51,7 @@ use certificate::Certificates;
 use command::Commands;
 use credentials::Credentials;
 use device::{DeviceChange, Devices};
+use forwarding::Forwarding;
 use group::{GroupLimits, Groups};
 use outbox::Outbox;
 use product::Products;
@@ -84,6 +86,7 @@ pub struct App {
     pub commands: Arc<Commands>,
     pub batches: Arc<Batches>,
     pub groups: Arc<Groups>,
+    pub forwarding: Arc<Forwarding>,
     pub removals: Arc<Removals>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
@@ -162,6 +165,11 @@ impl App {
             tracer: Arc::clone(&tracer),
             settings: batch,
         })?;
+        let forwarding = Arc::new(Forwarding::load(forwarding::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+        })?);
         let removals = Arc::new(Removals::new(removal::Parts {
             store: Arc::clone(&store),
             outbox: Arc::clone(&outbox),
@@ -172,6 +180,7 @@ impl App {
             groups: Arc::clone(&groups),
             tracer: Arc::clone(&tracer),
             batches: Arc::clone(&batches),
+            forwarding: Arc::clone(&forwarding),
         }));
         removals.resume()?;
         Ok(Self {
@@ -184,6 +193,7 @@ impl App {
             commands,
             batches,
             groups,
+            forwarding,
             removals,
             outbox,
             tracer,

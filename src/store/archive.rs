@@ -143,6 +143,7 @@ pub const fn is_portable(table: Table) -> bool {
         | Table::Certificates
         | Table::Audit
         | Table::Names
+        | Table::Forwarding
         | Table::Queue
         | Table::Ended
         | Table::Submissions => true,

@@ -26,6 +26,7 @@
 //! | 14 | certificates | certificate id | row: `CertificateRecord` |
 //! | 15 | audit | ms `u64`, seq `u64` | row: `AuditRecord` |
 //! | 16 | names | device name with each 00 as 00 ff, 00 01, seq `u64` | device id |
+//! | 17 | forwarding | kind as a letter, `:`, id | row, sealed: `ForwardingRecord` |
 //! | 18 | queue | device seq `u64`, created ms `u64`, command seq `u64` | row: `CommandRecord` |
 //! | 19 | ended | device seq `u64`, created ms `u64`, command seq `u64` | row: `CommandRecord` |
 //! | 1a | submissions | device seq `u64`, hash of the caller's name for it, 16 bytes | row: `SubmissionRecord` |
@@ -39,6 +40,7 @@ use crate::base::ids::{
 use crate::base::peer::DeviceSeq;
 use crate::base::time::Timestamp;
 use crate::store::HistoryKey;
+use crate::store::forwarding::ForwardingKey;
 
 /// A table: the first byte of its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +69,7 @@ pub enum Table {
     Certificates = 0x14,
     Audit = 0x15,
     Names = 0x16,
+    Forwarding = 0x17,
     Queue = 0x18,
     Ended = 0x19,
     Submissions = 0x1a,
@@ -74,7 +77,7 @@ pub enum Table {
 
 impl Table {
     /// Every table, ascending.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Meta,
         Self::Devices,
         Self::States,
@@ -98,6 +101,7 @@ impl Table {
         Self::Certificates,
         Self::Audit,
         Self::Names,
+        Self::Forwarding,
         Self::Queue,
         Self::Ended,
         Self::Submissions,
@@ -140,6 +144,7 @@ impl Table {
             Self::Certificates => "certificates",
             Self::Audit => "audit",
             Self::Names => "names",
+            Self::Forwarding => "forwarding",
             Self::Queue => "queue",
             Self::Ended => "ended",
             Self::Submissions => "submissions",
@@ -372,6 +377,20 @@ pub fn content(id: &FileId) -> Vec<u8> {
 
 pub fn certificate(id: &CertificateId) -> Vec<u8> {
     Table::Certificates.key(&[id.as_str().as_bytes()])
+}
+
+/// The kind is a letter, so that messages can name the row.
+pub fn forwarding(key: &ForwardingKey) -> Vec<u8> {
+    let (kind, id) = match key {
+        ForwardingKey::Rule(id) => (b'r', id.as_str()),
+        ForwardingKey::Action(id) => (b'a', id.as_str()),
+        ForwardingKey::Backlog(id) => (b'b', id.as_str()),
+        ForwardingKey::Flow(id) => (b'f', id.as_str()),
+        ForwardingKey::Queue(id) => (b'q', id.as_str()),
+        ForwardingKey::Access(id) => (b'k', id.as_str()),
+        ForwardingKey::Certificate(id) => (b'c', id.as_str()),
+    };
+    Table::Forwarding.key(&[&[kind, b':'], id.as_bytes()])
 }
 
 pub fn audit(at: Timestamp, seq: u64) -> Vec<u8> {

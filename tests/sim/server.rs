@@ -24,6 +24,7 @@ use strait::store::catalog::{
 };
 use strait::store::commands::{CommandRecord, SubmissionRecord};
 use strait::store::find::{Find, Found, Leaving};
+use strait::store::forwarding::ForwardingRecord;
 use strait::store::memory::{Memory, MemoryStore};
 use strait::store::records::{
     CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
@@ -185,6 +186,10 @@ impl Store for Disk {
 
     fn certificates(&self) -> Result<Vec<CertificateRecord>, StoreError> {
         self.inner.certificates()
+    }
+
+    fn forwarding(&self) -> Result<Vec<ForwardingRecord>, StoreError> {
+        self.inner.forwarding()
     }
 
     fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {

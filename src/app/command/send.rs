@@ -188,7 +188,9 @@ pub fn send(draft: &mut Draft<'_>, id: CommandId, waits: bool) {
                 paras: &record.paras,
                 mid,
             };
-            let by_mid = codec.answers_by_mid(&record.service_id, &record.command_name);
+            // What is never answered can't be mistaken either.
+            let by_mid = !record.expects_answer
+                || codec.answers_by_mid(&record.service_id, &record.command_name);
             let bytes = codec.encode(&command);
             bytes.map(|b| (b, by_mid)).map_err(|e| e.to_string())
         }

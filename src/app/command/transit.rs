@@ -16,7 +16,7 @@ use crate::store::commands::{
 use crate::wire::coap::Token;
 
 /// Ended and resting commands of a device that are still recognised.
-const RECENT_MAX: usize = 8;
+const RECENT_MAX: usize = 4;
 
 /// The word of the v5 API.
 pub const fn status_word(status: CommandStatus) -> &'static str {

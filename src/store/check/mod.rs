@@ -4,6 +4,7 @@
 
 mod catalog;
 mod commands;
+mod forwarding;
 mod indexes;
 
 use std::ops::ControlFlow;
@@ -198,6 +199,7 @@ impl<E: Kv> Walk<'_, E> {
             | Table::Contents
             | Table::Certificates
             | Table::Audit => self.catalog(table, key, row)?,
+            Table::Forwarding => self.forwarding(key, row)?,
             Table::Queue | Table::Ended | Table::Submissions => self.command(table, key, row)?,
         }
         Ok(())

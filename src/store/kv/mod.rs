@@ -38,6 +38,7 @@ use super::catalog::{
 use super::commands::{CommandRecord, SubmissionRecord};
 pub use super::engine::{Kv, Order, Visit, Writes};
 use super::find::{Find, Found, Leaving};
+use super::forwarding::ForwardingRecord;
 use super::index::Index;
 use super::keys::{self, Meta};
 use super::records::{
@@ -391,6 +392,10 @@ impl<E: Kv> Store for KvStore<E> {
 
     fn certificates(&self) -> Result<Vec<CertificateRecord>, StoreError> {
         self.reader().certificates()
+    }
+
+    fn forwarding(&self) -> Result<Vec<ForwardingRecord>, StoreError> {
+        self.reader().forwarding()
     }
 
     fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {

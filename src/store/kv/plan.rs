@@ -195,6 +195,12 @@ fn encode_change(change: Change, sealer: &Sealer) -> Result<Step, RowError> {
         Change::DeleteFile(id) => Step::Remove(vec![keys::file(&id), keys::content(&id)]),
         Change::PutCertificate(record) => put(keys::certificate(&record.certificate_id), &*record)?,
         Change::DeleteCertificate(id) => Step::Remove(vec![keys::certificate(&id)]),
+        Change::PutForwarding(record) => {
+            let key = keys::forwarding(&record.key());
+            let row = sealed::encode_forwarding(&key, &record, sealer)?;
+            Step::Put { key, row }
+        }
+        Change::DeleteForwarding(key) => Step::Remove(vec![keys::forwarding(&key)]),
         Change::PutAudit(record) => put(keys::audit(record.at, record.seq), &*record)?,
         Change::PutCommand { device_seq, record } => {
             put(keys::command(Table::Queue, device_seq, record.id), &*record)?
@@ -264,6 +270,8 @@ const fn change_name(change: &Change) -> &'static str {
         Change::DeleteFile(_) => "the deletion of a file",
         Change::PutCertificate(_) => "a certificate",
         Change::DeleteCertificate(_) => "the deletion of a certificate",
+        Change::PutForwarding(_) => "a record of forwarding",
+        Change::DeleteForwarding(_) => "the deletion of a record of forwarding",
         Change::PutAudit(_) => "an audit record",
         Change::PutCommand { .. } => "a command",
         Change::EndCommand { .. } => "the end of a command",
