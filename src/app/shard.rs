@@ -31,6 +31,7 @@ use super::{due, shadow, uplink};
 use crate::base::ids::DeviceId;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::{Outgoing, Response, Settle, Timing};
+use crate::store::records::StateRecord;
 use crate::store::{Commit, CommitError, Completion, Store, StoreError};
 use crate::wire::coap::{Code, option};
 
@@ -44,6 +45,8 @@ const BATCH: usize = 256;
 const TRIES: u8 = 5;
 /// What a timer or a change by the API asked for could not be made durable: looked at again then.
 const AGAIN_AFTER_S: u64 = 30;
+/// Devices whose commit is in doubt are looked at again then: while they still listen.
+const DOUBT_AFTER_S: u64 = 2;
 /// Devices remembered for a notification that was not acknowledged.
 const UNHEARD_MAX: usize = 100_000;
 /// Max-Age of a 5.03: when the device may try again.
@@ -123,12 +126,22 @@ impl Shard {
         }
     }
 
-    /// Takes up a device that the store knows, at start. `under_way`: something was going down to it.
-    pub fn adopt(&mut self, device_id: &DeviceId, deadline: Option<Timestamp>, under_way: bool) {
+    /// Takes up a device that the store knows, at start.
+    pub fn adopt(
+        &mut self,
+        device_id: &DeviceId,
+        deadline: Option<Timestamp>,
+        state: &StateRecord,
+    ) {
+        let queue = &state.queue;
+        let under_way = queue.open.iter().any(|o| o.delivered_at.is_none());
         if under_way {
             self.doubtful.insert(device_id.clone());
         }
-        let deadline = match under_way {
+        // To one that always listens, what waits may have been about to go.
+        let registration = state.registration.as_ref();
+        let listens = registration.is_some_and(|r| !r.queue_mode);
+        let deadline = match under_way || (listens && !queue.pending.is_empty()) {
             true => Some(self.started_at),
             false => deadline,
         };
@@ -458,7 +471,7 @@ impl Shard {
         let sends = |e: &Outgoing| matches!(e, Outgoing::Request(_));
         if step.effects.iter().any(sends) || step.told.is_some() {
             self.doubtful.insert(device_id.clone());
-            let at = self.parts.clock.now().plus_s(AGAIN_AFTER_S);
+            let at = self.parts.clock.now().plus_s(DOUBT_AFTER_S);
             self.deadlines.arm(device_id, Some(at));
         }
     }
@@ -484,16 +497,16 @@ impl Shard {
     /// What nobody will ask for again is looked at again later.
     fn again(&mut self, device_id: &DeviceId, input: &Input) {
         match input {
-            Input::Resume => {
+            // What the device said of a command is not said again, unless it gets the message again.
+            Input::Resume
+            | Input::Acknowledged { .. }
+            | Input::Answered { .. }
+            | Input::RequestFailed { .. } => {
                 self.doubtful.insert(device_id.clone());
                 let at = self.parts.clock.now().plus_s(AGAIN_AFTER_S);
                 self.deadlines.arm(device_id, Some(at));
             }
-            // What the device said of a command is not said again.
-            Input::Due
-            | Input::Changed
-            | Input::Acknowledged { .. }
-            | Input::RequestFailed { .. } => {
+            Input::Due | Input::Changed => {
                 let at = self.parts.clock.now().plus_s(AGAIN_AFTER_S);
                 self.deadlines.arm(device_id, Some(at));
             }
@@ -503,7 +516,6 @@ impl Shard {
             | Input::Report { .. }
             | Input::Partial { .. }
             | Input::ObserveFailed { .. }
-            | Input::Answered { .. }
             | Input::Order { .. }
             | Input::Strayed { .. }
             | Input::Repeated { .. } => {}
