@@ -149,7 +149,9 @@ pub fn deregister(loaded: &Loaded, from: From, now: Timestamp) -> Step {
     draft.remember(from.key);
     draft.hear(from);
     draft.reply(from.reply, Code::DELETED, Vec::new());
-    set_down(&mut draft);
+    let open = draft.state.queue.open.iter();
+    let tokens: Vec<u64> = open.map(|o| o.token).collect();
+    set_down(&mut draft, &tokens);
     let mut step = draft.finish(Outcome::Deregistered);
     step.note = Some(Note::new("deregistered"));
     step
@@ -307,7 +309,7 @@ pub fn step(loaded: &Loaded, input: &Input, now: Timestamp, fresh: &Fresh) -> Op
         | Input::Acknowledged { .. }
         | Input::Answered { .. }
         | Input::RequestFailed { .. }
-        | Input::Resume
+        | Input::Resume { .. }
         | Input::Order { .. }
         | Input::Due
         | Input::Changed => return None,

@@ -7,14 +7,19 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use strait::store::commands::QueueRecord;
+use strait::store::commands::OpenRecord;
 use strait::wire::coap::{Message, Type};
+
+use crate::server::Server;
 
 /// Between the repetitions of a request, and after the last one, there is at least so much time but for
 /// the first.
 const NOT_GIVEN_UP: Duration = Duration::from_secs(14);
 /// How long a server counts on a sleeping device: its setting, and what rounding of seconds adds.
 const LISTENS: Duration = Duration::from_millis(30_100);
+
+/// How long a failed commit may still have its effects.
+const DOUBTFUL: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -26,8 +31,6 @@ pub(crate) struct Flight {
     heard_at: Option<Instant>,
     /// It told the server that it sleeps between its messages.
     pub(crate) sleeps: bool,
-    /// Until then the store had failed: what is under way is sent anew from its start.
-    pub(crate) doubtful_until: Option<Instant>,
     pub(crate) mistakes: Vec<String>,
 }
 
@@ -54,8 +57,12 @@ impl Flight {
         }
     }
 
-    /// A datagram leaves the server. `queue`: what the store says of the device then.
-    pub(crate) fn send(&mut self, now: Instant, datagram: &[u8], queue: Option<&QueueRecord>) {
+    /// A datagram leaves the server, of whose store this is known.
+    pub(crate) fn send(&mut self, now: Instant, datagram: &[u8], server: &Server, device_id: &str) {
+        let queue = server.state(device_id).queue;
+        // What is in doubt is sent anew from its start.
+        let failed_at = server.disk.failed_at();
+        let is_doubtful = failed_at.is_some_and(|at| now < at + DOUBTFUL);
         let Ok(message) = Message::parse(datagram) else {
             return;
         };
@@ -63,17 +70,27 @@ impl Flight {
             return;
         }
         let token = message.token.to_u64().unwrap_or_default();
-        let is_command = |token: u64| {
-            let mut open = queue.into_iter().flat_map(|queue| &queue.open);
-            open.any(|o| o.token == token && o.delivered_at.is_none())
+        let is_command = |token: u64, at: Instant| {
+            let mut open = queue.open.iter();
+            // Since then it was set at the end of the line once more.
+            let is_carried = |o: &OpenRecord| {
+                let clock = &server.platform.app.clock;
+                clock.now().since_ms(o.carried_at) < ms_of(now - at)
+            };
+            open.any(|o| o.token == token && o.delivered_at.is_none() && !is_carried(o))
         };
         if let Some((open_id, open_token, at)) = self.open
             && open_token != token
             && now < at + NOT_GIVEN_UP
-            && is_command(open_token)
-            && self.doubtful_until.is_none_or(|until| until < now)
+            && is_command(open_token, at)
+            && !is_doubtful
         {
-            let told = format!("{:#06x} while {open_id:#06x} is under way", message.msg_id);
+            let told = format!(
+                "{:#06x} while {open_id:#06x} is under way, {:?} after it: {:?}",
+                message.msg_id,
+                now - at,
+                queue.open
+            );
             self.mistakes.push(told);
         }
         let is_new = self.sent.insert(message.msg_id);
@@ -84,4 +101,8 @@ impl Flight {
         }
         self.open = Some((message.msg_id, token, now));
     }
+}
+
+fn ms_of(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap()
 }

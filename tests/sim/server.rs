@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::Request;
@@ -50,6 +51,7 @@ pub(crate) struct Disk {
     /// How many commits there are until the process dies at one, and whether that is durable.
     doom: Mutex<Option<(usize, bool)>>,
     lies: AtomicUsize,
+    failed_at: Mutex<Option<Instant>>,
     unanswered: Mutex<Vec<oneshot::Sender<Result<(), CommitError>>>>,
 }
 
@@ -62,6 +64,7 @@ impl Disk {
             dead: AtomicBool::new(false),
             doom: Mutex::default(),
             lies: AtomicUsize::new(0),
+            failed_at: Mutex::default(),
             unanswered: Mutex::default(),
         }
     }
@@ -85,6 +88,11 @@ impl Disk {
     /// The next `count` commits are said to have failed, and are durable.
     pub(crate) fn lie_next(&self, count: usize) {
         self.lies.store(count, Ordering::SeqCst);
+    }
+
+    /// When a commit failed last.
+    pub(crate) fn failed_at(&self) -> Option<Instant> {
+        *self.failed_at.lock().unwrap()
     }
 
     /// Whether this commit is the last one; `Some(true)`: a durable one.
@@ -137,6 +145,10 @@ impl Store for Disk {
             Ok(_) => Err(StoreError::Io("the disk lies".to_owned()).into()),
             Err(_) => result,
         };
+        if matches!(result, Err(CommitError::Store(_))) {
+            let now = tokio::time::Instant::now().into_std();
+            *self.failed_at.lock().unwrap() = Some(now);
+        }
         if self.mute.load(Ordering::SeqCst) {
             self.unanswered.lock().unwrap().push(sender);
         } else {

@@ -340,21 +340,24 @@ impl World {
                 let server = self.server.as_ref();
                 let plain = |node: &&mut Node| node.address == to && node.session.is_none();
                 if let Some(node) = self.nodes.iter_mut().find(plain) {
-                    let open = server.map(|s| s.state(&node.device_id).queue);
-                    node.flight.send(now, &datagram, open.as_ref());
+                    if let Some(server) = server {
+                        node.flight.send(now, &datagram, server, &node.device_id);
+                    }
                     node.down.push(now, datagram.to_vec());
                 }
             }
             Down::Secured(Downward::Send(device, datagram)) => {
-                let server = self.server.as_ref();
-                let open = server.map(|s| s.state(&self.secured_id(device)).queue);
+                let server = self.server.take();
                 let node = self.secured(device);
-                node.flight.send(now, &datagram, open.as_ref());
+                if let Some(server) = &server {
+                    node.flight.send(now, &datagram, server, &node.device_id);
+                }
                 let node = self.secured(device);
                 // Else it goes to where the device was.
                 if node.session.as_ref().unwrap().address == node.address {
                     node.down.push(now, datagram.to_vec());
                 }
+                self.server = server;
             }
             Down::Secured(Downward::Proven(device, address)) => {
                 let session = self.secured(device).session.as_mut().unwrap();
@@ -365,11 +368,6 @@ impl World {
                 assert!(sessions.all(|s| s.device != device), "ended: {device:?}");
             }
         }
-    }
-
-    fn secured_id(&self, device: DeviceSeq) -> String {
-        let is_it = |node: &&Node| node.session.as_ref().is_some_and(|s| s.device == device);
-        self.nodes.iter().find(is_it).unwrap().device_id.clone()
     }
 
     fn secured(&mut self, device: DeviceSeq) -> &mut Node {

@@ -191,12 +191,12 @@ pub fn failed(loaded: &Loaded, token: u64, reason: Failure, now: Timestamp) -> S
 }
 
 /// What was under way goes on, as it was: at once, or when the device listens again.
-pub fn resume(loaded: &Loaded, now: Timestamp) -> Step {
+pub fn resume(loaded: &Loaded, tokens: &[u64], now: Timestamp) -> Step {
     let mut draft = Draft::new(loaded, now);
     let mut changed = overdue(&mut draft);
     changed |= match is_reachable(&draft) {
-        true => carry_again(&mut draft, true),
-        false => set_down(&mut draft),
+        true => carry_again(&mut draft, tokens),
+        false => set_down(&mut draft, tokens),
     };
     changed |= wake(&mut draft);
     finish(draft, changed)

@@ -61,7 +61,7 @@ pub fn wake(draft: &mut Draft<'_>) -> bool {
     if !is_reachable(draft) {
         return false;
     }
-    let mut changed = carry_again(draft, false);
+    let mut changed = carry_again(draft, &[]);
     changed |= take_turns(draft);
     while is_free(draft) && !draft.state.queue.more_follows {
         let Some(next) = draft.state.queue.pending.first().copied() else {
@@ -143,18 +143,21 @@ fn take_turns(draft: &mut Draft<'_>) -> bool {
 }
 
 /// What was sent, is not acknowledged and not on its way any more is sent again as it was: when the
-/// device has moved, or speaks after the last repetition. `all`: nothing of it is on its way, as after
-/// a restart. It waits as long as it must for its turn: the device may have it already, so that to be
+/// device has moved, or speaks after the last repetition; and when a former process carried it. `doubtful`:
+/// tokens of which nobody knows whether they were carried. It waits as long as it must for its turn: the device may have it already, so that to be
 /// too late for that would be no failure.
-pub fn carry_again(draft: &mut Draft<'_>, all: bool) -> bool {
+pub fn carry_again(draft: &mut Draft<'_>, doubtful: &[u64]) -> bool {
     let moved = left_peer(draft.loaded, &draft.state).is_some();
     let span = draft.loaded.timing().max_transmit_span();
     let span_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-    let now = draft.now;
+    let (now, started_at) = (draft.now, draft.loaded.started_at);
     let open = draft.state.queue.open.iter();
     let lost: Vec<CommandId> = open
         .filter(|o| !o.waits && o.delivered_at.is_none())
-        .filter(|o| all || moved || now.since_ms(o.carried_at) > span_ms)
+        .filter(|o| {
+            let is_forgotten = o.carried_at < started_at || doubtful.contains(&o.token);
+            moved || is_forgotten || now.since_ms(o.carried_at) > span_ms
+        })
         .map(|o| o.id)
         .collect();
     // All of them first: else the next would have its turn in between.
@@ -177,11 +180,11 @@ pub fn carry_again(draft: &mut Draft<'_>, all: bool) -> bool {
     !lost.is_empty()
 }
 
-/// Nobody carries what is under way, and the device does not listen: it goes when the device speaks.
-pub fn set_down(draft: &mut Draft<'_>) -> bool {
+/// Nobody carries what has these tokens, and the device does not listen: it goes when the device speaks.
+pub fn set_down(draft: &mut Draft<'_>, tokens: &[u64]) -> bool {
     let mut changed = false;
     let open = draft.state.queue.open.iter_mut();
-    for open in open.filter(|o| !o.waits && o.delivered_at.is_none()) {
+    for open in open.filter(|o| !o.waits && tokens.contains(&o.token)) {
         changed |= open.carried_at != NOBODY_CARRIES;
         open.carried_at = NOBODY_CARRIES;
     }

@@ -199,9 +199,6 @@ impl<'a> Play<'a> {
     /// From now on for a while nobody is blamed for being late.
     fn excuse(&mut self) {
         self.excused_until = self.world.now() + SLACK;
-        for node in &mut self.world.nodes {
-            node.flight.doubtful_until = Some(self.excused_until);
-        }
     }
 
     fn report(&mut self, index: usize) {
@@ -241,12 +238,10 @@ impl<'a> Play<'a> {
             86..89 => {
                 let commits = self.world.rng.usize(1..4);
                 self.world.server().disk.fail_next(commits);
-                self.excuse();
             }
             89..92 => {
                 let commits = self.world.rng.usize(1..3);
                 self.world.server().disk.lie_next(commits);
-                self.excuse();
             }
             92..94 => {
                 let down = self.world.span(minutes(2));
