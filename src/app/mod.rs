@@ -163,6 +163,8 @@ impl App {
             spaces: Arc::clone(&spaces),
             groups: Arc::clone(&groups),
             tracer: Arc::clone(&tracer),
+            commands: Arc::clone(&commands),
+            outbox: Arc::clone(&outbox),
             settings: batch,
         })?;
         let forwarding = Arc::new(Forwarding::load(forwarding::Parts {

@@ -46,7 +46,7 @@ MODEL = strait.COUNTER_MODEL | {
                     "command_name": "SET",
                     "paras": [{"para_name": "value", "data_type": "long", "required": True}],
                     "responses": [
-                        {"response_name": "SET", "paras": [{"para_name": "code", "data_type": "int"}]}
+                        {"response_name": "DONE", "paras": [{"para_name": "code", "data_type": "int"}]}
                     ],
                 }
             ]
@@ -66,11 +66,25 @@ fields = [ { n = "mid", t = "u16", auto = "mid" }, { n = "value", t = "u32" } ]
 
 [[message]]
 id = 0x82
-name = "set"
+name = "DONE"
 dir = "response"
 fields = [ { n = "mid", t = "u16", match = "mid" }, { n = "code", t = "u8", result = true } ]
 """
 )
+
+
+def payload_of(data):
+    """What is behind the options."""
+    at = 4 + (data[0] & 15)
+    while at < len(data) and data[at] != 0xFF:
+        delta, length = data[at] >> 4, data[at] & 15
+        at += 1 + (delta == 13) + 2 * (delta == 14)
+        if length >= 13:
+            extra = length - 12
+            length = int.from_bytes(data[at : at + extra], "big") + (13 if extra == 1 else 269)
+            at += extra
+        at += length
+    return data[at + 1 :]
 
 
 class Device:
@@ -179,7 +193,7 @@ class Device:
         if self.recognises and number in self.known:
             self._send(self.known[number])
             return
-        payload = data[data.index(b"\xff") + 1 :]
+        payload = payload_of(data)
         if payload[:1] != b"\x81" or code != (PUT if self.lwm2m else POST):
             raise Failure(f"kill9_commands: {self.node} got {code:#x} {payload.hex()}")
         answer = message(ACK, 0 if self.separate else CHANGED, number, b"" if self.separate else token)

@@ -5,6 +5,7 @@
 //! the store: `submit` takes a command, `send` sends what is next, `reply` takes what the device says,
 //! and `transit` makes rows, events and trace of each step. [`Commands`] is what the API calls.
 
+mod list;
 pub mod load;
 pub mod reply;
 pub mod send;
@@ -17,14 +18,20 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 
-use super::order::{Beside, Order, OrderError, Submit, Told};
+use super::order::{BesideCommand, Order, OrderError, Submit, Told};
 use super::shards::ShardsLink;
 use super::tasks::Tasks;
 use crate::base::ids::{CommandId, DeviceId};
 use crate::base::time::Clock;
-use crate::store::commands::{CommandRecord, Strategy};
-use crate::store::{CommandQuery, Store, StoreError};
+use crate::store::commands::{CommandRecord, DownlinkKind, Strategy};
+use crate::store::{Store, StoreError};
+
+pub use list::{CommandFilter, CommandList};
+
+/// Searches of histories at the same time: each holds a thread.
+const SCANS: usize = 4;
 
 /// What an operator sets under `[commands]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +48,7 @@ impl Default for Settings {
 }
 
 /// A command as an application asks for it. Lengths and ranges were checked by the caller.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewCommand {
     pub service_id: String,
     pub command_name: String,
@@ -62,11 +69,15 @@ pub struct Parts {
 /// The commands of one server.
 pub struct Commands {
     parts: Parts,
+    scans: Arc<Semaphore>,
 }
 
 impl Commands {
-    pub const fn new(parts: Parts) -> Self {
-        Self { parts }
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            scans: Arc::new(Semaphore::new(SCANS)),
+        }
     }
 
     /// Submits a command. `request_id`: the caller's own name for it; again with the same name, the
@@ -79,17 +90,26 @@ impl Commands {
         request_id: Option<&str>,
     ) -> Result<CommandRecord, OrderError> {
         let name = request_id.map(name_of);
-        self.submit_beside(device_id, new, name, Beside::default())
+        self.order(device_id, new, name, BesideCommand::default())
             .await
     }
 
-    /// The same, committed together with other changes or not at all.
+    /// Submits a command, committed together with other changes or not at all.
     pub async fn submit_beside(
         self: &Arc<Self>,
         device_id: &DeviceId,
         new: NewCommand,
+        beside: BesideCommand,
+    ) -> Result<CommandRecord, OrderError> {
+        self.order(device_id, new, None, beside).await
+    }
+
+    async fn order(
+        &self,
+        device_id: &DeviceId,
+        new: NewCommand,
         name: Option<[u8; 16]>,
-        beside: Beside,
+        beside: BesideCommand,
     ) -> Result<CommandRecord, OrderError> {
         let submit = Submit {
             id: CommandId {
@@ -118,12 +138,9 @@ impl Commands {
         device_seq: u64,
         id: CommandId,
     ) -> Result<Option<CommandRecord>, StoreError> {
-        self.parts.store.command(device_seq, id)
-    }
-
-    /// Commands that fit, newest first.
-    pub fn list(&self, query: &CommandQuery<'_>) -> Result<Vec<CommandRecord>, StoreError> {
-        self.parts.store.commands(query)
+        let found = self.parts.store.command(device_seq, id)?;
+        // What the server sends for reasons of its own is nobody's command.
+        Ok(found.filter(|record| record.kind == DownlinkKind::Command))
     }
 }
 

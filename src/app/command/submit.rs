@@ -108,8 +108,10 @@ fn accept(loaded: &Loaded, submit: &Submit, now: Timestamp) -> Step {
             record,
         });
     }
-    add(&mut draft, &submit.beside);
     let made = draft.commands.iter().find(|c| c.id == submit.id).cloned();
+    for change in made.iter().flat_map(|made| submit.beside.changes(made)) {
+        draft.change(change);
+    }
     let mut step = draft.finish(Outcome::Done);
     step.told = made.map(|made| Ok(Told::Command(Box::new(made))));
     step

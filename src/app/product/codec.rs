@@ -10,7 +10,10 @@ use sha2::{Digest, Sha256};
 
 use crate::base::ids::ProductId;
 use crate::product::check::{self, Violation};
-use crate::product::codec::{self, Codec, Decoded, Encode, Kind, LoadError, TraceEntry, Uplink};
+use crate::product::codec::{
+    self, Codec, Decoded, Encode, EncodeProperties, Kind, LoadError, PropertySet, TraceEntry,
+    Uplink,
+};
 use crate::product::profile::Profile;
 use crate::store::records::{CodecKind, CodecRecord, ProductRecord};
 use crate::store::{Change, Commit, CommitError, Guard};
@@ -176,13 +179,29 @@ impl Products {
         mid: u16,
     ) -> Result<Vec<u8>, ProductError> {
         let (product, codec) = self.codec_of(id)?;
-        check_command(&product.record.profile, service_id, command_name, paras)?;
+        let profile = &product.record.profile;
+        refuse(&check::command(profile, service_id, command_name, paras))?;
         Ok(codec.encode(&Encode {
             service_id,
             command_name,
             paras,
             mid,
         })?)
+    }
+
+    /// The message that sets properties, after the check of those that are wanted.
+    pub fn try_set(
+        &self,
+        id: &ProductId,
+        set: &EncodeProperties<'_>,
+    ) -> Result<PropertySet, ProductError> {
+        let (product, codec) = self.codec_of(id)?;
+        refuse(&check::writable(
+            &product.record.profile,
+            set.service_id,
+            set.wanted,
+        ))?;
+        Ok(codec.encode_properties(set)?)
     }
 
     fn codec_of(
@@ -288,13 +307,7 @@ pub(super) fn still_fits(
     }
 }
 
-fn check_command(
-    profile: &Profile,
-    service_id: &str,
-    command_name: &str,
-    paras: &Map<String, Value>,
-) -> Result<(), ProductError> {
-    let violations = check::command(profile, service_id, command_name, paras);
+fn refuse(violations: &[Violation]) -> Result<(), ProductError> {
     let Some(first) = violations.first() else {
         return Ok(());
     };

@@ -243,6 +243,11 @@ pub enum Downlink {
         properties: Map<String, Value>,
         mid: Option<u16>,
     },
+    /// What an answer to a report says, as far as it says it.
+    Answer {
+        errcode: Option<u64>,
+        has_more: Option<bool>,
+    },
 }
 
 /// Which bytes became which field.

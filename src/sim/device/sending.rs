@@ -33,6 +33,9 @@ impl Device {
         let Some(observation) = &mut self.observation else {
             let since = *report.waiting_since.get_or_insert(now);
             if now >= since + PATIENCE {
+                // The server may have forgotten to observe it: the next report begins with a
+                // registration.
+                self.registration = None;
                 self.fail(now, Task::Report(report), Failure::NotObserved);
                 return true;
             }
