@@ -288,8 +288,7 @@ fn load(count: usize, parts: &shard::Parts) -> Result<(Vec<Shard>, Vec<Stored>),
         }
         let deadline = timers::deadline(&device, &state, now);
         if let Some(shard) = shards.get_mut(shard_of(&device.device_id, count)) {
-            let under_way = state.queue.open.iter().any(|o| o.delivered_at.is_none());
-            shard.adopt(&device.device_id, deadline, under_way);
+            shard.adopt(&device.device_id, deadline, &state);
         }
         ControlFlow::Continue(())
     })?;
