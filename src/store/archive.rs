@@ -142,6 +142,8 @@ pub const fn is_portable(table: Table) -> bool {
         | Table::Contents
         | Table::Certificates
         | Table::Audit
+        | Table::Deliveries
+        | Table::SetAside
         | Table::Names => true,
         // A restored counter would use numbers again, which breaks the keys.
         Table::Sessions => false,

@@ -23,6 +23,7 @@ use strait::store::catalog::{
     TaskRecord,
 };
 use strait::store::find::{Find, Found, Leaving};
+use strait::store::forwarding::{DeliveryRecord, SetAsideQuery, SetAsideRecord};
 use strait::store::memory::{Memory, MemoryStore};
 use strait::store::records::{
     CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
@@ -200,6 +201,14 @@ impl Store for Disk {
 
     fn events(&self, after: u64, limit: usize) -> Result<Vec<(u64, EventRecord)>, StoreError> {
         self.inner.events(after, limit)
+    }
+
+    fn deliveries(&self) -> Result<Vec<(u64, DeliveryRecord)>, StoreError> {
+        self.inner.deliveries()
+    }
+
+    fn set_aside(&self, query: &SetAsideQuery) -> Result<Vec<SetAsideRecord>, StoreError> {
+        self.inner.set_aside(query)
     }
 
     fn last_event(&self) -> u64 {

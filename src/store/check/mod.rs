@@ -4,6 +4,7 @@
 
 mod catalog;
 mod indexes;
+mod pushes;
 
 use std::ops::ControlFlow;
 
@@ -186,6 +187,7 @@ impl<E: Kv> Walk<'_, E> {
                 self.position(key);
             }
             Table::Parts => self.part(key, row),
+            Table::Deliveries | Table::SetAside => self.pushes(table, key, row)?,
             Table::Sessions => self.session(key, row)?,
             Table::Apps
             | Table::Groups

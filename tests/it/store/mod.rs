@@ -158,4 +158,5 @@ contract!(
     subtasks_in_order_and_by_ranges,
     files_with_their_contents,
     audit_ranges_markers_and_expiry,
+    progress_of_pushes_and_what_is_set_aside,
 );
