@@ -27,6 +27,7 @@ pub mod search;
 pub mod sessions;
 pub mod shard;
 pub mod space;
+pub mod sql;
 pub mod step;
 pub mod tasks;
 pub mod timers;
