@@ -19,6 +19,7 @@ pub mod input;
 pub mod outbox;
 pub mod platform;
 pub mod product;
+pub mod push;
 mod random;
 pub mod registration;
 pub mod removal;

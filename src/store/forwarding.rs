@@ -220,6 +220,8 @@ pub struct SetAsideKey {
 #[derive(Debug, Clone, Copy)]
 pub struct SetAsideQuery {
     pub action_seq: u64,
+    /// Only those above this one.
+    pub after: Option<SetAsideKey>,
     /// Only those below this one.
     pub before: Option<SetAsideKey>,
     /// Else the newest come first.

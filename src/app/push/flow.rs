@@ -118,7 +118,10 @@ mod tests {
 
     /// Pushes that leave within `ms`, one try each millisecond.
     fn leave(flows: &Flows, action: &str, clock: &Clock, ms: u64) -> u32 {
-        let (rule, action) = (RuleId::parse("r").unwrap(), ActionId::parse(action).unwrap());
+        let (rule, action) = (
+            RuleId::parse("r").unwrap(),
+            ActionId::parse(action).unwrap(),
+        );
         let mut left = 0;
         for _ in 0..ms {
             while flows.take(&rule, &action, clock.instant()).is_ok() {
@@ -141,13 +144,22 @@ mod tests {
         let mine = policy("a", FlowScope::Action, Some("a"), 5);
         let mut records = Vec::new();
         // Each second a tenth may come on top, at its start.
-        for (record, least) in [(all, 100), (other, 100), (channel, 50), (rule, 20), (mine, 5)] {
+        for (record, least) in [
+            (all, 100),
+            (other, 100),
+            (channel, 50),
+            (rule, 20),
+            (mine, 5),
+        ] {
             records.push(record);
             flows.replace(&records);
             leave(&flows, "a", &clock, 10_000);
             let left = leave(&flows, "a", &clock, 2_000);
             let most = 2 * least + least / 10 + 1;
-            assert!((2 * least - 1..=most).contains(&left), "{left} of {least}/s");
+            assert!(
+                (2 * least - 1..=most).contains(&left),
+                "{left} of {least}/s"
+            );
         }
         assert!(leave(&flows, "b", &clock, 1_000) >= 20, "of another action");
     }

@@ -135,7 +135,8 @@ impl Host {
     }
 
     fn tell(&self) {
-        self.changed.send_modify(|count| *count = count.wrapping_add(1));
+        self.changed
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -169,13 +170,16 @@ impl Pass {
         let host = &self.host;
         let pause = || Pause {
             until: host.clock.instant() + host.patience.pause,
-            until_at: host.clock.now().plus_ms(
-                u64::try_from(host.patience.pause.as_millis()).unwrap_or(u64::MAX),
-            ),
+            until_at: host
+                .clock
+                .now()
+                .plus_ms(u64::try_from(host.patience.pause.as_millis()).unwrap_or(u64::MAX)),
         };
         let mut state = host.state();
         match *state {
-            State::Running { failures } if failures.saturating_add(1) < host.patience.failures_max => {
+            State::Running { failures }
+                if failures.saturating_add(1) < host.patience.failures_max =>
+            {
                 *state = State::Running {
                     failures: failures.saturating_add(1),
                 };

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::filter::{Filter, FilterError};
+use crate::app::sql::{Filter, SqlError};
 use crate::base::ids::AppId;
 use crate::store::forwarding::RuleRecord;
 use crate::store::records::EnvelopeRecord;
@@ -25,7 +25,7 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    pub fn of(rule: &RuleRecord) -> Result<Self, FilterError> {
+    pub fn of(rule: &RuleRecord) -> Result<Self, SqlError> {
         let is_respelled = rule.resource == OLD_SPELLING;
         let resource = match is_respelled {
             true => SPELLING,
@@ -37,28 +37,33 @@ impl Matcher {
             event: (!is_all).then(|| rule.event.clone()),
             app_id: rule.app_id.clone(),
             is_respelled,
-            filter: super::filter::parse(rule.select.as_deref(), rule.condition.as_deref())?,
+            filter: Filter::parse(rule.select.as_deref(), rule.condition.as_deref())?,
         })
+    }
+
+    /// What the clauses make of an event, whatever else the rule says; `None`: nothing.
+    pub fn choose(&self, event: &Value) -> Option<Value> {
+        self.filter.apply(event)
     }
 
     /// What is pushed of an event; `None`: nothing.
     pub fn body<'a>(&self, envelope: &'a EnvelopeRecord) -> Option<Cow<'a, str>> {
         let is_mine = envelope.resource == self.resource
-            && self.event.as_ref().is_none_or(|event| *event == envelope.event)
+            && self
+                .event
+                .as_ref()
+                .is_none_or(|event| *event == envelope.event)
             && (self.app_id.is_none() || envelope.app_id == self.app_id);
         if !is_mine {
             return None;
         }
-        let json = match self.is_respelled {
-            true => Cow::Owned(respelled(&envelope.json)),
-            false => Cow::Borrowed(envelope.json.as_str()),
-        };
-        if self.filter.is_identity() {
-            return Some(json);
+        // An envelope that is no JSON is no event: what wrote it never leaves one.
+        if self.is_respelled {
+            let json = respelled(&envelope.json);
+            let chosen = self.filter.apply_text(&json).ok()??;
+            return Some(Cow::Owned(chosen.into_owned()));
         }
-        let value: Value = serde_json::from_str(&json).ok()?;
-        let chosen = self.filter.apply(&value)?;
-        Some(Cow::Owned(chosen.to_string()))
+        self.filter.apply_text(&envelope.json).ok()?
     }
 }
 
@@ -95,16 +100,52 @@ mod tests {
     #[test]
     fn rules_take_events_by_resource_event_and_space() {
         let cases = [
-            (("device", "create", None), ("device", "create", Some("a")), true),
-            (("device", "create", None), ("device", "delete", Some("a")), false),
+            (
+                ("device", "create", None),
+                ("device", "create", Some("a")),
+                true,
+            ),
+            (
+                ("device", "create", None),
+                ("device", "delete", Some("a")),
+                false,
+            ),
             (("device", "device", None), ("device", "delete", None), true),
-            (("device", "device", None), ("device.status", "update", None), false),
-            (("device", "device", Some("a")), ("device", "create", Some("a")), true),
-            (("device", "device", Some("a")), ("device", "create", Some("b")), false),
-            (("device", "device", Some("a")), ("device", "create", None), false),
-            ((OLD_SPELLING, "update", None), (SPELLING, "update", None), true),
-            ((OLD_SPELLING, SPELLING, None), (SPELLING, "update", None), true),
-            ((OLD_SPELLING, OLD_SPELLING, None), (SPELLING, "update", None), true),
+            (
+                ("device", "device", None),
+                ("device.status", "update", None),
+                false,
+            ),
+            (
+                ("device", "device", Some("a")),
+                ("device", "create", Some("a")),
+                true,
+            ),
+            (
+                ("device", "device", Some("a")),
+                ("device", "create", Some("b")),
+                false,
+            ),
+            (
+                ("device", "device", Some("a")),
+                ("device", "create", None),
+                false,
+            ),
+            (
+                (OLD_SPELLING, "update", None),
+                (SPELLING, "update", None),
+                true,
+            ),
+            (
+                (OLD_SPELLING, SPELLING, None),
+                (SPELLING, "update", None),
+                true,
+            ),
+            (
+                (OLD_SPELLING, OLD_SPELLING, None),
+                (SPELLING, "update", None),
+                true,
+            ),
         ];
         for (of_rule, of_event, want) in cases {
             let matcher = Matcher::of(&rule(of_rule.0, of_rule.1, of_rule.2)).unwrap();

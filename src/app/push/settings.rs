@@ -77,7 +77,12 @@ impl Settings {
                 "push.retry_first_s to 86400",
             ),
             ("push.host_failures_max", failures, 1..=1000, "1 to 1000"),
-            ("push.host_pause_s", self.host_pause_s, 1..=86_400, "1 to 86400"),
+            (
+                "push.host_pause_s",
+                self.host_pause_s,
+                1..=86_400,
+                "1 to 86400",
+            ),
             ("push.refusals_max", refusals, 1..=1000, "1 to 1000"),
             (
                 "push.set_aside_max",
@@ -85,7 +90,12 @@ impl Settings {
                 1..=1_000_000,
                 "1 to 1000000",
             ),
-            ("push.backlog_mb", self.backlog_mb, 0..=1 << 20, "0 to 1048576"),
+            (
+                "push.backlog_mb",
+                self.backlog_mb,
+                0..=1 << 20,
+                "0 to 1048576",
+            ),
             (
                 "push.backlog_s",
                 self.backlog_s,

@@ -24,7 +24,11 @@ pub fn headers(token: &str, now: Timestamp, nonce: u128, body: &[u8]) -> HeaderM
     let timestamp = (now.as_ms() / 1000).to_string();
     let nonce = format!("{nonce:032x}");
     let signature = signature(token, &timestamp, &nonce, body);
-    let pairs = [(TIMESTAMP, timestamp), (NONCE, nonce), (SIGNATURE, signature)];
+    let pairs = [
+        (TIMESTAMP, timestamp),
+        (NONCE, nonce),
+        (SIGNATURE, signature),
+    ];
     let mut headers = HeaderMap::with_capacity(pairs.len());
     for (name, value) in pairs {
         // Digits and letters are always a value.
@@ -60,6 +64,9 @@ mod tests {
         let got = |name: &str| headers[name].to_str().unwrap().to_owned();
         assert_eq!(got("x-strait-timestamp"), "1700000000");
         assert_eq!(got("x-strait-nonce"), "00000000000000000000000000000abc");
-        assert_eq!(got("x-strait-signature"), "d3d5d3d5b66118b9424e1669b5c195620d909cdfd0333a6a4faeffee539dfad9");
+        assert_eq!(
+            got("x-strait-signature"),
+            "d3d5d3d5b66118b9424e1669b5c195620d909cdfd0333a6a4faeffee539dfad9"
+        );
     }
 }

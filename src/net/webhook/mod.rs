@@ -300,9 +300,7 @@ impl Client {
             Dialer::Network => {
                 let stream = TcpStream::connect((host, port)).await;
                 let stream = stream.map_err(|e| wrong(e.to_string()))?;
-                stream
-                    .set_nodelay(true)
-                    .map_err(|e| wrong(e.to_string()))?;
+                stream.set_nodelay(true).map_err(|e| wrong(e.to_string()))?;
                 Ok(Box::new(stream))
             }
             Dialer::Within(subscribers) => {
@@ -333,10 +331,7 @@ impl Client {
 }
 
 /// Runs `work` together with the connection that it needs.
-async fn drive<T>(
-    driver: &mut Option<BoxFuture<'static, ()>>,
-    work: impl Future<Output = T>,
-) -> T {
+async fn drive<T>(driver: &mut Option<BoxFuture<'static, ()>>, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     poll_fn(|context| {
         if let Poll::Ready(done) = work.as_mut().poll(context) {
@@ -357,5 +352,9 @@ async fn drive<T>(
 fn one_line(said: &[u8]) -> String {
     let text = String::from_utf8_lossy(said);
     let plain = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().map(plain).collect::<String>().trim().to_owned()
+    text.chars()
+        .map(plain)
+        .collect::<String>()
+        .trim()
+        .to_owned()
 }

@@ -19,7 +19,9 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 pub enum TlsError {
     #[error("the CA certificate can't be used: {0}")]
     Roots(String),
-    #[error("the system has no CA certificates: upload the subscriber's CA, and name it in cert_id")]
+    #[error(
+        "the system has no CA certificates: upload the subscriber's CA, and name it in cert_id"
+    )]
     NoRoots,
     #[error("cn_name {0:?} is neither a DNS name nor an address")]
     Name(String),

@@ -8,7 +8,12 @@ use crate::store::keys::{self, Table};
 use crate::store::kv::Kv;
 
 impl<E: Kv> Walk<'_, E> {
-    pub(super) fn pushes(&mut self, table: Table, key: &[u8], row: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn pushes(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        row: &[u8],
+    ) -> Result<(), StoreError> {
         let Some(action_seq) = keys::leading_number(key) else {
             self.mistake(key, "the key has no action's seq");
             return Ok(());

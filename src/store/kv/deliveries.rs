@@ -2,7 +2,7 @@
 
 use super::Kv;
 use super::Order;
-use super::reader::{Reader, corrupt};
+use super::reader::{Reader, above, corrupt};
 use crate::store::StoreError;
 use crate::store::forwarding::{DeliveryRecord, SetAsideQuery, SetAsideRecord};
 use crate::store::keys::{self, Table};
@@ -25,14 +25,16 @@ impl<E: Kv> Reader<'_, E> {
         &self,
         query: &SetAsideQuery,
     ) -> Result<Vec<SetAsideRecord>, StoreError> {
-        let (from, end) = keys::all_set_aside(query.action_seq);
-        let before = query.before.map(|key| keys::set_aside(query.action_seq, key));
+        let (start, end) = keys::all_set_aside(query.action_seq);
+        let row = |key| keys::set_aside(query.action_seq, key);
+        let from = query.after.map_or(start, |key| above(&row(key)));
+        let to = query.before.map_or(end, row);
         let order = match query.oldest_first {
             true => Order::Ascending,
             false => Order::Descending,
         };
         let mut found = Vec::new();
-        for (key, row) in self.rows(&from, &before.unwrap_or(end), order, query.limit)? {
+        for (key, row) in self.rows(&from, &to, order, query.limit)? {
             found.extend(self.decode::<SetAsideRecord>(&key, row)?);
         }
         Ok(found)

@@ -63,6 +63,7 @@ pub(crate) fn progress_of_pushes_and_what_is_set_aside<E: Engine>(engine: &E) {
     assert_eq!(deliveries, [(7, progress(9)), (256, progress(4096))]);
     let query = SetAsideQuery {
         action_seq: 7,
+        after: None,
         before: None,
         oldest_first: true,
         limit: 2,
@@ -76,8 +77,20 @@ pub(crate) fn progress_of_pushes_and_what_is_set_aside<E: Engine>(engine: &E) {
     let found = store.set_aside(&newest).unwrap();
     assert_eq!(found, [aside(300, 0, "500"), aside(2, 1, "404")]);
     let before = Some(found[1].key());
-    let found = store.set_aside(&SetAsideQuery { before, ..newest }).unwrap();
+    let found = store
+        .set_aside(&SetAsideQuery { before, ..newest })
+        .unwrap();
     assert_eq!(found, [aside(2, 0, &long)]);
+
+    let after = Some(aside(2, 0, "").key());
+    let between = SetAsideQuery {
+        after,
+        before,
+        ..query
+    };
+    assert_eq!(store.set_aside(&between).unwrap(), []);
+    let found = store.set_aside(&SetAsideQuery { after, ..query }).unwrap();
+    assert_eq!(found, [aside(2, 1, "404"), aside(300, 0, "500")]);
 
     let (position, index) = (2, 0);
     let key = SetAsideKey { position, index };
