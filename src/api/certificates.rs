@@ -24,7 +24,7 @@ const PEM: TextRule = TextRule::new(Alphabet::Any, 1, CONTENT_MAX);
 const ID: TextRule = TextRule::new(Alphabet::Id, 0, 64);
 
 /// Made up: nobody has its key.
-const EXAMPLE: &str = "-----BEGIN CERTIFICATE-----
+pub(super) const EXAMPLE: &str = "-----BEGIN CERTIFICATE-----
 MIIBaTCCARugAwIBAgIUfA91W0AX2IYAsnlShErLIuveCwIwBQYDK2VwMCkxDTAL
 BgNVBAoMBEFjbWUxGDAWBgNVBAMMD0FjbWUgRGV2aWNlcyBDQTAgFw0yNjExMjIx
 NjUyMzdaGA8yMTI2MTAyOTE2NTIzN1owKTENMAsGA1UECgwEQWNtZTEYMBYGA1UE

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::app::batch::BatchError;
 use crate::app::certificate::CertificateError;
 use crate::app::device::DeviceError;
+use crate::app::forwarding::ForwardingError;
 use crate::app::group::GroupError;
 use crate::app::product::ProductError;
 use crate::app::space::SpaceError;
@@ -34,6 +35,7 @@ pub mod code {
     pub const NO_SPACE: &str = "IOTDA.001000";
     pub const NOT_AUTHORIZED: &str = "IOTDA.001002";
     pub const NO_MODEL: &str = "IOTDA.009002";
+    pub const NO_RULE: &str = "IOTDA.010002";
     pub const NO_PRODUCT: &str = "IOTDA.013001";
     pub const NO_DEVICE: &str = "IOTDA.014000";
     pub const DEVICE_EXISTS: &str = "IOTDA.014031";
@@ -226,6 +228,28 @@ impl From<CertificateError> for ApiError {
             CertificateError::Contended => Self::contended(message),
             CertificateError::Space(error) => error.into(),
             CertificateError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ForwardingError> for ApiError {
+    fn from(error: ForwardingError) -> Self {
+        let message = error.to_string();
+        match error {
+            ForwardingError::NoRule(_) => Self::new(StatusCode::NOT_FOUND, code::NO_RULE, message),
+            ForwardingError::NoAction(_)
+            | ForwardingError::NoPolicy(_)
+            | ForwardingError::NoQueue(_)
+            | ForwardingError::NoCertificate(_) => {
+                Self::new(StatusCode::NOT_FOUND, code::INVALID, message)
+            }
+            ForwardingError::TooMany { .. }
+            | ForwardingError::QueueExists(_)
+            | ForwardingError::CertificateUsed { .. }
+            | ForwardingError::Invalid { .. } => Self::invalid(message),
+            ForwardingError::Contended => Self::contended(message),
+            ForwardingError::Space(error) => error.into(),
+            ForwardingError::Store(error) => error.into(),
         }
     }
 }

@@ -30,8 +30,13 @@ pub mod precondition;
 pub mod product_body;
 pub mod product_model;
 pub mod products;
+pub mod push_certificates;
+pub mod queues;
 pub mod request;
 pub mod respond;
+pub mod routing_actions;
+pub mod routing_policies;
+pub mod routing_rules;
 pub mod search;
 pub mod server;
 pub mod settings;
@@ -97,6 +102,11 @@ fn routes() -> Routes {
         .merge(search::routes())
         .merge(batch_files::routes())
         .merge(batch_tasks::routes())
+        .merge(routing_rules::routes())
+        .merge(routing_actions::routes())
+        .merge(routing_policies::routes())
+        .merge(queues::routes())
+        .merge(push_certificates::routes())
         .merge(codec::routes())
         .merge(settings::routes())
         .merge(history::routes())

@@ -48,6 +48,34 @@ impl PageQuery {
     }
 }
 
+/// The page of a list that was asked for, of a list in memory.
+#[derive(Debug)]
+pub struct Cut<'a, T> {
+    pub shown: Vec<&'a T>,
+    /// Of the whole list.
+    pub count: u64,
+    /// Of the last one shown.
+    pub marker: Option<String>,
+}
+
+impl PageQuery {
+    /// Cuts the page out of a list that is newest first.
+    pub fn cut<'a, T>(&self, all: Vec<&'a T>, seq: fn(&T) -> u64) -> Cut<'a, T> {
+        let count = all.len() as u64;
+        let shown: Vec<&T> = all
+            .into_iter()
+            .filter(|one| self.before.is_none_or(|before| seq(one) < before))
+            .skip(self.offset)
+            .take(self.limit)
+            .collect();
+        Cut {
+            count,
+            marker: shown.last().map(|one| marker_of(seq(one))),
+            shown,
+        }
+    }
+}
+
 /// `None`: no marker. `Some(None)`: a marker above every number, as the default `fff…` is.
 fn parse_marker(text: &str) -> Option<Option<u64>> {
     let legal = text.len() == 24 && text.bytes().all(|b| b.is_ascii_hexdigit());

@@ -124,6 +124,22 @@ impl FromRequestParts<App> for CertificatePath {
     }
 }
 
+/// Who asks for what belongs to all resource spaces. A caller bound to one is refused: 403.
+pub struct ForAllSpaces;
+
+impl<S: Send + Sync> FromRequestParts<S> for ForAllSpaces {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        match &caller_of(parts)?.space {
+            None => Ok(Self),
+            Some(own) => Err(ApiError::foreign_space(format!(
+                "this belongs to all resource spaces, the caller is bound to {own}"
+            ))),
+        }
+    }
+}
+
 /// The space that something is created in: the one that `app_id` names, else the caller's, else
 /// the default one. Whether it exists, the service and its commit say. Errors: 403 when the caller
 /// is bound to another one.

@@ -139,12 +139,13 @@ impl Certificates {
     ) -> Result<CertificateRecord, CertificateError> {
         self.parts.spaces.check(&app_id)?;
         let now = self.parts.clock.now();
-        let facts = Facts::read(&content, now)?;
+        let pem = pem_of("content", &content)?;
+        let facts = CaFacts::read("content", &pem, now)?;
         // Closed never happens: the semaphore lives as long as the service.
         let turn = self.adding.acquire().await.ok();
         let all = self.parts.store.certificates()?.into_iter();
         let own: Vec<_> = all.filter(|one| one.app_id == app_id).collect();
-        let same = |one: &CertificateRecord| der_of(&one.content) == Some(facts.der.clone());
+        let same = |one: &CertificateRecord| der_of(&one.content).as_ref() == Some(&pem.contents);
         if own.iter().any(same) {
             return Err(CertificateError::Exists(app_id));
         }
@@ -299,32 +300,35 @@ impl Certificates {
 }
 
 /// What a CA's certificate says.
-struct Facts {
-    der: Vec<u8>,
-    cn_name: Option<String>,
+pub(in crate::app) struct CaFacts {
+    pub(in crate::app) cn_name: Option<String>,
     /// The organisation, else the issuer.
     owner: Option<String>,
-    effective_at: Timestamp,
-    expires_at: Timestamp,
+    pub(in crate::app) effective_at: Timestamp,
+    pub(in crate::app) expires_at: Timestamp,
 }
 
-impl Facts {
-    fn read(content: &str, now: Timestamp) -> Result<Self, CertificateError> {
-        let pem = pem_of("content", content)?;
-        let certificate = certificate_of("content", &pem)?;
+impl CaFacts {
+    /// Of a certificate that a CA may use now or later. `field` is what a caller knows it by.
+    pub(in crate::app) fn read(
+        field: &'static str,
+        pem: &Pem,
+        now: Timestamp,
+    ) -> Result<Self, CertificateError> {
+        let certificate = certificate_of(field, pem)?;
         if !certificate.is_ca() {
             let problem = "is no CA's certificate, its basic constraints must say CA";
-            return Err(invalid("content", problem));
+            return Err(invalid(field, problem));
         }
         let (effective_at, expires_at) = validity(&certificate);
         if expires_at < now {
             let problem = format!("expired at {}", expires_at.compact());
-            return Err(invalid("content", problem));
+            return Err(invalid(field, problem));
         }
         let is_own = certificate.subject() == certificate.issuer();
         if is_own && certificate.verify_signature(None).is_err() {
             let problem = "is self-signed, and the signature does not fit";
-            return Err(invalid("content", problem));
+            return Err(invalid(field, problem));
         }
         let organization = certificate.subject().iter_organization().next();
         let organization = organization.and_then(|name| name.as_str().ok());
@@ -335,7 +339,6 @@ impl Facts {
             owner: organization.or(issuer).map(str::to_owned),
             effective_at,
             expires_at,
-            der: pem.contents.clone(),
         })
     }
 }
@@ -377,9 +380,20 @@ fn check_proof(
 
 /// The one PEM block of a text.
 fn pem_of(field: &'static str, content: &str) -> Result<Pem, CertificateError> {
-    if content.len() > CONTENT_MAX {
+    let pem = pems_of(field, content, 1)?.pop();
+    pem.ok_or_else(|| invalid(field, "got 0 PEM certificates, takes one"))
+}
+
+/// The PEM blocks of a text: certificates, 1 to `max` of them.
+pub(in crate::app) fn pems_of(
+    field: &'static str,
+    content: &str,
+    max: usize,
+) -> Result<Vec<Pem>, CertificateError> {
+    let bytes_max = CONTENT_MAX.saturating_mul(max);
+    if content.len() > bytes_max {
         let problem = format!(
-            "got {} bytes, takes up to {CONTENT_MAX} of PEM",
+            "got {} bytes, takes up to {bytes_max} of PEM",
             content.len()
         );
         return Err(invalid(field, problem));
@@ -391,17 +405,19 @@ fn pem_of(field: &'static str, content: &str) -> Result<Pem, CertificateError> {
             "is no PEM, takes -----BEGIN CERTIFICATE-----",
         ));
     };
-    let count = blocks.len();
-    let mut blocks = blocks.into_iter();
-    match (blocks.next(), count) {
-        (Some(pem), 1) if pem.label == "CERTIFICATE" => Ok(pem),
-        (Some(pem), 1) => {
+    if blocks.is_empty() || blocks.len() > max {
+        let takes = match max {
+            1 => "one".to_owned(),
+            max => format!("1 to {max}"),
+        };
+        let problem = format!("got {} PEM certificates, takes {takes}", blocks.len());
+        return Err(invalid(field, problem));
+    }
+    match blocks.iter().find(|pem| pem.label != "CERTIFICATE") {
+        None => Ok(blocks),
+        Some(pem) => {
             let label: String = pem.label.chars().take(40).collect();
             let problem = format!("got a PEM block {label:?}, takes a CERTIFICATE");
-            Err(invalid(field, problem))
-        }
-        _ => {
-            let problem = format!("got {count} PEM certificates, takes one");
             Err(invalid(field, problem))
         }
     }
@@ -441,13 +457,15 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read_without_panic(text in "\\PC{0,200}") {
-            drop(Facts::read(&text, Timestamp::from_ms(0)));
+            drop(pem_of("content", &text));
         }
 
         #[test]
         fn any_block_is_read_without_panic(text in "[A-Za-z0-9+/]{0,60}") {
             let pem = format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
-            drop(Facts::read(&pem, Timestamp::from_ms(0)));
+            for pem in pems_of("content", &pem, 2).unwrap_or_default() {
+                drop(CaFacts::read("content", &pem, Timestamp::from_ms(0)));
+            }
         }
     }
 }

@@ -47,6 +47,7 @@ use batch::Batches;
 use certificate::Certificates;
 use credentials::Credentials;
 use device::{DeviceChange, Devices};
+use forwarding::Forwarding;
 use group::{GroupLimits, Groups};
 use outbox::Outbox;
 use product::Products;
@@ -66,6 +67,7 @@ pub struct App {
     pub certificates: Arc<Certificates>,
     pub batches: Arc<Batches>,
     pub groups: Arc<Groups>,
+    pub forwarding: Arc<Forwarding>,
     pub removals: Arc<Removals>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
@@ -136,6 +138,11 @@ impl App {
             tracer: Arc::clone(&tracer),
             settings: batch,
         })?;
+        let forwarding = Arc::new(Forwarding::load(forwarding::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+        })?);
         let removals = Arc::new(Removals::new(removal::Parts {
             store: Arc::clone(&store),
             outbox: Arc::clone(&outbox),
@@ -146,6 +153,7 @@ impl App {
             groups: Arc::clone(&groups),
             tracer: Arc::clone(&tracer),
             batches: Arc::clone(&batches),
+            forwarding: Arc::clone(&forwarding),
         }));
         removals.resume()?;
         Ok(Self {
@@ -157,6 +165,7 @@ impl App {
             certificates,
             batches,
             groups,
+            forwarding,
             removals,
             outbox,
             tracer,

@@ -13,6 +13,7 @@ use futures_util::stream;
 
 use super::batch::Batches;
 use super::device::{DeviceError, Devices};
+use super::forwarding::Forwarding;
 use super::group::Groups;
 use super::outbox::Outbox;
 use super::product::{ProductError, Products};
@@ -49,6 +50,7 @@ pub struct Parts {
     pub groups: Arc<Groups>,
     pub tracer: Arc<Tracer>,
     pub batches: Arc<Batches>,
+    pub forwarding: Arc<Forwarding>,
 }
 
 /// Deletes products and resource spaces.
@@ -76,6 +78,7 @@ impl Removals {
         for space in spaces {
             // Before anyone is answered.
             self.parts.groups.forget_space(&space.app_id);
+            self.parts.forwarding.forget_space(&space.app_id);
             self.parts.batches.forget_space(&space.app_id);
             self.go_on(Marked::Space(space.app_id));
         }
@@ -98,8 +101,8 @@ impl Removals {
         done.unwrap_or_else(|| Err(StoreError::Closed.into()))
     }
 
-    /// Deletes a space with its products, their devices, its groups, certificates, batch tasks and
-    /// files. Returns when all is gone. The default space stays.
+    /// Deletes a space with its products, their devices, its groups, rules, certificates, batch tasks
+    /// and files. Returns when all is gone. The default space stays.
     pub async fn delete_space(self: &Arc<Self>, id: AppId) -> Result<(), SpaceError> {
         let this = Arc::clone(self);
         let work = async move {
@@ -208,6 +211,7 @@ impl Removals {
                     self.parts.products.hide(&ids_of(&products));
                     self.parts.spaces.reload()?;
                     self.parts.groups.forget_space(id);
+                    self.parts.forwarding.forget_space(id);
                     self.parts.batches.forget_space(id);
                     return Ok(());
                 }
@@ -234,6 +238,7 @@ impl Removals {
     }
 
     async fn finish_space(self: &Arc<Self>, id: &AppId) -> Result<(), StoreError> {
+        self.parts.forwarding.remove_space(id.clone()).await?;
         let appendages = self.appendages(id)?;
         if !appendages.is_empty() {
             self.commit(appendages).await?;

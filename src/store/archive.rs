@@ -142,9 +142,10 @@ pub const fn is_portable(table: Table) -> bool {
         | Table::Contents
         | Table::Certificates
         | Table::Audit
+        | Table::Names
+        | Table::Forwarding
         | Table::Deliveries
-        | Table::SetAside
-        | Table::Names => true,
+        | Table::SetAside => true,
         // A restored counter would use numbers again, which breaks the keys.
         Table::Sessions => false,
     }

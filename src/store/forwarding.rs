@@ -33,6 +33,60 @@ pub enum ForwardingKey {
     Certificate(PushCertificateId),
 }
 
+impl ForwardingRecord {
+    /// What names it.
+    pub fn key(&self) -> ForwardingKey {
+        match self {
+            Self::Rule(one) => ForwardingKey::Rule(one.rule_id.clone()),
+            Self::Action(one) => ForwardingKey::Action(one.action_id.clone()),
+            Self::Backlog(one) => ForwardingKey::Backlog(one.policy_id.clone()),
+            Self::Flow(one) => ForwardingKey::Flow(one.policy_id.clone()),
+            Self::Queue(one) => ForwardingKey::Queue(one.queue_id.clone()),
+            Self::Access(one) => ForwardingKey::Access(one.access_key.clone()),
+            Self::Certificate(one) => ForwardingKey::Certificate(one.cert_id.clone()),
+        }
+    }
+
+    /// Counts its writes, from 1.
+    pub const fn version(&self) -> u64 {
+        match self {
+            Self::Rule(one) => one.version,
+            Self::Action(one) => one.version,
+            Self::Backlog(one) => one.version,
+            Self::Flow(one) => one.version,
+            Self::Queue(one) => one.version,
+            Self::Access(one) => one.version,
+            Self::Certificate(one) => one.version,
+        }
+    }
+
+    /// Its place in lists. Access codes have none: they are in none.
+    pub const fn seq(&self) -> u64 {
+        match self {
+            Self::Rule(one) => one.seq,
+            Self::Action(one) => one.seq,
+            Self::Backlog(one) => one.seq,
+            Self::Flow(one) => one.seq,
+            Self::Queue(one) => one.seq,
+            Self::Access(_) => 0,
+            Self::Certificate(one) => one.seq,
+        }
+    }
+
+    /// The place of its kind among the kinds.
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Self::Rule(_) => 0,
+            Self::Action(_) => 1,
+            Self::Backlog(_) => 2,
+            Self::Flow(_) => 3,
+            Self::Queue(_) => 4,
+            Self::Access(_) => 5,
+            Self::Certificate(_) => 6,
+        }
+    }
+}
+
 /// A routing rule: which events it takes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RuleRecord {

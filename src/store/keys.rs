@@ -26,6 +26,7 @@
 //! | 14 | certificates | certificate id | row: `CertificateRecord` |
 //! | 15 | audit | ms `u64`, seq `u64` | row: `AuditRecord` |
 //! | 16 | names | device name with each 00 as 00 ff, 00 01, seq `u64` | device id |
+//! | 17 | forwarding | kind as a letter, `:`, id | row, sealed: `ForwardingRecord` |
 //! | 1c | deliveries | action seq `u64` | row: `DeliveryRecord` |
 //! | 1d | set_aside | action seq `u64`, position `u64`, index `u32` | row: `SetAsideRecord` |
 //!
@@ -36,7 +37,7 @@ use crate::base::ids::{AppId, CertificateId, DeviceId, FileId, GroupId, NodeId, 
 use crate::base::peer::DeviceSeq;
 use crate::base::time::Timestamp;
 use crate::store::HistoryKey;
-use crate::store::forwarding::SetAsideKey;
+use crate::store::forwarding::{ForwardingKey, SetAsideKey};
 
 /// A table: the first byte of its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,13 +66,14 @@ pub enum Table {
     Certificates = 0x14,
     Audit = 0x15,
     Names = 0x16,
+    Forwarding = 0x17,
     Deliveries = 0x1c,
     SetAside = 0x1d,
 }
 
 impl Table {
     /// Every table, ascending.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Meta,
         Self::Devices,
         Self::States,
@@ -95,6 +97,7 @@ impl Table {
         Self::Certificates,
         Self::Audit,
         Self::Names,
+        Self::Forwarding,
         Self::Deliveries,
         Self::SetAside,
     ];
@@ -136,6 +139,7 @@ impl Table {
             Self::Certificates => "certificates",
             Self::Audit => "audit",
             Self::Names => "names",
+            Self::Forwarding => "forwarding",
             Self::Deliveries => "deliveries",
             Self::SetAside => "set_aside",
         }
@@ -326,6 +330,20 @@ pub fn content(id: &FileId) -> Vec<u8> {
 
 pub fn certificate(id: &CertificateId) -> Vec<u8> {
     Table::Certificates.key(&[id.as_str().as_bytes()])
+}
+
+/// The kind is a letter, so that messages can name the row.
+pub fn forwarding(key: &ForwardingKey) -> Vec<u8> {
+    let (kind, id) = match key {
+        ForwardingKey::Rule(id) => (b'r', id.as_str()),
+        ForwardingKey::Action(id) => (b'a', id.as_str()),
+        ForwardingKey::Backlog(id) => (b'b', id.as_str()),
+        ForwardingKey::Flow(id) => (b'f', id.as_str()),
+        ForwardingKey::Queue(id) => (b'q', id.as_str()),
+        ForwardingKey::Access(id) => (b'k', id.as_str()),
+        ForwardingKey::Certificate(id) => (b'c', id.as_str()),
+    };
+    Table::Forwarding.key(&[&[kind, b':'], id.as_bytes()])
 }
 
 pub fn audit(at: Timestamp, seq: u64) -> Vec<u8> {

@@ -40,7 +40,9 @@ use catalog::{
     TaskRecord,
 };
 use find::{Find, Found, Leaving};
-use forwarding::{DeliveryRecord, SetAsideKey, SetAsideQuery, SetAsideRecord};
+use forwarding::{
+    DeliveryRecord, ForwardingKey, ForwardingRecord, SetAsideKey, SetAsideQuery, SetAsideRecord,
+};
 use key_file::KeyError;
 use records::{
     CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord, SessionRecord,
@@ -106,6 +108,8 @@ pub trait Store: Send + Sync + 'static {
     fn file_content(&self, id: &FileId) -> Result<Option<FileContent>, StoreError>;
     /// Every CA certificate, by descending `seq`.
     fn certificates(&self) -> Result<Vec<CertificateRecord>, StoreError>;
+    /// Rules, actions, policies and the rest of forwarding: kind by kind, each by descending `seq`.
+    fn forwarding(&self) -> Result<Vec<ForwardingRecord>, StoreError>;
     /// Rows of the audit log, newest first: of times from `from` (inclusive) to `to` (exclusive),
     /// below the row with the key `before`.
     fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError>;
@@ -170,6 +174,8 @@ pub enum Guard {
     TaskVersion(u64, u64),
     /// The certificate's record has this `version`; 0 when there is none.
     CertificateVersion(CertificateId, u64),
+    /// The record has this `version`; 0 when there is none.
+    ForwardingVersion(ForwardingKey, u64),
     /// The product exists and its record has this `version`.
     ProductVersion(ProductId, u64),
     /// No device belongs to the product.
@@ -220,6 +226,8 @@ pub enum Change {
     DeleteFile(FileId),
     PutCertificate(Box<CertificateRecord>),
     DeleteCertificate(CertificateId),
+    PutForwarding(Box<ForwardingRecord>),
+    DeleteForwarding(ForwardingKey),
     PutAudit(Box<AuditRecord>),
     AppendHistory {
         device_seq: u64,

@@ -6,6 +6,7 @@
 //! | session | the whole record | its number, which guards ask for |
 //! | subtask with an input | the input | the rest of the record, without it |
 //! | file content | the bytes | nothing |
+//! | forwarding | the whole record | its version, which guards ask for |
 //!
 //! The context of the seal is the row's key, so no value opens in the row of another device. What
 //! lies beside is not protected: it is what a thief of the disk may read. Errors: `RowError`.
@@ -13,7 +14,8 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::catalog::{FileContent, SubtaskRecord};
+use super::catalog::{FileContent, SubtaskRecord, VersionHead};
+use super::forwarding::ForwardingRecord;
 use super::keys;
 use super::records::{DeviceRecord, SessionRecord};
 use super::rows::{self, RowError, SEALED_FORMAT};
@@ -109,9 +111,31 @@ pub fn decode_content(key: &[u8], row: &[u8], sealer: &Sealer) -> Result<FileCon
     Ok(FileContent { bytes })
 }
 
+/// The row of a record of forwarding, which lies under `key`.
+pub fn encode_forwarding(
+    key: &[u8],
+    record: &ForwardingRecord,
+    sealer: &Sealer,
+) -> Result<Vec<u8>, RowError> {
+    let head = VersionHead {
+        version: record.version(),
+    };
+    rows::encode_beside(&seal(key, record, sealer)?, &head)
+}
+
+/// The record of forwarding of a whole row that lies under `key`.
+pub fn decode_forwarding(
+    key: &[u8],
+    row: &[u8],
+    sealer: &Sealer,
+) -> Result<ForwardingRecord, RowError> {
+    let (sealed, _) = rows::split_sealed(row)?;
+    Ok(cbor::decode(&sealer.open(key, sealed)?)?)
+}
+
 /// Bytes of a secret value before it is sealed: more would be moved while it is written, and leave
 /// a copy behind in memory.
-const VALUE_ROOM: usize = 2048;
+const VALUE_ROOM: usize = 4096;
 
 fn seal<T: Serialize>(key: &[u8], value: &T, sealer: &Sealer) -> Result<Vec<u8>, RowError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(VALUE_ROOM));
@@ -187,6 +211,7 @@ mod tests {
             for row in [&bytes, &row, &opens] {
                 prop_assert!(decode_device(b"k", row, &sealer).is_err());
                 drop(decode_session(b"k", row, &sealer));
+                drop(decode_forwarding(b"k", row, &sealer));
             }
         }
     }

@@ -23,7 +23,9 @@ use strait::store::catalog::{
     TaskRecord,
 };
 use strait::store::find::{Find, Found, Leaving};
-use strait::store::forwarding::{DeliveryRecord, SetAsideQuery, SetAsideRecord};
+use strait::store::forwarding::{
+    DeliveryRecord, ForwardingRecord, SetAsideQuery, SetAsideRecord,
+};
 use strait::store::memory::{Memory, MemoryStore};
 use strait::store::records::{
     CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
@@ -185,6 +187,10 @@ impl Store for Disk {
 
     fn certificates(&self) -> Result<Vec<CertificateRecord>, StoreError> {
         self.inner.certificates()
+    }
+
+    fn forwarding(&self) -> Result<Vec<ForwardingRecord>, StoreError> {
+        self.inner.forwarding()
     }
 
     fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {

@@ -39,6 +39,10 @@ pub enum Alphabet {
     Tag,
     /// `[A-Za-z0-9_-]`
     Id,
+    /// Letters and digits.
+    Plain,
+    /// `[A-Za-z0-9_.:|-]`: names of queues.
+    Queue,
     Hex,
     /// Two hexadecimal digits for each byte.
     HexBytes,
@@ -92,6 +96,8 @@ impl TextRule {
                 wrong(|c| c.is_ascii_alphanumeric() || "_.-".contains(c) || check::is_chinese(c))
             }
             Alphabet::Id => wrong(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-'),
+            Alphabet::Plain => wrong(|c| c.is_ascii_alphanumeric()),
+            Alphabet::Queue => wrong(|c| c.is_ascii_alphanumeric() || "_.:|-".contains(c)),
             Alphabet::Hex => wrong(|c| c.is_ascii_hexdigit()),
             Alphabet::HexBytes if !len.is_multiple_of(2) => {
                 return Some(format!("got {len} digits, takes an even number"));
@@ -120,6 +126,8 @@ impl TextRule {
             Alphabet::Word => "Chinese characters, letters, digits and _",
             Alphabet::Tag => "Chinese characters, letters, digits and _.-",
             Alphabet::Id => "letters, digits, _ and -",
+            Alphabet::Plain => "letters and digits",
+            Alphabet::Queue => "letters, digits and _.:|-",
             Alphabet::Hex => "hexadecimal digits",
             Alphabet::HexBytes => "two hexadecimal digits for each byte",
             Alphabet::Digest => return "40 hexadecimal digits (SHA-1) or 64 (SHA-256)".to_owned(),
@@ -150,6 +158,8 @@ impl TextRule {
             Alphabet::Word => WORD_CLASS,
             Alphabet::Tag => TAG_CLASS,
             Alphabet::Id => "A-Za-z0-9_-",
+            Alphabet::Plain => "A-Za-z0-9",
+            Alphabet::Queue => "A-Za-z0-9_.:|-",
             Alphabet::Hex => "0-9A-Fa-f",
         };
         let repeat = if self.min > 0 { '+' } else { '*' };

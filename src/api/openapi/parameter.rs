@@ -32,6 +32,11 @@ pub(super) fn of_path(name: &str) -> PathParameter {
         "task_id" => (MADE_MAX, "A batch task.", "example-task"),
         "file_id" => (MADE_MAX, "An uploaded file.", "example-file"),
         "certificate_id" => (MADE_MAX, "A CA certificate.", "example-certificate"),
+        "rule_id" => (MADE_MAX, "A routing rule.", "example-rule"),
+        "action_id" => (MADE_MAX, "An action of a routing rule.", "example-action"),
+        "policy_id" => (MADE_MAX, "A policy.", "example-policy"),
+        "queue_id" => (MADE_MAX, "A queue.", "example-queue"),
+        "cert_id" => (MADE_MAX, "CA certificates of subscribers.", "example-cert"),
         _ => (MADE_MAX, "", "example"),
     };
     PathParameter {
@@ -48,7 +53,8 @@ pub(super) const fn of_query(name: &str) -> &'static str {
         b"offset" => "Elements to pass over after the marker.",
         b"marker" => "The marker of the page before; without, from the newest on.",
         b"app_id" => "Only what is in this resource space.",
-        b"product_name" | b"device_name" => "The whole name.",
+        b"product_name" | b"device_name" | b"rule_name" | b"policy_name" => "The whole name.",
+        b"queue_name" => "A part of the name.",
         b"start_time" => "Created at this time or later, like `20260131T235959Z`.",
         b"end_time" => "Created at this time or earlier, like `20260131T235959Z`.",
         b"from" => "From here on.",

@@ -74,13 +74,13 @@ impl<E: Kv> Walk<'_, E> {
         Ok(())
     }
 
-    fn lies_under(&mut self, key: &[u8], own: &[u8]) {
+    pub(super) fn lies_under(&mut self, key: &[u8], own: &[u8]) {
         if key != own {
             self.mistake(key, format!("holds {}", keys::show(own)));
         }
     }
 
-    fn in_app(&mut self, key: &[u8], app: &AppId) -> Result<(), StoreError> {
+    pub(super) fn in_app(&mut self, key: &[u8], app: &AppId) -> Result<(), StoreError> {
         if self.engine.get(&keys::app(app))?.is_none() {
             self.mistake(key, format!("there is no resource space {app}"));
         }

@@ -3,6 +3,7 @@
 //! what is sealed. Reads only. Each [`Mistake`] names the row; the walk goes on behind it.
 
 mod catalog;
+mod forwarding;
 mod indexes;
 mod pushes;
 
@@ -197,6 +198,7 @@ impl<E: Kv> Walk<'_, E> {
             | Table::Contents
             | Table::Certificates
             | Table::Audit => self.catalog(table, key, row)?,
+            Table::Forwarding => self.forwarding(key, row)?,
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::store::catalog::{
     AppRecord, AuditRecord, CertificateRecord, FileContent, FileRecord, GroupRecord, SubtaskRecord,
     TaskRecord,
 };
+use crate::store::forwarding::ForwardingRecord;
 use crate::store::keys::{self, Table};
 use crate::store::{AuditQuery, StoreError};
 
@@ -32,6 +33,16 @@ impl<E: Kv> Reader<'_, E> {
 
     pub(super) fn certificates(&self) -> Result<Vec<CertificateRecord>, StoreError> {
         self.table(Table::Certificates, |one: &CertificateRecord| one.seq)
+    }
+
+    pub(super) fn forwarding(&self) -> Result<Vec<ForwardingRecord>, StoreError> {
+        let (from, to) = Table::Forwarding.span();
+        let mut found = Vec::new();
+        for (key, row) in self.rows(&from, &to, Order::Ascending, usize::MAX)? {
+            found.extend(self.open_forwarding(&key, row)?);
+        }
+        found.sort_by_key(|record| (record.kind(), std::cmp::Reverse(record.seq())));
+        Ok(found)
     }
 
     /// A whole table, newest first.

@@ -124,6 +124,9 @@ impl<'a, E: Kv> Draft<'a, E> {
             Guard::CertificateVersion(id, version) => {
                 self.version(&keys::certificate(id))? == *version
             }
+            Guard::ForwardingVersion(key, version) => {
+                self.version(&keys::forwarding(key))? == *version
+            }
             Guard::ProductVersion(id, version) => self
                 .record::<ProductRecord>(&keys::product(id))?
                 .is_some_and(|record| record.version == *version),

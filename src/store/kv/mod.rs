@@ -37,7 +37,7 @@ use super::catalog::{
 };
 pub use super::engine::{Kv, Order, Visit, Writes};
 use super::find::{Find, Found, Leaving};
-use super::forwarding::{DeliveryRecord, SetAsideQuery, SetAsideRecord};
+use super::forwarding::{DeliveryRecord, ForwardingRecord, SetAsideQuery, SetAsideRecord};
 use super::index::Index;
 use super::keys::{self, Meta};
 use super::records::{
@@ -391,6 +391,10 @@ impl<E: Kv> Store for KvStore<E> {
 
     fn certificates(&self) -> Result<Vec<CertificateRecord>, StoreError> {
         self.reader().certificates()
+    }
+
+    fn forwarding(&self) -> Result<Vec<ForwardingRecord>, StoreError> {
+        self.reader().forwarding()
     }
 
     fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {

@@ -188,6 +188,12 @@ fn encode_change(change: Change, sealer: &Sealer) -> Result<Step, RowError> {
         Change::DeleteFile(id) => Step::Remove(vec![keys::file(&id), keys::content(&id)]),
         Change::PutCertificate(record) => put(keys::certificate(&record.certificate_id), &*record)?,
         Change::DeleteCertificate(id) => Step::Remove(vec![keys::certificate(&id)]),
+        Change::PutForwarding(record) => {
+            let key = keys::forwarding(&record.key());
+            let row = sealed::encode_forwarding(&key, &record, sealer)?;
+            Step::Put { key, row }
+        }
+        Change::DeleteForwarding(key) => Step::Remove(vec![keys::forwarding(&key)]),
         Change::PutAudit(record) => put(keys::audit(record.at, record.seq), &*record)?,
         Change::AppendHistory { device_seq, record } => Step::Timed {
             table: Table::History,
@@ -244,6 +250,8 @@ const fn change_name(change: &Change) -> &'static str {
         Change::DeleteFile(_) => "the deletion of a file",
         Change::PutCertificate(_) => "a certificate",
         Change::DeleteCertificate(_) => "the deletion of a certificate",
+        Change::PutForwarding(_) => "a record of forwarding",
+        Change::DeleteForwarding(_) => "the deletion of a record of forwarding",
         Change::PutAudit(_) => "an audit record",
         Change::AppendHistory { .. } => "a history record",
         Change::KeepRaw { .. } => "a raw uplink",

@@ -11,6 +11,7 @@ use super::{Kv, Order};
 use crate::base::ids::{DeviceId, NodeId, ProductId};
 use crate::base::peer::DeviceSeq;
 use crate::store::catalog::{FileContent, SubtaskRecord};
+use crate::store::forwarding::ForwardingRecord;
 use crate::store::keys::{self, Table};
 use crate::store::records::{
     CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord, SessionRecord,
@@ -335,6 +336,16 @@ impl<'a, E: Kv> Reader<'a, E> {
     ) -> Result<Option<FileContent>, StoreError> {
         self.decode_with(key, row, &|row| {
             sealed::decode_content(key, row, self.sealer)
+        })
+    }
+
+    pub(super) fn open_forwarding(
+        &self,
+        key: &[u8],
+        row: Vec<u8>,
+    ) -> Result<Option<ForwardingRecord>, StoreError> {
+        self.decode_with(key, row, &|row| {
+            sealed::decode_forwarding(key, row, self.sealer)
         })
     }
 
