@@ -41,6 +41,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::mpsc;
 
 use crate::base::time::Clock;
+use crate::net::webhook::Dialer;
 use crate::store::{Store, StoreError};
 use audit::Audit;
 use batch::Batches;
@@ -51,10 +52,32 @@ use forwarding::Forwarding;
 use group::{GroupLimits, Groups};
 use outbox::Outbox;
 use product::Products;
+use push::Pushes;
 use removal::Removals;
 use space::Spaces;
 use tasks::Tasks;
 use trace::Tracer;
+
+/// What the services take from the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub traced_devices_max: usize,
+    pub batch: batch::Settings,
+    pub push: push::Settings,
+    /// Where pushes leave.
+    pub dialer: Dialer,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            traced_devices_max: trace::DEVICES_MAX,
+            batch: batch::Settings::default(),
+            push: push::Settings::default(),
+            dialer: Dialer::Network,
+        }
+    }
+}
 
 /// The services of one server. Clones share them.
 #[derive(Clone)]
@@ -68,6 +91,7 @@ pub struct App {
     pub batches: Arc<Batches>,
     pub groups: Arc<Groups>,
     pub forwarding: Arc<Forwarding>,
+    pub pushes: Arc<Pushes>,
     pub removals: Arc<Removals>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
@@ -85,8 +109,7 @@ impl App {
         clock: Clock,
         metrics: PrometheusHandle,
         changes: mpsc::Sender<DeviceChange>,
-        traced_devices_max: usize,
-        batch: batch::Settings,
+        settings: Settings,
         credentials: Arc<Credentials>,
     ) -> Result<Self, StoreError> {
         let tasks = Tasks::new();
@@ -120,7 +143,7 @@ impl App {
             limits: GroupLimits::default(),
         })?);
         let audit = Arc::new(Audit::new(Arc::clone(&store), clock.clone()));
-        let tracer = Arc::new(Tracer::new(traced_devices_max));
+        let tracer = Arc::new(Tracer::new(settings.traced_devices_max));
         let certificates = Arc::new(Certificates::new(certificate::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),
@@ -136,7 +159,7 @@ impl App {
             spaces: Arc::clone(&spaces),
             groups: Arc::clone(&groups),
             tracer: Arc::clone(&tracer),
-            settings: batch,
+            settings: settings.batch,
         })?;
         let forwarding = Arc::new(Forwarding::load(forwarding::Parts {
             store: Arc::clone(&store),
@@ -156,6 +179,15 @@ impl App {
             forwarding: Arc::clone(&forwarding),
         }));
         removals.resume()?;
+        let pushes = Arc::new(Pushes::start(push::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            outbox: Arc::clone(&outbox),
+            tracer: Arc::clone(&tracer),
+            snapshot: forwarding.subscribe(),
+            settings: settings.push,
+            dialer: settings.dialer,
+        }));
         Ok(Self {
             store,
             clock,
@@ -166,6 +198,7 @@ impl App {
             batches,
             groups,
             forwarding,
+            pushes,
             removals,
             outbox,
             tracer,

@@ -21,7 +21,7 @@ use super::ingress::{Ingress, shard_of};
 use super::sessions::{Resuming, Sessions};
 use super::shard::{self, Shard};
 use super::tasks::Tasks;
-use super::{App, batch, retention, timers};
+use super::{App, retention, timers};
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::Settings as ExchangeSettings;
@@ -44,8 +44,7 @@ pub struct Settings {
     pub shards: usize,
     pub exchange: ExchangeSettings,
     pub store: StoreSettings,
-    pub traced_devices_max: usize,
-    pub batch: batch::Settings,
+    pub services: super::Settings,
     /// Who may use the HTTP face.
     pub credentials: Arc<Credentials>,
 }
@@ -102,15 +101,13 @@ impl Platform {
         seed: u64,
     ) -> Result<Self, StoreError> {
         let (changes, changed) = mpsc::channel(CHANGE_QUEUE);
-        let limits = settings.traced_devices_max;
         let callers = Arc::clone(&settings.credentials);
         let app = App::start(
             Arc::clone(&store),
             clock.clone(),
             metrics,
             changes,
-            limits,
-            settings.batch,
+            settings.services.clone(),
             callers,
         )?;
         let directory = Arc::new(Directory::default());
@@ -240,10 +237,12 @@ impl Platform {
         }
     }
 
-    /// Takes nothing new, finishes what was begun, and says which tasks had to be cancelled.
+    /// Takes nothing new, finishes what was begun, then lets pushes end, and says which tasks had to
+    /// be cancelled.
     pub async fn stop(self) -> Vec<&'static str> {
         self.intake.cancel();
         let mut cancelled = self.tasks.shut_down(PATIENCE).await;
+        cancelled.extend(self.app.pushes.stop(PATIENCE).await);
         cancelled.extend(self.app.tasks.shut_down(PATIENCE).await);
         cancelled
     }

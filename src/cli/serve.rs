@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use crate::api;
 use crate::api::server;
 use crate::api::server::tls::Tls;
+use crate::app;
 use crate::app::credentials::file::{self, Stamp};
 use crate::app::credentials::{Credentials, KeySet, edit, watch};
 use crate::app::platform::{Network, Platform, Settings};
@@ -389,8 +390,12 @@ fn settings(config: &Config, credentials: &Arc<Credentials>) -> Settings {
             ..ExchangeSettings::default()
         },
         store: config.store.clone(),
-        traced_devices_max: config.trace.devices_max,
-        batch: config.batch,
+        services: app::Settings {
+            traced_devices_max: config.trace.devices_max,
+            batch: config.batch,
+            push: config.push,
+            ..app::Settings::default()
+        },
         credentials: Arc::clone(credentials),
     }
 }

@@ -78,8 +78,7 @@ impl Server {
             clock.clone(),
             metrics,
             sender,
-            10,
-            strait::app::batch::Settings::default(),
+            strait::app::Settings::default(),
             Arc::new(credentials),
         )
         .unwrap();

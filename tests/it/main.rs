@@ -40,6 +40,7 @@ mod codecs;
 mod conformity;
 mod credentials_cli;
 mod devices;
+mod pushes;
 mod registration;
 #[path = "../sim/server.rs"]
 #[allow(dead_code, reason = "the simulation uses more of it")]

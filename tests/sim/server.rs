@@ -23,9 +23,7 @@ use strait::store::catalog::{
     TaskRecord,
 };
 use strait::store::find::{Find, Found, Leaving};
-use strait::store::forwarding::{
-    DeliveryRecord, ForwardingRecord, SetAsideQuery, SetAsideRecord,
-};
+use strait::store::forwarding::{DeliveryRecord, ForwardingRecord, SetAsideQuery, SetAsideRecord};
 use strait::store::memory::{Memory, MemoryStore};
 use strait::store::records::{
     CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
@@ -256,8 +254,7 @@ impl Server {
             shards: 2,
             exchange: ExchangeSettings::default(),
             store: StoreSettings::default(),
-            traced_devices_max: 10,
-            batch: strait::app::batch::Settings::default(),
+            services: strait::app::Settings::default(),
             credentials: Arc::new(Credentials::nobody_asked()),
         };
         let store: Arc<dyn Store> = Arc::clone(&disk) as _;

@@ -44,8 +44,7 @@ impl World {
             clock,
             metrics,
             sender,
-            1,
-            crate::app::batch::Settings::default(),
+            crate::app::Settings::default(),
             Arc::new(Credentials::nobody_asked()),
         )
         .unwrap();

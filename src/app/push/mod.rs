@@ -227,7 +227,11 @@ impl Pushes {
         order: impl FnOnce(oneshot::Sender<Result<u64, PushError>>) -> Order,
     ) -> Result<u64, PushError> {
         self.plan(action_id)?;
-        let Desk { orders, .. } = self.desks.of(action_id).ok_or(PushError::Stopping)?;
+        let Desk { orders, .. } = self
+            .desks
+            .of_soon(action_id)
+            .await
+            .ok_or(PushError::Stopping)?;
         let (answer, answered) = oneshot::channel();
         let sent = orders.send(order(answer)).await;
         sent.map_err(|_| PushError::Stopping)?;

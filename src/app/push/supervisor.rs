@@ -1,7 +1,7 @@
 //! Keeps one worker for each action: starts, tells and ends them as the snapshot of all that is
 //! arranged says, and clears away what actions that are gone have left in the store.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
@@ -24,6 +24,9 @@ const ORDERS: usize = 16;
 /// After something that the store failed at, or a worker that broke.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// How long a caller waits for a worker.
+const SOON: Duration = Duration::from_secs(5);
+
 /// A worker, as others reach it.
 #[derive(Clone)]
 pub struct Desk {
@@ -34,16 +37,20 @@ pub struct Desk {
 /// All of them. Clones share them.
 #[derive(Clone, Default)]
 pub struct Desks {
-    all: Arc<Mutex<HashMap<ActionId, Desk>>>,
+    all: Arc<watch::Sender<HashMap<ActionId, Desk>>>,
 }
 
 impl Desks {
     pub fn of(&self, action_id: &ActionId) -> Option<Desk> {
-        self.all().get(action_id).cloned()
+        self.all.borrow().get(action_id).cloned()
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<ActionId, Desk>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The same, of an action that has just been made and whose worker is about to start.
+    pub async fn of_soon(&self, action_id: &ActionId) -> Option<Desk> {
+        let mut all = self.all.subscribe();
+        let starting = all.wait_for(|all| all.contains_key(action_id));
+        let started = tokio::time::timeout(SOON, starting).await.ok()?.ok()?;
+        started.get(action_id).cloned()
     }
 }
 
@@ -149,7 +156,9 @@ impl Supervisor {
             .filter_map(|(id, one)| is_over(id, one).then(|| id.clone()))
             .collect();
         for action_id in over {
-            self.desks.all().remove(&action_id);
+            self.desks
+                .all
+                .send_modify(|all| drop(all.remove(&action_id)));
             if let Some(one) = self.running.remove(&action_id) {
                 tracing::debug!(%action_id, action_seq = one.action_seq, "pushes end");
                 drop(one.plan);
@@ -196,7 +205,9 @@ impl Supervisor {
             board,
             orders: orders_in,
         };
-        self.desks.all().insert(action_id.clone(), desk);
+        self.desks
+            .all
+            .send_modify(|all| drop(all.insert(action_id.clone(), desk)));
         let running = Running {
             action_seq,
             plan: plan_in,

@@ -306,6 +306,9 @@ impl Worker {
 
     fn again(&mut self, positions: Option<Vec<u64>>) -> Result<u64, PushError> {
         let action_id = self.plan.borrow().action.action_id.clone();
+        if positions.is_none() && self.progress.record.set_aside == 0 {
+            return Ok(0);
+        }
         let Some(delivery) = &mut self.delivery else {
             return Err(PushError::Idle(action_id));
         };
