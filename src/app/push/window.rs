@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::base::ids::DeviceId;
 use crate::base::time::Timestamp;
@@ -296,11 +296,17 @@ impl Window {
     }
 
     /// Everything up to the first number is dealt with, but for the events at the positions of the
-    /// second: at most `max`, ascending. `read_to`: where the reading of events has come to.
-    pub fn progress(&self, read_to: u64, max: usize) -> (u64, Vec<u64>) {
+    /// second: at most `max`, ascending. `read_to`: where the reading of events has come to;
+    /// `but`: these are being dealt with.
+    pub fn progress(
+        &self,
+        read_to: u64,
+        max: usize,
+        but: &HashSet<SetAsideKey>,
+    ) -> (u64, Vec<u64>) {
         let mut outstanding: Vec<u64> = Vec::with_capacity(self.open.len().min(max));
         for key in self.open.keys() {
-            if outstanding.last() == Some(&key.position) {
+            if outstanding.last() == Some(&key.position) || but.contains(key) {
                 continue;
             }
             if outstanding.len() == max {
@@ -343,6 +349,7 @@ mod tests {
 
     #[test]
     fn a_lane_is_in_order_and_others_go_on() {
+        let none = HashSet::new();
         let now = Clock::manual(Timestamp::from_ms(0)).instant();
         let mut window = Window::default();
         for (name, position) in [("a", 1), ("a", 2), ("b", 3), ("a", 4), ("b", 5)] {
@@ -350,13 +357,16 @@ mod tests {
         }
         assert_eq!((taken(&mut window), taken(&mut window)), (Some(1), Some(3)));
         assert_eq!(taken(&mut window), None);
-        assert_eq!(window.progress(9, 10), (9, vec![1, 2, 3, 4, 5]));
+        assert_eq!(window.progress(9, 10, &none), (9, vec![1, 2, 3, 4, 5]));
         assert_eq!(window.waiting_bytes(), 300);
         window.done(lane("b"));
         window.wait(lane("a"), now + Duration::from_secs(1), true);
         assert_eq!((taken(&mut window), taken(&mut window)), (Some(5), None));
         window.done(lane("b"));
-        assert_eq!(window.progress(9, 2), (3, vec![1, 2]));
+        assert_eq!(window.progress(9, 2, &none), (3, vec![1, 2]));
+        let position = 2;
+        let second = HashSet::from_iter([SetAsideKey { position, index: 0 }]);
+        assert_eq!(window.progress(9, 2, &second), (4, vec![1, 4]));
         window.wake(now);
         assert_eq!(taken(&mut window), None);
         assert_eq!(window.next_wake(), Some(now + Duration::from_secs(1)));
@@ -370,7 +380,7 @@ mod tests {
         }
         assert!(window.is_empty());
         assert_eq!((window.bytes(), window.bodies), (0, 0));
-        assert_eq!(window.progress(9, 2), (9, vec![]));
+        assert_eq!(window.progress(9, 2, &none), (9, vec![]));
     }
 
     #[test]

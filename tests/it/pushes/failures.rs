@@ -228,8 +228,7 @@ async fn setting_aside_waits_for_the_store() {
         .await;
     world.emit(turns(&["d0"], 0, 2));
     world.subscriber.wait_for(1).await;
-    let full = strait::store::StoreError::Full { free: 0, need: 1 };
-    world.store.faults().fail_next(3, &full);
+    world.store.fail_next(3);
     world.until(&action, |s| s.set_aside == 2).await;
     assert_eq!(rows(&world).len(), 2);
 }

@@ -35,7 +35,7 @@ async fn crashes_lose_nothing() {
         world.emit(turns(&DEVICES, step * 50, 50));
         seen += 120;
         world.subscriber.wait_for(seen).await;
-        world.crash();
+        world.crash().await;
     }
     world
         .until(&action, |s| {
@@ -114,7 +114,7 @@ async fn an_action_has_the_events_of_its_active_rule() {
     world.restart().await;
     activate(&world, true);
     world.emit(turns(&DEVICES, 300, 5));
-    world.crash();
+    world.crash().await;
     world.until(&action, |s| s.delivered == 40).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     let numbers = world.subscriber.taken("a.example").into_iter().map(|e| e.1);
@@ -176,7 +176,7 @@ async fn deleted_actions_leave_nothing() {
     world.until(&other, |s| s.set_aside == 40).await;
     world.change(|all| all.actions.retain(|a| a.seq != 1));
     assert!(world.pushes().status(&action).is_err());
-    world.crash();
+    world.crash().await;
     let gone = |world: &World| world.record(1).is_none();
     for _ in 0..100 {
         tokio::time::sleep(Duration::from_millis(100)).await;

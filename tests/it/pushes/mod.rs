@@ -9,6 +9,7 @@ mod subscriber;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde_json::json;
 use strait::app::forwarding::Snapshot;
 use strait::app::outbox::Outbox;
@@ -17,16 +18,18 @@ use strait::app::trace::Tracer;
 use strait::base::ids::{ActionId, AppId, DeviceId, RuleId};
 use strait::base::time::{Clock, Timestamp};
 use strait::store::forwarding::{ActionRecord, HttpRecord, RuleRecord};
-use strait::store::memory::{Memory, MemoryStore};
+use strait::store::memory::Memory;
 use strait::store::records::{EnvelopeRecord, EventRecord};
 use strait::store::{Change, Commit, Store};
 use subscriber::Subscriber;
 use tokio::sync::watch;
 
+use crate::server::Disk;
+
 /// A store with its events, the service, and whoever is pushed to.
 struct World {
     memory: Memory,
-    store: Arc<MemoryStore>,
+    store: Arc<Disk>,
     outbox: Arc<Outbox>,
     tracer: Arc<Tracer>,
     clock: Clock,
@@ -41,7 +44,7 @@ impl World {
         let start = Timestamp::parse("20260301T120000Z").unwrap();
         let clock = Clock::following(start, || tokio::time::Instant::now().into_std());
         let memory = Memory::default();
-        let store = Arc::new(MemoryStore::over(memory.clone()));
+        let store = Arc::new(Disk::over(&memory));
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let mut world = Self {
             outbox: Arc::new(Outbox::new(shared)),
@@ -75,9 +78,13 @@ impl World {
     }
 
     /// The process dies, and another goes on with what is durable.
-    fn crash(&mut self) {
+    async fn crash(&mut self) {
+        self.store.fall_mute();
         self.pushes = None;
-        self.store.close();
+        // What runs is dropped where it waits.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
         self.open();
     }
 
@@ -86,12 +93,11 @@ impl World {
         let pushes = self.pushes.take().unwrap();
         assert!(pushes.stop(Duration::from_secs(10)).await.is_empty());
         drop(pushes);
-        self.store.close();
         self.open();
     }
 
     fn open(&mut self) {
-        self.store = Arc::new(MemoryStore::over(self.memory.clone()));
+        self.store = Arc::new(Disk::over(&self.memory));
         self.outbox = Arc::new(Outbox::new(Arc::clone(&self.store) as _));
         self.run();
     }
@@ -125,9 +131,8 @@ impl World {
         });
         let (guards, changes) = (Vec::new(), changes.collect());
         let commit = Commit { guards, changes };
-        // A thread of its own may block, so that virtual time stands meanwhile.
-        let wait = || self.store.commit(commit).wait();
-        std::thread::scope(|scope| scope.spawn(wait).join().unwrap()).unwrap();
+        let committed = self.store.commit(commit).now_or_never();
+        committed.unwrap().unwrap();
         self.outbox.notify();
     }
 

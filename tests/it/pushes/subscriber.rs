@@ -100,11 +100,6 @@ impl Subscriber {
         self.state.taken.lock().unwrap().clone()
     }
 
-    pub(crate) fn forget(&self) {
-        self.state.taken.lock().unwrap().clear();
-        self.state.count.send_replace(0);
-    }
-
     /// The events of a host that were answered with 200, in order.
     pub(crate) fn taken(&self, host: &str) -> Vec<(String, u64)> {
         let taken = self.seen().into_iter().filter(|(push, reaction)| {
@@ -197,7 +192,11 @@ async fn answer(stream: &mut DuplexStream, reaction: Reaction) -> bool {
         Reaction::Redirect => {
             "HTTP/1.1 302 Found\r\nlocation: http://other/\r\ncontent-length: 0\r\n\r\n".to_owned()
         }
-        Reaction::Hang => std::future::pending().await,
+        Reaction::Hang => {
+            // Until the other side gives up.
+            while stream.read(&mut [0; 64]).await.is_ok_and(|n| n > 0) {}
+            return false;
+        }
         Reaction::Close => return false,
         Reaction::Garbage => "SSH-2.0-OpenSSH_9.6\r\n\r\n".to_owned(),
         Reaction::Endless(status) => {

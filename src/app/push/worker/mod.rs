@@ -277,7 +277,9 @@ impl Worker {
 
     fn write(&mut self) {
         let positions = self.delivery.as_ref().map_or((0, Vec::new()), |delivery| {
-            delivery.window.progress(delivery.read_to, OUTSTANDING_MAX)
+            let but = self.progress.being_set_aside();
+            let window = &delivery.window;
+            window.progress(delivery.read_to, OUTSTANDING_MAX, &but)
         });
         self.progress.begin(&self.parts, positions);
     }

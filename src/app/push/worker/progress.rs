@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use hashbrown::HashSet;
+
 use super::Parts;
 use crate::app::push::subscriber::Outcome;
 use crate::app::push::window::Lane;
@@ -125,6 +127,11 @@ impl Progress {
     pub(super) fn put_aside(&mut self, lane: Lane, record: SetAsideRecord, clock: &Clock) {
         self.aside.push((lane, record));
         self.touch(clock);
+    }
+
+    /// What the next write sets aside.
+    pub(super) fn being_set_aside(&self) -> HashSet<SetAsideKey> {
+        self.aside.iter().map(|(_, row)| row.key()).collect()
     }
 
     /// When the next write is due; `None`: nothing is unwritten, or a write is under way.

@@ -70,7 +70,8 @@ impl Delivery {
                     pushes += 1;
                     bytes = bytes.saturating_add(wide(body.len()));
                 }
-                self.ledger.note(*position, event.at, pushes, bytes);
+                let most = self.plan.bounds.bytes;
+                self.ledger.note(*position, event.at, (pushes, bytes), most);
             }
         }
         if has_room {
