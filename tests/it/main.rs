@@ -26,6 +26,7 @@ mod api_http;
 mod api_model;
 mod api_openapi;
 mod api_products;
+mod api_pushes;
 mod api_search;
 mod api_secrets;
 mod api_server;
