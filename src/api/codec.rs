@@ -17,8 +17,8 @@ use crate::app::App;
 use crate::app::product::codec::DecodeRun;
 use crate::base::limits::{BODY_MAX, CODEC_SOURCE_MAX};
 use crate::product::check::Violation;
-use crate::product::codec::text::unhex;
-use crate::product::codec::{Decoded, TraceEntry};
+use crate::product::codec::text::{hex, unhex};
+use crate::product::codec::{Decoded, EncodeProperties, TraceEntry};
 use crate::store::records::CodecKind;
 
 /// What this file serves.
@@ -71,14 +71,18 @@ fn dry_routes() -> Routes {
             decode,
         )
         .add(
-            Operation::post(ENCODE, "encode", "Dry run: a command to bytes")
-                .reads()
-                .body(|f| drop(encode_body(f)))
-                .answers::<EncodeAnswer>(StatusCode::OK)
-                .fails(&[StatusCode::UNPROCESSABLE_ENTITY])
-                .example(json!({
-                    "service_id": "Flow", "command_name": "SET_VALVE", "paras": {"open": 1}
-                })),
+            Operation::post(
+                ENCODE,
+                "encode",
+                "Dry run: a command, or properties to set, to bytes",
+            )
+            .reads()
+            .body(|f| drop(encode_body(f)))
+            .answers::<EncodeAnswer>(StatusCode::OK)
+            .fails(&[StatusCode::UNPROCESSABLE_ENTITY])
+            .example(json!({
+                "service_id": "Flow", "command_name": "SET_VALVE", "paras": {"open": 1}
+            })),
             encode,
         )
 }
@@ -301,10 +305,13 @@ fn decode_body(fields: &Fields<'_>) -> Option<(Vec<u8>, Option<u8>)> {
 #[schemars(rename = "EncodeRun")]
 struct EncodeAnswer {
     hex: String,
+    /// The properties that the message sets; others take another message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    covered: Option<Vec<String>>,
 }
 
-/// `POST …/codec/encode`: the bytes of a command. Errors: 404 without a codec, 400 what the model
-/// does not take, 422 with the codec's error.
+/// `POST …/codec/encode`: the bytes of a command, or of a message that sets properties. Errors: 404
+/// without a codec, 400 what the model does not take, 422 with the codec's error.
 pub async fn encode(
     State(app): State<App>,
     ProductPath(id): ProductPath,
@@ -312,35 +319,89 @@ pub async fn encode(
 ) -> Result<Response, ApiError> {
     let Try {
         service_id,
-        command_name,
-        paras,
         mid,
+        what,
     } = read_fields(&body, encode_body)?;
-    let bytes = app
-        .products
-        .try_encode(&id, &service_id, &command_name, &paras, mid)?;
-    let hex = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    Ok(answer(StatusCode::OK, &EncodeAnswer { hex }))
+    let (bytes, covered) = match what {
+        What::Command(name, paras) => {
+            let bytes = app
+                .products
+                .try_encode(&id, &service_id, &name, &paras, mid)?;
+            (bytes, None)
+        }
+        What::Set { wanted, known } => {
+            let set = app.products.try_set(
+                &id,
+                &EncodeProperties {
+                    service_id: &service_id,
+                    wanted: &wanted,
+                    known: &known,
+                    mid,
+                },
+            )?;
+            (set.bytes, Some(set.covered))
+        }
+    };
+    let hex = hex(&bytes);
+    Ok(answer(StatusCode::OK, &EncodeAnswer { hex, covered }))
 }
 
-/// A dry run of a command.
+/// A dry run of what goes down.
 struct Try {
     service_id: String,
-    command_name: String,
-    paras: Map<String, Value>,
     mid: u16,
+    what: What,
+}
+
+enum What {
+    /// Name and parameters.
+    Command(String, Map<String, Value>),
+    Set {
+        wanted: Map<String, Value>,
+        known: Map<String, Value>,
+    },
 }
 
 fn encode_body(fields: &Fields<'_>) -> Option<Try> {
-    let run = Try {
-        service_id: fields.needed_text("service_id", TextRule::name(64)),
-        command_name: fields.needed_text("command_name", TextRule::name(64)),
-        paras: fields.map("paras", PARAS_MAX).unwrap_or_default(),
-        mid: fields
-            .integer("mid", 1..=65_535)
-            .and_then(|mid| u16::try_from(mid).ok())
-            .unwrap_or(1),
-    };
+    let service_id = fields.needed_text("service_id", TextRule::name(64));
+    let command_name = fields.text("command_name", TextRule::name(64));
+    let paras = fields.map("paras", PARAS_MAX);
+    let wanted = fields.map("properties", PARAS_MAX);
+    let known = fields.map("known", PARAS_MAX);
+    let mid = fields.integer("mid", 1..=65_535);
     fields.refuse_others();
-    Some(run)
+    let what = match (fields.has("command_name"), fields.has("properties")) {
+        (true, true) => {
+            let problem = "stands beside command_name, takes its place: give one of them";
+            fields.problem("properties", problem);
+            return None;
+        }
+        (_, true) => {
+            if fields.has("paras") {
+                fields.problem("paras", "belongs to command_name");
+            }
+            What::Set {
+                wanted: wanted?,
+                known: known.unwrap_or_default(),
+            }
+        }
+        (_, false) => {
+            if fields.has("known") {
+                fields.problem("known", "belongs to properties");
+            }
+            let Some(command_name) = command_name else {
+                if !fields.has("command_name") {
+                    let takes = "the name of a command, or properties in its place";
+                    fields.missing("command_name", takes);
+                }
+                return None;
+            };
+            What::Command(command_name, paras.unwrap_or_default())
+        }
+    };
+    Some(Try {
+        service_id,
+        mid: mid.and_then(|mid| u16::try_from(mid).ok()).unwrap_or(1),
+        what,
+    })
 }

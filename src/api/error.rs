@@ -14,6 +14,7 @@ use crate::app::certificate::CertificateError;
 use crate::app::device::DeviceError;
 use crate::app::forwarding::ForwardingError;
 use crate::app::group::GroupError;
+use crate::app::order::OrderError;
 use crate::app::product::ProductError;
 use crate::app::push::PushError;
 use crate::app::space::SpaceError;
@@ -40,6 +41,8 @@ pub mod code {
     pub const NO_PRODUCT: &str = "IOTDA.013001";
     pub const NO_DEVICE: &str = "IOTDA.014000";
     pub const DEVICE_EXISTS: &str = "IOTDA.014031";
+    /// Of a device that too much waits for (403).
+    pub const DEVICE_LIMIT: &str = "IOTDA.021101";
 }
 
 /// Seconds after which a caller may try again.
@@ -247,6 +250,7 @@ impl From<ForwardingError> for ApiError {
             ForwardingError::TooMany { .. }
             | ForwardingError::QueueExists(_)
             | ForwardingError::CertificateUsed { .. }
+            | ForwardingError::Sql(_)
             | ForwardingError::Invalid { .. } => Self::invalid(message),
             ForwardingError::Contended => Self::contended(message),
             ForwardingError::Space(error) => error.into(),
@@ -293,6 +297,23 @@ impl From<GroupError> for ApiError {
             | GroupError::Dynamic
             | GroupError::Rule(_)
             | GroupError::Invalid { .. } => Self::invalid(message),
+        }
+    }
+}
+
+impl From<OrderError> for ApiError {
+    fn from(error: OrderError) -> Self {
+        let message = error.to_string();
+        match error {
+            OrderError::NotFound => Self::new(StatusCode::NOT_FOUND, code::NO_DEVICE, message),
+            OrderError::Model(_) | OrderError::NameTaken => Self::invalid(message),
+            OrderError::Full { .. } => {
+                Self::new(StatusCode::FORBIDDEN, code::DEVICE_LIMIT, message)
+            }
+            OrderError::Version { .. } => Self::new(StatusCode::CONFLICT, code::INVALID, message),
+            OrderError::Overtaken => Self::contended(message),
+            OrderError::Busy => Self::unavailable(message),
+            OrderError::Store(error) => error.into(),
         }
     }
 }

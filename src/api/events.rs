@@ -3,6 +3,10 @@
 //! `event:` is `resource.event`, `data:` the envelope, `id:` the position after it. Events of one
 //! commit share a position, which only the last of them carries: whoever reconnects after a part of
 //! them gets all of them again, and loses none.
+//!
+//! Comments say what events can't: `from POSITION`, first of all, where the stream begins, so that who
+//! began now can come back before the first event; and `events A to B are no longer kept`, when
+//! whoever resumes was away for longer than events are kept.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -70,6 +74,7 @@ pub async fn stream(
     })?;
     let reader = Reader {
         follower: app.outbox.follow(after),
+        after,
         stop: app.tasks.stop(),
         caller,
         credentials: app.credentials,
@@ -111,6 +116,8 @@ fn wrong_position(text: &str) -> String {
 
 struct Reader {
     follower: Follower,
+    /// The newest position that was read.
+    after: u64,
     stop: Stop,
     /// Hears of his resource space alone, when he is bound to one.
     caller: Caller,
@@ -135,7 +142,9 @@ impl Reader {
                 // Revoked or changed meanwhile.
                 Ok(_) if !self.credentials.stands(&self.caller) => return None,
                 Ok(events) => {
+                    self.tell_gap(&events);
                     for (position, record) in events {
+                        self.after = position;
                         self.queue(position, &record);
                     }
                 }
@@ -145,6 +154,18 @@ impl Reader {
                     return None;
                 }
             }
+        }
+    }
+
+    /// Positions have no gaps but where old events were thrown away. Who asked for the oldest one
+    /// that is kept misses none.
+    fn tell_gap(&mut self, events: &[(u64, EventRecord)]) {
+        let next = self.after.saturating_add(1);
+        let first = events.first().map_or(next, |(position, _)| *position);
+        if self.after > 0 && first > next {
+            let last = first.saturating_sub(1);
+            let text = format!("events {next} to {last} are no longer kept");
+            self.waiting.push_back(Event::default().comment(text));
         }
     }
 

@@ -14,6 +14,8 @@ pub mod batch_view;
 pub mod buffer;
 pub mod certificates;
 pub mod codec;
+pub mod command_body;
+pub mod commands;
 pub mod device_body;
 pub mod devices;
 pub mod error;
@@ -38,6 +40,7 @@ pub mod respond;
 pub mod routing_actions;
 pub mod routing_policies;
 pub mod routing_rules;
+pub mod routing_sql;
 pub mod search;
 pub mod server;
 pub mod settings;
@@ -98,6 +101,7 @@ fn routes() -> Routes {
         .merge(products::routes())
         .merge(product_model::routes())
         .merge(devices::routes())
+        .merge(commands::routes())
         .merge(groups::routes())
         .merge(tags::routes())
         .merge(search::routes())
@@ -114,6 +118,7 @@ fn routes() -> Routes {
         .merge(history::routes())
         .merge(trace::routes())
         .merge(events::routes())
+        .merge(routing_sql::routes())
         .merge(audit::routes())
         .merge(operations::routes())
         .merge(openapi::routes())

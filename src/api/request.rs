@@ -166,11 +166,21 @@ pub async fn path_id<S: Send + Sync, T>(
     name: &'static str,
     parse: fn(&str) -> Result<T, IdError>,
 ) -> Result<T, ApiError> {
+    let text = path_text(parts, state, name).await?;
+    parse(&text).map_err(|e| ApiError::invalid(format!("{name}: {e}")))
+}
+
+/// What the path has in this place; empty when it has no such place.
+pub async fn path_text<S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+    name: &'static str,
+) -> Result<String, ApiError> {
     let params = RawPathParams::from_request_parts(parts, state)
         .await
         .map_err(|_| ApiError::malformed("the path is not UTF-8"))?;
     let text = params.iter().find(|(key, _)| *key == name).map(|(_, v)| v);
-    parse(text.unwrap_or_default()).map_err(|e| ApiError::invalid(format!("{name}: {e}")))
+    Ok(text.unwrap_or_default().to_owned())
 }
 
 /// A JSON body.

@@ -272,8 +272,8 @@ fn new_backlog(fields: &Fields<'_>) -> Option<NewBacklog> {
     Some(NewBacklog {
         policy_name: patch.policy_name,
         description: patch.description,
-        backlog_size_bytes: patch.backlog_size_bytes.unwrap_or(SIZE_MAX.into()),
-        backlog_time_s: patch.backlog_time_s.unwrap_or(TIME_MAX_S.into()),
+        backlog_size_bytes: patch.backlog_size_bytes.unwrap_or_else(|| SIZE_MAX.into()),
+        backlog_time_s: patch.backlog_time_s.unwrap_or_else(|| TIME_MAX_S.into()),
     })
 }
 

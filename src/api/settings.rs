@@ -54,6 +54,8 @@ const FIRMWARE: [(&str, FirmwareProtocol); 1] = [("LWM2M", FirmwareProtocol::Lwm
 
 /// A command waits at most as long as it may be queued.
 const RESPONSE_TIMEOUT_MAX_S: u32 = 172_800;
+/// A device that listens for longer than a day does not sleep.
+const AWAKE_MAX_S: u32 = 86_400;
 
 /// `GET …/settings`, with their ETag; 304 with `If-None-Match`. Errors: 404.
 pub async fn show(
@@ -128,10 +130,14 @@ fn codec(fields: &Fields<'_>) -> CodecSettings {
 }
 
 fn command(fields: &Fields<'_>) -> CommandSettings {
+    let default = CommandSettings::default();
     let settings = CommandSettings {
         response_timeout_s: fields
             .integer("response_timeout_s", 1..=RESPONSE_TIMEOUT_MAX_S)
-            .unwrap_or_else(|| CommandSettings::default().response_timeout_s),
+            .unwrap_or(default.response_timeout_s),
+        awake_s: fields
+            .integer("awake_s", 1..=AWAKE_MAX_S)
+            .unwrap_or(default.awake_s),
     };
     fields.refuse_others();
     settings

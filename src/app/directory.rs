@@ -14,6 +14,7 @@ use crate::base::ids::DeviceId;
 use crate::base::peer::{DeviceSeq, Peer};
 use crate::base::time::Timestamp;
 use crate::engine::registration::expires_at;
+use crate::store::commands::QueueRecord;
 use crate::store::records::{DeviceRecord, RegistrationRecord, StateRecord};
 
 /// The index over all devices that ever connected.
@@ -26,16 +27,30 @@ struct Tables {
     free: Vec<u32>,
     by_device: HashTable<u32>,
     by_location: HashMap<u64, u32>,
+    /// Of observations; with [`REQUEST`] set, of commands.
     by_token: HashMap<u64, u32>,
     /// Of unsecured registrations: whose a secured peer is, is what it is.
     by_address: HashMap<SocketAddr, u32>,
     hasher: DefaultHashBuilder,
 }
 
+/// Marks the slot behind a command's token. So many devices can't be.
+const REQUEST: u32 = 1 << 31;
+
+/// What a token is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenOf {
+    /// An observation of ours.
+    Observation,
+    /// A command, or something else that went down.
+    Command,
+}
+
 #[derive(Debug)]
 struct Entry {
     device_id: DeviceId,
     location: Option<u64>,
+    /// Of observations, then of commands.
     tokens: Box<[u64]>,
     peer: Option<Peer>,
     /// When the earliest timer in the shard's wheel is due, in its ticks.
@@ -46,7 +61,10 @@ struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Placement {
     pub location: Option<u64>,
+    /// Of observations.
     pub tokens: Box<[u64]>,
+    /// Of commands whose answers are known.
+    pub requests: Box<[u64]>,
     /// Where it can be reached; `None` when its registration has ended.
     pub peer: Option<Peer>,
     /// It was heard from there just now: the address is its own, whoever had it before.
@@ -63,10 +81,17 @@ impl Placement {
         Self {
             location: state.location,
             tokens: state.observations.iter().map(|o| o.token).collect(),
+            requests: tokens_of(&state.queue),
             peer: alive.map(|r| peer_of(device, r)),
             is_heard: false,
         }
     }
+}
+
+fn tokens_of(queue: &QueueRecord) -> Box<[u64]> {
+    let open = queue.open.iter().map(|open| open.token);
+    open.chain(queue.recent.iter().map(|recent| recent.token))
+        .collect()
 }
 
 /// Where a registration says that its device is reached.
@@ -84,9 +109,14 @@ impl Directory {
         tables.device(*tables.by_location.get(&location)?)
     }
 
-    pub fn by_token(&self, token: u64) -> Option<DeviceId> {
+    pub fn by_token(&self, token: u64) -> Option<(DeviceId, TokenOf)> {
         let tables = self.read();
-        tables.device(*tables.by_token.get(&token)?)
+        let marked = *tables.by_token.get(&token)?;
+        let of = match marked & REQUEST {
+            0 => TokenOf::Observation,
+            _ => TokenOf::Command,
+        };
+        Some((tables.device(marked & !REQUEST)?, of))
     }
 
     /// The unsecured device that was heard from there last.
@@ -126,6 +156,7 @@ impl Directory {
         let Placement {
             location,
             tokens,
+            requests,
             peer,
             is_heard,
         } = placement;
@@ -145,14 +176,17 @@ impl Directory {
             }
             entry.location = location;
         }
-        if entry.tokens != *tokens {
+        if !entry.tokens.iter().eq(tokens.iter().chain(requests)) {
             for old in &entry.tokens {
                 tables.by_token.remove(old);
             }
             for token in tokens {
                 tables.by_token.insert(*token, slot);
             }
-            entry.tokens = tokens.clone();
+            for token in requests {
+                tables.by_token.insert(*token, slot | REQUEST);
+            }
+            entry.tokens = tokens.iter().chain(requests).copied().collect();
         }
         // An address belongs to the device that was heard from it last: the old one may be
         // another's by now, and the new one another's until now.
@@ -302,6 +336,7 @@ mod tests {
         Placement {
             location: Some(location),
             tokens: Box::new([token]),
+            requests: Box::new([token + 1000]),
             peer: address.map(Peer::Plain),
             is_heard: true,
         }
@@ -336,7 +371,9 @@ mod tests {
         directory.put(&id("b"), &placement(2, 12, Some(peer(1000))));
         directory.put(&id("b"), &placement(2, 12, None));
         assert_eq!(directory.by_address(peer(1000)), None);
-        assert_eq!(directory.by_token(12), Some(id("b")));
+        let of = |token| directory.by_token(token);
+        assert_eq!(of(12), Some((id("b"), TokenOf::Observation)));
+        assert_eq!(of(1012), Some((id("b"), TokenOf::Command)));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a device needs without having sent anything: a timer fired, or the API changed it.
 
+use super::command::reply::overdue;
+use super::command::send::wake;
 use super::directory::Placement;
 use super::step::{Draft, Loaded, Note, Outcome, Step};
 use super::timers::{activation_deadline, deadline};
@@ -17,13 +19,15 @@ pub fn due(loaded: &Loaded, now: Timestamp) -> Step {
         };
     }
     let mut draft = Draft::new(loaded, now);
-    if draft.judge_presence() {
-        let presence = Presence::at(now, state.last_seen_at).as_str();
+    let presence = draft.judge_presence();
+    let mut changed = presence | overdue(&mut draft);
+    changed |= wake(&mut draft);
+    if changed {
         let mut step = draft.finish(Outcome::Done);
-        // The registration may have ended in the same moment: where the device is, is looked at
-        // anew in any case.
-        step.placement = Some(Placement::of(device, state, now));
-        step.note = Some(Note::new(format!("silent for long: {presence}")));
+        if presence {
+            let presence = Presence::at(now, state.last_seen_at).as_str();
+            step.note = Some(Note::new(format!("silent for long: {presence}")));
+        }
         return step;
     }
     // An ended registration changes nothing durable: it follows from the state. The device can't
@@ -31,7 +35,7 @@ pub fn due(loaded: &Loaded, now: Timestamp) -> Step {
     Step {
         placement: Some(Placement::of(device, state, now)),
         deadline: deadline(device, state, now),
-        ..Step::default()
+        ..draft.entries_only()
     }
 }
 

@@ -8,7 +8,10 @@ use serde::Serialize;
 
 use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
 use crate::base::time::Timestamp;
-use crate::store::records::{DeviceRecord, EnvelopeRecord};
+use crate::bug;
+use crate::store::catalog::TaskRecord;
+use crate::store::commands::{CommandRecord, ResultRecord};
+use crate::store::records::{DeviceRecord, EnvelopeRecord, TagRecord};
 
 /// Whose event it is. Ids hold only letters, digits, `_` and `-`, so they need no escaping.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +21,7 @@ pub struct DeviceHeader {
     pub node_id: NodeId,
     pub product_id: ProductId,
     pub gateway_id: DeviceId,
+    pub tags: Vec<TagRecord>,
 }
 
 impl From<&DeviceRecord> for DeviceHeader {
@@ -28,6 +32,7 @@ impl From<&DeviceRecord> for DeviceHeader {
             node_id: device.node_id.clone(),
             product_id: device.product_id.clone(),
             gateway_id: device.gateway_id.clone(),
+            tags: device.tags.clone(),
         }
     }
 }
@@ -45,7 +50,18 @@ impl DeviceHeader {
             json.push_str(lead);
             json.push_str(id);
         }
-        json.push_str("\",\"tags\":[]}");
+        json.push_str("\",\"tags\":");
+        match self.tags.as_slice() {
+            [] => json.push_str("[]"),
+            tags => match serde_json::to_string(tags) {
+                Ok(tags) => json.push_str(&tags),
+                Err(error) => {
+                    bug!("tags can't be written: {error}");
+                    json.push_str("[]");
+                }
+            },
+        }
+        json.push('}');
     }
 }
 
@@ -89,6 +105,51 @@ pub fn device_status(
     of_device("device.status", "update", header, json)
 }
 
+/// `device.command.status:update`. Times that were not reached are empty, as is the result of what has none.
+pub fn command_status(
+    header: &DeviceHeader,
+    command: &CommandRecord,
+    status: &str,
+    at: Timestamp,
+) -> EnvelopeRecord {
+    let mut json = opening("device.command.status", "update", at, 768);
+    json.push_str("{\"header\":");
+    header.write(&mut json);
+    let time = |at: Option<Timestamp>| at.map(Timestamp::compact).unwrap_or_default();
+    let fields = [
+        (",\"body\":{\"command_id\":\"", command.id.to_string()),
+        ("\",\"created_time\":\"", command.id.created_at.compact()),
+        ("\",\"sent_time\":\"", time(command.sent_at)),
+        ("\",\"delivered_time\":\"", time(command.delivered_at)),
+        ("\",\"response_time\":\"", time(command.answered_at)),
+        ("\",\"status\":\"", status.to_owned()),
+    ];
+    for (lead, text) in fields {
+        json.push_str(lead);
+        json.push_str(&text);
+    }
+    json.push_str("\",\"result\":");
+    match &command.result {
+        None => json.push_str("null"),
+        Some(result) => json.push_str(&result_json(result).to_string()),
+    }
+    json.push_str("}}}");
+    of_device("device.command.status", "update", header, json)
+}
+
+/// `{"resultCode", "resultDetail"}`.
+pub fn result_json(result: &ResultRecord) -> serde_json::Value {
+    serde_json::json!({ "resultCode": result_code(result), "resultDetail": result.detail })
+}
+
+/// The word for how a command ended.
+pub const fn result_code(result: &ResultRecord) -> &'static str {
+    match result.succeeded {
+        true => "SUCCESSFUL",
+        false => "FAILED",
+    }
+}
+
 /// `device:create`, `device:update`, `device:delete`: no header, `body` is the device.
 pub fn device_change<B: Serialize>(
     event: &'static str,
@@ -119,6 +180,28 @@ pub fn product_change<B: Serialize>(
         device_id: None,
         json: with_body("product", event, body, at)?,
         app_id: Some(app_id.clone()),
+    })
+}
+
+/// `batchtask:update`: no header. `status` is one of the words of the v5 API.
+pub fn batch_task(
+    task: &TaskRecord,
+    status: &str,
+    at: Timestamp,
+) -> Result<EnvelopeRecord, serde_json::Error> {
+    let body = serde_json::json!({
+        "app_id": task.app_id,
+        "task_id": task.task_id,
+        "task_type": task.task_type.word(),
+        "status": status,
+        "status_desc": task.status_desc.as_deref().unwrap_or_default(),
+    });
+    Ok(EnvelopeRecord {
+        resource: "batchtask".into(),
+        event: "update".into(),
+        device_id: None,
+        json: with_body("batchtask", "update", &body, at)?,
+        app_id: Some(task.app_id.clone()),
     })
 }
 
@@ -180,12 +263,32 @@ mod tests {
             node_id: NodeId::parse("n").unwrap(),
             product_id: ProductId::parse("p").unwrap(),
             gateway_id: DeviceId::parse("p_n").unwrap(),
+            tags: Vec::new(),
         }
     }
 
     fn header_json() -> Value {
         json!({"app_id": "a", "device_id": "p_n", "node_id": "n", "product_id": "p",
                "gateway_id": "p_n", "tags": []})
+    }
+
+    #[test]
+    fn a_header_carries_the_tags_of_its_device() {
+        let tag = |key: &str, value: &str| TagRecord {
+            tag_key: key.into(),
+            tag_value: value.into(),
+        };
+        let tagged = DeviceHeader {
+            tags: vec![tag("city", "水\"\\"), tag("x", "")],
+            ..header()
+        };
+        let at = Timestamp::from_ms(0);
+        let told = device_status(&tagged, "FROZEN", None, at);
+        let got: Value = serde_json::from_str(&told.json).unwrap();
+        assert_eq!(
+            got["notify_data"]["header"]["tags"],
+            json!([{"tag_key": "city", "tag_value": "水\"\\"}, {"tag_key": "x", "tag_value": ""}])
+        );
     }
 
     #[test]

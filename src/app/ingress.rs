@@ -23,9 +23,9 @@ use crc::{CRC_64_XZ, Crc, Table};
 use tokio::sync::mpsc;
 
 use super::device::DeviceChange;
-use super::directory::Directory;
+use super::directory::{Directory, TokenOf};
 use super::figures::Figures;
-use super::shard::Addressed;
+use super::shards::Shards;
 use super::step::{Answer, From, Input, Origin, Reply, Via, refusal};
 use crate::base::ids::{DeviceId, NodeId};
 use crate::base::peer::Peer;
@@ -48,15 +48,8 @@ pub struct Ingress {
     pub directory: Arc<Directory>,
     pub net: mpsc::Sender<Outgoing>,
     pub figures: Arc<Figures>,
-    pub shards: Vec<mpsc::Sender<Addressed>>,
+    pub shards: Shards,
     pub sessions: mpsc::Sender<Vec<Downward>>,
-}
-
-/// The shard of a device, of so many.
-pub fn shard_of(device_id: &DeviceId, shards: usize) -> usize {
-    // Seeded by fixed numbers: every task must agree.
-    let sum = KEY.checksum(device_id.as_str().as_bytes());
-    usize::try_from(sum % shards.max(1) as u64).unwrap_or(0)
 }
 
 /// What a request means here.
@@ -124,19 +117,28 @@ impl Ingress {
                 reason,
                 mark,
             } => {
+                let Some((device_id, token, of)) = self.owner(token) else {
+                    return;
+                };
                 let refused = match reason {
                     Failure::Reset => true,
                     Failure::Timeout | Failure::Busy | Failure::Blockwise => false,
                 };
-                if let Some((device_id, token)) = self.owner(token) {
-                    let input = Input::ObserveFailed {
-                        origin: Origin { peer, mark },
+                let origin = Origin { peer, mark };
+                let input = match of {
+                    TokenOf::Observation => Input::ObserveFailed {
+                        origin,
                         reply: Reply::None,
                         token,
                         refused,
-                    };
-                    self.hand(device_id, input).await;
-                }
+                    },
+                    TokenOf::Command => Input::RequestFailed {
+                        origin,
+                        token,
+                        reason,
+                    },
+                };
+                self.hand(device_id, input).await;
             }
             Event::Repeated { peer, mark } => {
                 let mark = Some(mark);
@@ -145,8 +147,14 @@ impl Ingress {
                 };
                 self.hand_to(peer, input).await;
             }
-            // The answer follows, or its failure.
-            Event::Acknowledged { .. } => {}
+            // Of an observation, the answer follows, or its failure.
+            Event::Acknowledged { peer, token, mark } => {
+                if let Some((device_id, token, TokenOf::Command)) = self.owner(token) {
+                    let origin = Origin { peer, mark };
+                    self.hand(device_id, Input::Acknowledged { origin, token })
+                        .await;
+                }
+            }
         }
     }
 
@@ -345,7 +353,7 @@ impl Ingress {
         let reply = settle.map_or(Reply::None, Reply::Notification);
         let mark = incoming.mark();
         let origin = Origin { peer, mark };
-        let Some((device_id, token)) = self.owner(token) else {
+        let Some((device_id, token, of)) = self.owner(token) else {
             if let Some(outgoing) = refusal(reply, Code::NOT_FOUND) {
                 drop(self.net.send(outgoing).await);
             }
@@ -359,6 +367,17 @@ impl Ingress {
             key: KEY.checksum(incoming.datagram()),
             is_new_transfer: false,
         };
+        if of == TokenOf::Command {
+            let input = Input::Answered {
+                from,
+                token,
+                code: message.code,
+                payload: incoming.payload(),
+                content_format: message.options.content_format(),
+            };
+            self.hand(device_id, input).await;
+            return;
+        }
         // An error ends the observation (RFC 7641 §4.2); so does an answer that establishes none.
         let is_error = !message.code.is_success();
         let answer = match (solicited, message.options.observe()) {
@@ -404,9 +423,10 @@ impl Ingress {
         self.hand(device_id, input).await;
     }
 
-    fn owner(&self, token: Token) -> Option<(DeviceId, u64)> {
+    fn owner(&self, token: Token) -> Option<(DeviceId, u64, TokenOf)> {
         let token = token.to_u64()?;
-        Some((self.directory.by_token(token)?, token))
+        let (device_id, of) = self.directory.by_token(token)?;
+        Some((device_id, token, of))
     }
 
     /// To whose device the peer is, if any.
@@ -419,12 +439,9 @@ impl Ingress {
     }
 
     async fn hand(&self, device_id: DeviceId, input: Input) {
-        let Some(shard) = self.shards.get(shard_of(&device_id, self.shards.len())) else {
-            return;
-        };
         // Waits while the shard is behind: then the event channel fills, and the endpoint answers
         // 5.03 by itself.
-        drop(shard.send(Addressed { device_id, input }).await);
+        self.shards.hand(device_id, input).await;
     }
 }
 

@@ -5,11 +5,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 
+use super::order::{Order, OrderError, Ticket};
 use super::trace;
 use crate::base::peer::{Mark, Peer};
-use crate::engine::exchange::{ReplyId, Resume};
+use crate::engine::exchange::{Failure, ReplyId, Resume};
 use crate::engine::registration::{Register, Update};
 use crate::store::records::RegistrationKind;
+use crate::wire::coap::Code;
 
 /// What happened to a device.
 #[derive(Debug, Clone)]
@@ -54,6 +56,32 @@ pub enum Input {
     /// A message of before came again in another record, and was answered.
     Repeated {
         origin: Origin,
+    },
+    /// The device acknowledged a command, or what else went down.
+    Acknowledged {
+        origin: Origin,
+        token: u64,
+    },
+    /// The device answered such a thing, by its token.
+    Answered {
+        from: From,
+        token: u64,
+        code: Code,
+        payload: Bytes,
+        content_format: Option<u16>,
+    },
+    /// Such a thing came to nothing.
+    RequestFailed {
+        origin: Origin,
+        token: u64,
+        reason: Failure,
+    },
+    /// What was under way when the server stopped, or when a commit was in doubt, goes on.
+    Resume,
+    /// An application asks for something.
+    Order {
+        order: Order,
+        ticket: Ticket,
     },
     /// A timer fired.
     Due,
@@ -141,25 +169,44 @@ impl Input {
             Self::Register { from, .. }
             | Self::Update { from, .. }
             | Self::Deregister { from }
+            | Self::Answered { from, .. }
             | Self::Report { from, .. } => Some(from.reply),
             Self::Partial { resume, .. } => resume.settle.map(Reply::Notification),
             Self::ObserveFailed { reply, .. } => Some(*reply),
-            Self::Strayed { .. } | Self::Repeated { .. } | Self::Due | Self::Changed => None,
+            Self::Strayed { .. }
+            | Self::Repeated { .. }
+            | Self::Acknowledged { .. }
+            | Self::RequestFailed { .. }
+            | Self::Resume
+            | Self::Order { .. }
+            | Self::Due
+            | Self::Changed => None,
+        }
+    }
+
+    /// Answers who gave an order, if it is one.
+    pub fn refuse_order(&self, error: OrderError) {
+        if let Self::Order { ticket, .. } = self {
+            ticket.answer(Err(error));
         }
     }
 
     /// Who caused it; `None` for what the device has no part in.
-    pub const fn origin(&self) -> Option<Origin> {
+    pub fn origin(&self) -> Option<Origin> {
         match self {
             Self::Register { from, .. }
             | Self::Update { from, .. }
             | Self::Deregister { from }
+            | Self::Answered { from, .. }
             | Self::Report { from, .. } => Some(from.origin),
             Self::Partial { origin, .. }
+            | Self::Acknowledged { origin, .. }
             | Self::ObserveFailed { origin, .. }
             | Self::Strayed { origin }
             | Self::Repeated { origin } => Some(*origin),
-            Self::Due | Self::Changed => None,
+            // Nobody's message has to cause it.
+            Self::RequestFailed { origin, .. } => origin.mark.is_some().then_some(*origin),
+            Self::Resume | Self::Order { .. } | Self::Due | Self::Changed => None,
         }
     }
 
@@ -178,6 +225,11 @@ impl Input {
             | Self::ObserveFailed { .. }
             | Self::Strayed { .. }
             | Self::Repeated { .. }
+            | Self::Acknowledged { .. }
+            | Self::Answered { .. }
+            | Self::RequestFailed { .. }
+            | Self::Resume
+            | Self::Order { .. }
             | Self::Due
             | Self::Changed => None,
         }
@@ -191,6 +243,11 @@ impl Input {
             Self::Deregister { .. } => "deregister",
             Self::Report { .. } | Self::Partial { .. } | Self::Repeated { .. } => "uplink",
             Self::ObserveFailed { .. } | Self::Strayed { .. } => "observe",
+            Self::Acknowledged { .. }
+            | Self::Answered { .. }
+            | Self::RequestFailed { .. }
+            | Self::Resume => "downlink",
+            Self::Order { .. } => "order",
             Self::Due => "timer",
             Self::Changed => "change",
         }
@@ -199,7 +256,9 @@ impl Input {
     /// The payload of a report, for traces.
     pub fn hex(&self) -> Option<String> {
         match self {
-            Self::Report { payload, .. } => Some(trace::hex_of(payload)),
+            Self::Report { payload, .. } | Self::Answered { payload, .. } => {
+                Some(trace::hex_of(payload))
+            }
             Self::Register { .. }
             | Self::Update { .. }
             | Self::Deregister { .. }
@@ -207,6 +266,10 @@ impl Input {
             | Self::ObserveFailed { .. }
             | Self::Strayed { .. }
             | Self::Repeated { .. }
+            | Self::Acknowledged { .. }
+            | Self::RequestFailed { .. }
+            | Self::Resume
+            | Self::Order { .. }
             | Self::Due
             | Self::Changed => None,
         }

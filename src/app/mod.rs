@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod batch;
 pub mod certificate;
+pub mod command;
 pub mod credentials;
 pub mod deadlines;
 pub mod device;
@@ -16,6 +17,7 @@ pub mod forwarding;
 pub mod group;
 pub mod ingress;
 pub mod input;
+pub mod order;
 pub mod outbox;
 pub mod platform;
 pub mod product;
@@ -26,7 +28,9 @@ pub mod removal;
 pub mod retention;
 pub mod search;
 pub mod sessions;
+pub mod shadow;
 pub mod shard;
+pub mod shards;
 pub mod space;
 pub mod sql;
 pub mod step;
@@ -46,6 +50,7 @@ use crate::store::{Store, StoreError};
 use audit::Audit;
 use batch::Batches;
 use certificate::Certificates;
+use command::Commands;
 use credentials::Credentials;
 use device::{DeviceChange, Devices};
 use forwarding::Forwarding;
@@ -54,29 +59,25 @@ use outbox::Outbox;
 use product::Products;
 use push::Pushes;
 use removal::Removals;
+use shards::ShardsLink;
 use space::Spaces;
 use tasks::Tasks;
 use trace::Tracer;
 
-/// What the services take from the configuration.
-#[derive(Debug, Clone)]
-pub struct Settings {
+/// What [`App`] is built from.
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub clock: Clock,
+    pub metrics: PrometheusHandle,
+    /// Hears of each durable change of a device.
+    pub changes: mpsc::Sender<DeviceChange>,
+    pub shards: ShardsLink,
     pub traced_devices_max: usize,
     pub batch: batch::Settings,
     pub push: push::Settings,
     /// Where pushes leave.
     pub dialer: Dialer,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            traced_devices_max: trace::DEVICES_MAX,
-            batch: batch::Settings::default(),
-            push: push::Settings::default(),
-            dialer: Dialer::Network,
-        }
-    }
+    pub credentials: Arc<Credentials>,
 }
 
 /// The services of one server. Clones share them.
@@ -88,6 +89,7 @@ pub struct App {
     pub products: Arc<Products>,
     pub devices: Arc<Devices>,
     pub certificates: Arc<Certificates>,
+    pub commands: Arc<Commands>,
     pub batches: Arc<Batches>,
     pub groups: Arc<Groups>,
     pub forwarding: Arc<Forwarding>,
@@ -102,16 +104,21 @@ pub struct App {
 }
 
 impl App {
-    /// Loads what must be in memory, and goes on with deletions that were begun. `changes` hears of
-    /// each durable change of a device. Must be called inside a tokio runtime.
-    pub fn start(
-        store: Arc<dyn Store>,
-        clock: Clock,
-        metrics: PrometheusHandle,
-        changes: mpsc::Sender<DeviceChange>,
-        settings: Settings,
-        credentials: Arc<Credentials>,
-    ) -> Result<Self, StoreError> {
+    /// Loads what must be in memory, and goes on with deletions that were begun. Must be called inside
+    /// a tokio runtime.
+    pub fn start(parts: Parts) -> Result<Self, StoreError> {
+        let Parts {
+            store,
+            clock,
+            metrics,
+            changes,
+            shards,
+            traced_devices_max,
+            batch,
+            push,
+            dialer,
+            credentials,
+        } = parts;
         let tasks = Tasks::new();
         let outbox = Arc::new(Outbox::new(Arc::clone(&store)));
         let spaces = Arc::new(Spaces::load(space::Parts {
@@ -143,12 +150,18 @@ impl App {
             limits: GroupLimits::default(),
         })?);
         let audit = Arc::new(Audit::new(Arc::clone(&store), clock.clone()));
-        let tracer = Arc::new(Tracer::new(settings.traced_devices_max));
+        let tracer = Arc::new(Tracer::new(traced_devices_max));
         let certificates = Arc::new(Certificates::new(certificate::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),
             tasks: tasks.clone(),
             spaces: Arc::clone(&spaces),
+        }));
+        let commands = Arc::new(Commands::new(command::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            shards,
         }));
         let batches = Batches::start(batch::Parts {
             store: Arc::clone(&store),
@@ -159,7 +172,9 @@ impl App {
             spaces: Arc::clone(&spaces),
             groups: Arc::clone(&groups),
             tracer: Arc::clone(&tracer),
-            settings: settings.batch,
+            commands: Arc::clone(&commands),
+            outbox: Arc::clone(&outbox),
+            settings: batch,
         })?;
         let forwarding = Arc::new(Forwarding::load(forwarding::Parts {
             store: Arc::clone(&store),
@@ -185,8 +200,8 @@ impl App {
             outbox: Arc::clone(&outbox),
             tracer: Arc::clone(&tracer),
             snapshot: forwarding.subscribe(),
-            settings: settings.push,
-            dialer: settings.dialer,
+            settings: push,
+            dialer,
         }));
         Ok(Self {
             store,
@@ -195,6 +210,7 @@ impl App {
             products,
             devices,
             certificates,
+            commands,
             batches,
             groups,
             forwarding,

@@ -17,21 +17,21 @@ use tokio_util::sync::CancellationToken;
 use super::credentials::Credentials;
 use super::directory::{Directory, Placement};
 use super::figures::Figures;
-use super::ingress::{Ingress, shard_of};
+use super::ingress::Ingress;
 use super::sessions::{Resuming, Sessions};
 use super::shard::{self, Shard};
+use super::shards::{Shards, shard_of};
 use super::tasks::Tasks;
-use super::{App, retention, timers};
+use super::{App, batch, command, push, retention, timers};
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::Settings as ExchangeSettings;
 use crate::net::dtls::{self, Stored};
 use crate::net::endpoint::{self, Channels, EVENT_QUEUE, OUTGOING_QUEUE};
+use crate::net::webhook::Dialer;
 use crate::net::{Arrival, Datagram, Downward};
 use crate::store::{Store, StoreError, StoreSettings};
 
-/// Inputs that wait for one shard.
-const SHARD_QUEUE: usize = 4096;
 /// Changes by the API that wait for ingress.
 const CHANGE_QUEUE: usize = 1024;
 /// How long a stop waits for work that was begun.
@@ -44,7 +44,12 @@ pub struct Settings {
     pub shards: usize,
     pub exchange: ExchangeSettings,
     pub store: StoreSettings,
-    pub services: super::Settings,
+    pub traced_devices_max: usize,
+    pub batch: batch::Settings,
+    pub push: push::Settings,
+    /// Where pushes leave.
+    pub dialer: Dialer,
+    pub commands: command::Settings,
     /// Who may use the HTTP face.
     pub credentials: Arc<Credentials>,
 }
@@ -101,15 +106,19 @@ impl Platform {
         seed: u64,
     ) -> Result<Self, StoreError> {
         let (changes, changed) = mpsc::channel(CHANGE_QUEUE);
-        let callers = Arc::clone(&settings.credentials);
-        let app = App::start(
-            Arc::clone(&store),
-            clock.clone(),
+        let (senders, intakes) = Shards::new(settings.shards);
+        let app = App::start(super::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
             metrics,
             changes,
-            settings.services.clone(),
-            callers,
-        )?;
+            shards: senders.link(),
+            traced_devices_max: settings.traced_devices_max,
+            batch: settings.batch,
+            push: settings.push,
+            dialer: settings.dialer.clone(),
+            credentials: Arc::clone(&settings.credentials),
+        })?;
         let directory = Arc::new(Directory::default());
         let figures = Arc::new(Figures::new());
         let (outgoing, to_endpoint) = mpsc::channel(OUTGOING_QUEUE);
@@ -124,6 +133,7 @@ impl Platform {
             tasks: app.tasks.clone(),
             net: outgoing.clone(),
             figures: Arc::clone(&figures),
+            pending_max: settings.commands.pending_max,
         };
         let (shards, sessions) = load(settings.shards.max(1), &parts)?;
         // Apart from the app's own tasks: these end in order, from the intake on.
@@ -131,11 +141,8 @@ impl Platform {
         let intake = CancellationToken::new();
         let (told, ended) = watch::channel(None);
         let vital = |name, work| spawn_vital(&tasks, &intake, &told, name, work);
-        let mut senders = Vec::with_capacity(shards.len());
-        for shard in shards {
-            let (sender, inputs) = mpsc::channel(SHARD_QUEUE);
-            senders.push(sender);
-            vital("shard", shard.run(inputs).boxed());
+        for (shard, intake) in shards.into_iter().zip(intakes) {
+            vital("shard", shard.run(intake).boxed());
         }
         let (events, arrived) = mpsc::channel(EVENT_QUEUE);
         let Network {
@@ -289,7 +296,8 @@ fn load(count: usize, parts: &shard::Parts) -> Result<(Vec<Shard>, Vec<Stored>),
         }
         let deadline = timers::deadline(&device, &state, now);
         if let Some(shard) = shards.get_mut(shard_of(&device.device_id, count)) {
-            shard.adopt(&device.device_id, deadline);
+            let under_way = state.queue.open.iter().any(|o| o.delivered_at.is_none());
+            shard.adopt(&device.device_id, deadline, under_way);
         }
         ControlFlow::Continue(())
     })?;

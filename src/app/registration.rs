@@ -5,6 +5,7 @@
 //! An Update of a registration whose lifetime has passed revives it: some clients never register
 //! again once they were answered 4.04. After a Deregister the answer is 4.04.
 
+use super::command::send::wake;
 use super::downlink::{answer_wait_ms, observe, observe_again, resume_observed};
 use super::step::{
     Draft, From, Input, Loaded, Note, Outcome, Refusal, Reply, Step, place, refusal,
@@ -72,6 +73,10 @@ pub fn register(
         RegistrationKind::Lwm2m => {}
         RegistrationKind::Raw => observe(&mut draft, RAW_PATH, fresh.token),
     }
+    // Whatever it was about to say before it started anew, it says anew; and it owes no answers.
+    draft.state.queue.more_follows = false;
+    draft.state.queue.debts = 0;
+    wake(&mut draft);
     let mut step = draft.finish(Outcome::Registered);
     step.note = Some(Note::new(format!(
         "registered as {} for {} s from {}",
@@ -117,6 +122,7 @@ pub fn update(
     if kind == RegistrationKind::Lwm2m {
         observe_again(&mut draft);
     }
+    wake(&mut draft);
     let mut step = draft.finish(Outcome::Updated);
     step.note = Some(Note::new(format!(
         "updated its registration from {}",
@@ -291,7 +297,14 @@ pub fn step(loaded: &Loaded, input: &Input, now: Timestamp, fresh: &Fresh) -> Op
             ..Draft::new(loaded, now).repeat()
         },
         Input::Partial { token, resume, .. } => fetch_rest(loaded, *token, resume, now),
-        Input::Report { .. } | Input::Due | Input::Changed => return None,
+        Input::Report { .. }
+        | Input::Acknowledged { .. }
+        | Input::Answered { .. }
+        | Input::RequestFailed { .. }
+        | Input::Resume
+        | Input::Order { .. }
+        | Input::Due
+        | Input::Changed => return None,
     })
 }
 

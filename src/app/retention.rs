@@ -79,6 +79,7 @@ mod tests {
             raw_before: Timestamp::from_ms(0),
             events_before: Timestamp::from_ms(2500),
             audit_before: Timestamp::from_ms(0),
+            commands_before: Timestamp::from_ms(0),
         };
         let stop = crate::app::tasks::Tasks::new().stop();
         assert_eq!(sweep(&store, &expiry, &stop).await.unwrap(), 2);

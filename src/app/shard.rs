@@ -13,17 +13,21 @@ use futures_util::stream::FuturesUnordered;
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::mpsc;
 
+use super::command;
+use super::command::reply::{self, TokenAnswer};
 use super::deadlines::{Deadlines, LOOK_AT_MOST_EVERY};
 use super::device::Devices;
 use super::directory::Directory;
 use super::figures::Figures;
+use super::order::{Order, OrderError};
 use super::outbox::Outbox;
 use super::product::Products;
 use super::registration::{self, Fresh};
+use super::shards::Addressed;
 use super::step::{Input, Loaded, Outcome, Reply, Step, Via, refusal};
 use super::tasks::Tasks;
 use super::trace::{Direction, TraceEntry, Tracer};
-use super::{due, uplink};
+use super::{due, shadow, uplink};
 use crate::base::ids::DeviceId;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::{Outgoing, Response, Settle, Timing};
@@ -45,13 +49,6 @@ const UNHEARD_MAX: usize = 100_000;
 /// Max-Age of a 5.03: when the device may try again.
 const RETRY_AFTER_S: u64 = 60;
 
-/// An input and its device.
-#[derive(Debug)]
-pub struct Addressed {
-    pub device_id: DeviceId,
-    pub input: Input,
-}
-
 /// What a shard works with.
 #[derive(Clone)]
 pub struct Parts {
@@ -65,6 +62,8 @@ pub struct Parts {
     pub tasks: Tasks,
     pub net: mpsc::Sender<Outgoing>,
     pub figures: Arc<Figures>,
+    /// Commands that may wait for one device.
+    pub pending_max: usize,
 }
 
 /// One shard. See the module's description.
@@ -77,6 +76,9 @@ pub struct Shard {
     /// Devices with a notification that was not acknowledged, for want of the store. One that
     /// gives up on it ends the observation (RFC 7641 §4.5), so it is asked to observe again.
     unheard: HashSet<DeviceId>,
+    /// Devices whose commands may be under way without anybody who carries them: after a start, and
+    /// after a commit of which nobody knows whether it is there.
+    doubtful: HashSet<DeviceId>,
     deadlines: Deadlines,
 }
 
@@ -116,12 +118,20 @@ impl Shard {
             commits: FuturesUnordered::new(),
             started_at,
             unheard: HashSet::new(),
+            doubtful: HashSet::new(),
             deadlines,
         }
     }
 
-    /// Takes up a device that the store knows, at start.
-    pub fn adopt(&mut self, device_id: &DeviceId, deadline: Option<Timestamp>) {
+    /// Takes up a device that the store knows, at start. `under_way`: something was going down to it.
+    pub fn adopt(&mut self, device_id: &DeviceId, deadline: Option<Timestamp>, under_way: bool) {
+        if under_way {
+            self.doubtful.insert(device_id.clone());
+        }
+        let deadline = match under_way {
+            true => Some(self.started_at),
+            false => deadline,
+        };
         self.deadlines.arm(device_id, deadline);
     }
 
@@ -178,19 +188,20 @@ impl Shard {
         }
         self.parts.figures.overloaded.increment(1);
         self.again(&device_id, &input);
-        self.refuse_for_now(&input).await;
+        self.refuse_for_now(&input, OrderError::Busy).await;
     }
 
     /// Loads and steps; commits, or acts at once when nothing durable changes.
     async fn begin(&mut self, device_id: DeviceId, input: Input, tries: u8) {
         let now = self.parts.clock.now();
-        let mut loaded = match self.load(&device_id) {
+        let mut loaded = match self.load(&device_id, &input, now) {
             Ok(Some(loaded)) => loaded,
             Ok(None) => {
                 self.parts.directory.remove(&device_id);
                 if let Some(outgoing) = input.reply().and_then(|r| refusal(r, Code::FORBIDDEN)) {
                     self.send(outgoing).await;
                 }
+                input.refuse_order(OrderError::NotFound);
                 return;
             }
             Err(error) => {
@@ -214,7 +225,11 @@ impl Shard {
         };
         let Some(commit) = step.commit.take() else {
             self.trace(&device_id, &input, &step, now);
-            self.act(&device_id, step, now).await;
+            let follow = step.follow;
+            self.act(&device_id, &input, step, now).await;
+            if follow {
+                self.deadlines.arm(&device_id, Some(now));
+            }
             return;
         };
         self.lines.entry(device_id.clone()).or_default();
@@ -235,7 +250,12 @@ impl Shard {
         self.parts.store.commit(commit)
     }
 
-    fn load(&self, device_id: &DeviceId) -> Result<Option<Loaded>, StoreError> {
+    fn load(
+        &self,
+        device_id: &DeviceId,
+        input: &Input,
+        now: Timestamp,
+    ) -> Result<Option<Loaded>, StoreError> {
         let Some(device) = self.parts.store.device(device_id)? else {
             return Ok(None);
         };
@@ -249,15 +269,17 @@ impl Shard {
             let [low, high, ..] = os_random().to_be_bytes();
             state.next_msg_id = u16::from_be_bytes([low, high]);
         }
-        let product = Some(product);
-        let (started_at, random) = (self.started_at, os_random as fn() -> u64);
+        let store = self.parts.store.as_ref();
         Ok(Some(Loaded {
+            commands: command::load::rows(store, device.seq, &state.queue, input, now)?,
+            submitted: command::load::submitted(store, device.seq, input)?,
+            pending_max: self.parts.pending_max,
             device,
             state,
-            product,
+            product: Some(product),
             origin: None,
-            started_at,
-            random,
+            started_at: self.started_at,
+            random: os_random,
         }))
     }
 
@@ -269,6 +291,32 @@ impl Shard {
                 content_format,
                 via,
             } => uplink::report(loaded, *from, payload, *content_format, *via, now),
+            Input::Acknowledged { origin, token } => {
+                reply::acknowledged(loaded, *origin, *token, now)
+            }
+            Input::Answered {
+                from,
+                token,
+                code,
+                payload,
+                content_format,
+            } => {
+                let answer = TokenAnswer {
+                    token: *token,
+                    code: *code,
+                    payload,
+                    content_format: *content_format,
+                };
+                reply::answered(loaded, *from, &answer, now)
+            }
+            Input::RequestFailed { token, reason, .. } => {
+                reply::failed(loaded, *token, *reason, now)
+            }
+            Input::Resume => reply::resume(loaded, now),
+            Input::Order { order, .. } => match order {
+                Order::Submit(submit) => command::submit::submit(loaded, submit, now),
+                Order::Desire(desire) => shadow::desire(loaded, desire, now),
+            },
             Input::Due => due::due(loaded, now),
             Input::Changed => due::changed(loaded, now),
             Input::Register { .. }
@@ -306,13 +354,16 @@ impl Shard {
             step,
             tries,
         } = pending;
-        let line = self.lines.remove(&device_id).unwrap_or_default();
+        let mut line = self.lines.remove(&device_id).unwrap_or_default();
         match result {
             Ok(()) => {
                 let now = self.parts.clock.now();
                 self.parts.outbox.notify();
                 self.trace(&device_id, &input, &step, now);
-                self.act(&device_id, step, now).await;
+                if step.follow {
+                    line.push_front(Input::Due);
+                }
+                self.act(&device_id, &input, step, now).await;
             }
             // The API changed the device meanwhile: the step is taken anew on what holds now.
             Err(CommitError::Conflict(_)) if tries < TRIES => {
@@ -324,14 +375,20 @@ impl Shard {
                 tracing::warn!(%device_id, %error, "a repetition is answered, not recorded");
                 let now = self.parts.clock.now();
                 let answer = Step::answer(step.effects, step.outcome);
-                self.act(&device_id, answer, now).await;
+                self.act(&device_id, &input, answer, now).await;
             }
             Err(CommitError::Conflict(guard)) => {
-                crate::bug!("{guard:?} failed {TRIES} times");
+                // What was to be committed with an order may have changed for good.
+                if !matches!(input, Input::Order { .. }) {
+                    crate::bug!("{guard:?} failed {TRIES} times");
+                }
                 self.again(&device_id, &input);
-                self.refuse_for_now(&input).await;
+                self.refuse_for_now(&input, OrderError::Overtaken).await;
             }
-            Err(CommitError::Store(error)) => self.unavailable(&device_id, &input, &error).await,
+            Err(CommitError::Store(error)) => {
+                self.doubt(&device_id, &step);
+                self.unavailable(&device_id, &input, &error).await;
+            }
         }
         self.resume(device_id, line).await;
     }
@@ -351,8 +408,9 @@ impl Shard {
     }
 
     /// What follows a durable step.
-    async fn act(&mut self, device_id: &DeviceId, step: Step, now: Timestamp) {
+    async fn act(&mut self, device_id: &DeviceId, input: &Input, step: Step, now: Timestamp) {
         let Step {
+            told,
             placement,
             deadline,
             is_overdue,
@@ -389,6 +447,20 @@ impl Shard {
         for effect in effects {
             self.send(effect).await;
         }
+        if let (Input::Order { ticket, .. }, Some(told)) = (input, told) {
+            ticket.answer(told);
+        }
+    }
+
+    /// A commit failed, but may be there all the same: then what was to go down waits for somebody
+    /// who carries it.
+    fn doubt(&mut self, device_id: &DeviceId, step: &Step) {
+        let sends = |e: &Outgoing| matches!(e, Outgoing::Request(_));
+        if step.effects.iter().any(sends) || step.told.is_some() {
+            self.doubtful.insert(device_id.clone());
+            let at = self.parts.clock.now().plus_s(AGAIN_AFTER_S);
+            self.deadlines.arm(device_id, Some(at));
+        }
     }
 
     /// Looks at devices whose timer fired: a batch, and as many as commits may be under way.
@@ -401,14 +473,27 @@ impl Shard {
             let Some(device_id) = self.deadlines.pop() else {
                 return;
             };
-            self.take(device_id, Input::Due).await;
+            let input = match self.doubtful.remove(&device_id) {
+                true => Input::Resume,
+                false => Input::Due,
+            };
+            self.take(device_id, input).await;
         }
     }
 
     /// What nobody will ask for again is looked at again later.
     fn again(&mut self, device_id: &DeviceId, input: &Input) {
         match input {
-            Input::Due | Input::Changed => {
+            Input::Resume => {
+                self.doubtful.insert(device_id.clone());
+                let at = self.parts.clock.now().plus_s(AGAIN_AFTER_S);
+                self.deadlines.arm(device_id, Some(at));
+            }
+            // What the device said of a command is not said again.
+            Input::Due
+            | Input::Changed
+            | Input::Acknowledged { .. }
+            | Input::RequestFailed { .. } => {
                 let at = self.parts.clock.now().plus_s(AGAIN_AFTER_S);
                 self.deadlines.arm(device_id, Some(at));
             }
@@ -418,6 +503,8 @@ impl Shard {
             | Input::Report { .. }
             | Input::Partial { .. }
             | Input::ObserveFailed { .. }
+            | Input::Answered { .. }
+            | Input::Order { .. }
             | Input::Strayed { .. }
             | Input::Repeated { .. } => {}
         }
@@ -431,11 +518,14 @@ impl Shard {
         if is_notification && self.unheard.len() < UNHEARD_MAX {
             self.unheard.insert(device_id.clone());
         }
-        self.refuse_for_now(input).await;
+        let error = OrderError::Store(error.clone());
+        self.refuse_for_now(input, error).await;
     }
 
-    /// 5.03 for a request; silence for a notification, which the device repeats.
-    async fn refuse_for_now(&self, input: &Input) {
+    /// 5.03 for a request; silence for a notification, which the device repeats; the error for who gave
+    /// an order.
+    async fn refuse_for_now(&self, input: &Input, error: OrderError) {
+        input.refuse_order(error);
         let outgoing = match input.reply() {
             Some(Reply::Request(id)) => {
                 let retry = option::Uint::new(RETRY_AFTER_S).as_bytes().to_vec();
@@ -464,12 +554,13 @@ impl Shard {
     }
 
     fn trace(&self, device_id: &DeviceId, input: &Input, step: &Step, now: Timestamp) {
-        let Some(note) = &step.note else {
-            return;
-        };
-        if !self.parts.tracer.is_on(device_id) {
+        if (step.note.is_none() && step.entries.is_empty()) || !self.parts.tracer.is_on(device_id) {
             return;
         }
+        let Some(note) = &step.note else {
+            self.trace_entries(device_id, step);
+            return;
+        };
         let entry = TraceEntry {
             time: now,
             kind: input.kind(),
@@ -481,6 +572,13 @@ impl Shard {
             hint: note.hint.clone(),
         };
         self.parts.tracer.record(device_id, entry);
+        self.trace_entries(device_id, step);
+    }
+
+    fn trace_entries(&self, device_id: &DeviceId, step: &Step) {
+        for entry in &step.entries {
+            self.parts.tracer.record(device_id, entry.clone());
+        }
     }
 }
 

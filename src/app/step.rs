@@ -11,17 +11,20 @@ use bytes::Bytes;
 use super::directory::{Placement, peer_of};
 use super::envelope::{self, DeviceHeader};
 pub use super::input::{Answer, From, Input, Origin, Reply, Via};
+use super::order::{OrderError, Told};
 use super::product::ProductRuntime;
 use super::timers;
+use super::trace::TraceEntry;
 use crate::base::ids::DeviceId;
 use crate::base::peer::{DeviceSeq, Mark, Peer};
 use crate::base::time::Timestamp;
 use crate::engine::exchange::{MsgIds, Outgoing, Response, Settle, Timing};
 use crate::engine::presence::Presence;
 use crate::product::settings::CoapTiming;
+use crate::store::commands::{CommandRecord, SubmissionRecord};
 use crate::store::records::{
-    DeviceRecord, EnvelopeRecord, EventRecord, ObservationRecord, ObservationStatus,
-    PresenceRecord, RecentRecord, RegistrationRecord, StateRecord,
+    DeviceRecord, EnvelopeRecord, EventRecord, ObservationStatus, PresenceRecord, RecentRecord,
+    RegistrationRecord, StateRecord,
 };
 use crate::store::{Change, Commit, Guard};
 use crate::wire::coap::{Code, Token};
@@ -36,6 +39,13 @@ pub struct Loaded {
     pub device: DeviceRecord,
     pub state: StateRecord,
     pub product: Option<Arc<ProductRuntime>>,
+    /// Rows of the commands that the step may change: the open ones, the next that waits, those that are
+    /// overdue, and the one that a late answer may be for.
+    pub commands: Vec<CommandRecord>,
+    /// What the order's name has made before, if it has one.
+    pub submitted: Option<(SubmissionRecord, Option<CommandRecord>)>,
+    /// Commands that may wait for one device.
+    pub pending_max: usize,
     /// Who caused the input; `None` for what the device has no part in.
     pub origin: Option<Origin>,
     /// When this process started.
@@ -162,6 +172,12 @@ pub struct Step {
     pub outcome: Outcome,
     /// For the device's trace.
     pub note: Option<Note>,
+    /// What else the trace tells, in order.
+    pub entries: Vec<TraceEntry>,
+    /// For who gave the order.
+    pub told: Option<Result<Told, OrderError>>,
+    /// The device is looked at again at once: what may follow is a durable step of its own.
+    pub follow: bool,
 }
 
 /// How an input ended, for metrics.
@@ -254,6 +270,13 @@ pub struct Draft<'a> {
     pub remember_for: Duration,
     /// Where the message that caused this came from.
     pub heard_from: Option<Peer>,
+    /// As they are now.
+    pub commands: Vec<CommandRecord>,
+    /// What else must hold.
+    pub guards: Vec<Guard>,
+    pub entries: Vec<TraceEntry>,
+    /// See [`Step::follow`].
+    pub follow: bool,
     changes: Vec<Change>,
     envelopes: Vec<EnvelopeRecord>,
     effects: Vec<Outgoing>,
@@ -267,6 +290,10 @@ impl<'a> Draft<'a> {
             now,
             remember_for: Duration::MAX,
             heard_from: None,
+            commands: loaded.commands.clone(),
+            guards: Vec::new(),
+            entries: Vec::new(),
+            follow: false,
             changes: Vec::new(),
             envelopes: Vec::new(),
             effects: Vec::new(),
@@ -294,7 +321,12 @@ impl<'a> Draft<'a> {
 
     /// The device was heard: it is online, and active from the first time on.
     pub fn hear(&mut self, from: From) {
-        self.heard_from = Some(from.origin.peer);
+        self.hear_from(from.origin);
+    }
+
+    /// The same for what needs no answer.
+    pub fn hear_from(&mut self, origin: Origin) {
+        self.heard_from = Some(origin.peer);
         self.state.activated_at.get_or_insert(self.now);
         self.state.last_seen_at = Some(self.now);
         self.judge_presence();
@@ -332,14 +364,24 @@ impl<'a> Draft<'a> {
         self.effects.push(outgoing);
     }
 
-    /// Answers the device after the commit. `code`, `options`, `payload`: of the response to a
-    /// request; a notification is acknowledged.
+    /// Answers the device after the commit. `code`, `options`: of the response to a request; a
+    /// notification is acknowledged.
     pub fn reply(&mut self, reply: Reply, code: Code, options: Vec<(u16, Vec<u8>)>) {
+        self.reply_with(reply, code, options, Bytes::new());
+    }
+
+    /// The same with a payload for the response to a request.
+    pub fn reply_with(
+        &mut self,
+        reply: Reply,
+        code: Code,
+        options: Vec<(u16, Vec<u8>)>,
+        payload: Bytes,
+    ) {
         let timing = Some(self.loaded.timing());
         match reply {
             Reply::Request(id) => {
                 let msg_id = self.msg_ids(1).take();
-                let payload = Bytes::new();
                 let remember = Some(self.remember_for);
                 let response = Response {
                     code,
@@ -386,6 +428,18 @@ impl<'a> Draft<'a> {
         Step::answer(self.effects, outcome)
     }
 
+    /// The effects and what the trace tells, and nothing durable.
+    pub fn entries_only(mut self) -> Step {
+        let (entries, follow) = (std::mem::take(&mut self.entries), self.follow);
+        let now = self.now;
+        let deadline = timers::deadline(&self.loaded.device, &self.loaded.state, now);
+        let mut step = self.answer(Outcome::Done);
+        step.entries = entries;
+        step.follow = follow;
+        step.deadline = deadline;
+        step
+    }
+
     /// The finished step: one commit, guarded by what was read.
     pub fn finish(self, outcome: Outcome) -> Step {
         let Self {
@@ -394,6 +448,10 @@ impl<'a> Draft<'a> {
             now,
             remember_for: _,
             heard_from,
+            commands: _,
+            guards: beside,
+            entries,
+            follow,
             mut changes,
             envelopes,
             mut effects,
@@ -405,11 +463,13 @@ impl<'a> Draft<'a> {
         let deadline = timers::deadline(&loaded.device, &state, now);
         // Requests on their way to a former address must not reach whoever has it now.
         if let Some(peer) = left_peer(loaded, &state) {
-            let cancel = |o: &ObservationRecord| Outgoing::Cancel {
+            let observed = state.observations.iter().map(|o| o.token);
+            let open = loaded.state.queue.open.iter().map(|o| o.token);
+            let cancel = |token| Outgoing::Cancel {
                 peer,
-                token: Token::from_u64(o.token),
+                token: Token::from_u64(token),
             };
-            effects.splice(..0, state.observations.iter().map(cancel));
+            effects.splice(..0, observed.chain(open).map(cancel));
         }
         // Only here, so that no durable step goes without the record that it came in.
         state.received = newer(state.received, loaded.mark());
@@ -419,7 +479,7 @@ impl<'a> Draft<'a> {
             changes.push(Change::Emit(Box::new(EventRecord { at: now, envelopes })));
         }
         let commit = Some(Commit {
-            guards: guards(loaded),
+            guards: guards(loaded).into_iter().chain(beside).collect(),
             changes,
         });
         Step {
@@ -428,6 +488,8 @@ impl<'a> Draft<'a> {
             deadline,
             effects,
             outcome,
+            entries,
+            follow,
             ..Step::default()
         }
     }

@@ -9,9 +9,11 @@
 //! Bytes that no codec can read are acknowledged all the same and kept raw with the reason: the
 //! device did its part, and the bytes can be decoded later.
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::command;
 use super::downlink::observe_again;
 use super::envelope::{self, DeviceHeader};
 use super::product::ProductRuntime;
@@ -20,12 +22,12 @@ use crate::base::time::Timestamp;
 use crate::engine::observe;
 use crate::engine::shadow::merge_reported;
 use crate::product::check::{self, Violation};
-use crate::product::codec::{Decoded, Report, ServiceReport, Uplink};
+use crate::product::codec::{AnswerTo, CodecError, Decoded, Report, ServiceReport, Uplink};
 use crate::store::Change;
 use crate::store::records::{
     HistoryRecord, ObservationStatus, RawRecord, RegistrationKind, RegistrationRecord, ShadowRecord,
 };
-use crate::wire::coap::Code;
+use crate::wire::coap::{Code, ContentFormat, option};
 
 /// What a raw device that never registered gets when it reports with its name.
 const RAW_LIFETIME_S: u32 = crate::engine::registration::DEFAULT_LIFETIME_S;
@@ -40,8 +42,14 @@ pub fn report(
     now: Timestamp,
 ) -> Step {
     let mut draft = Draft::new(loaded, now);
+    let first = match via {
+        Via::Post => false,
+        Via::Notification { answer, .. } => answer != Answer::No,
+    };
     if loaded.is_duplicate(from, now) {
-        draft.reply(from.reply, Code::CHANGED, Vec::new());
+        let data = observe::data(first, content_format, payload);
+        let answer = data.and_then(|data| answer_again(loaded, data, now));
+        reply(&mut draft, from, via, answer.unwrap_or_default());
         let known = loaded.peer_in(&loaded.state);
         if via == Via::Post || known == Some(from.origin.peer) {
             return draft.repeat();
@@ -54,22 +62,90 @@ pub fn report(
     draft.remember(from.key);
     refresh(&mut draft, from, via);
     draft.hear(from);
-    let first = match via {
-        Via::Post => false,
-        Via::Notification { answer, .. } => answer != Answer::No,
-    };
-    let (outcome, note) = match observe::data(first, content_format, payload) {
-        None => (Outcome::Empty, Note::new("sent no data")),
+    let Taken {
+        outcome,
+        note,
+        answer,
+    } = match observe::data(first, content_format, payload) {
+        None => Taken::new(Outcome::Empty, Note::new("sent no data")),
         Some(data) => decode(&mut draft, data),
     };
-    draft.reply(from.reply, Code::CHANGED, Vec::new());
-    if matches!(via, Via::Post) {
-        // It is awake, and an observation may still be wanted.
-        observe_again(&mut draft);
+    match (via, answer) {
+        (Via::Post, answer) => {
+            reply(&mut draft, from, via, answer.unwrap_or_default());
+            // It is awake, and an observation may still be wanted.
+            observe_again(&mut draft);
+        }
+        // The acknowledgement of a notification is empty and final, so the answer is a downlink.
+        (Via::Notification { .. }, answer) => {
+            reply(&mut draft, from, via, Vec::new());
+            if let Some(answer) = answer {
+                command::send::answer(&mut draft, answer);
+            }
+        }
     }
+    command::send::wake(&mut draft);
     let mut step = draft.finish(outcome);
     step.note = Some(note);
     step
+}
+
+/// What a report came to.
+pub struct Taken {
+    outcome: Outcome,
+    note: Note,
+    /// What the codec says to it.
+    answer: Option<Vec<u8>>,
+}
+
+impl Taken {
+    const fn new(outcome: Outcome, note: Note) -> Self {
+        Self {
+            outcome,
+            note,
+            answer: None,
+        }
+    }
+}
+
+fn reply(draft: &mut Draft<'_>, from: From, via: Via, answer: Vec<u8>) {
+    let mut options = Vec::new();
+    let payload = match via {
+        Via::Post => Bytes::from(answer),
+        Via::Notification { .. } => Bytes::new(),
+    };
+    if !payload.is_empty() {
+        let opaque = option::Uint::new(u64::from(ContentFormat::OPAQUE.0));
+        options.push((option::CONTENT_FORMAT, opaque.as_bytes().to_vec()));
+    }
+    draft.reply_with(from.reply, Code::CHANGED, options, payload);
+}
+
+/// What was said to a report that comes again, for which the process of before may have answered.
+fn answer_again(loaded: &Loaded, payload: &[u8], now: Timestamp) -> Option<Vec<u8>> {
+    let product = loaded.product.as_ref()?;
+    let Ok(Decoded::Report(mut report)) = decode_payload(loaded, payload, now) else {
+        return None;
+    };
+    let fits = check::report(&product.record.profile, &mut report).is_empty();
+    answer_to(product, payload, fits, report.has_more).ok()?
+}
+
+/// What the codec says to a report. `fits`: all of it was taken.
+fn answer_to(
+    product: &ProductRuntime,
+    request: &[u8],
+    fits: bool,
+    has_more: bool,
+) -> Result<Option<Vec<u8>>, CodecError> {
+    let Some(codec) = &product.codec else {
+        return Ok(None);
+    };
+    codec.answer(&AnswerTo {
+        request,
+        errcode: u8::from(!fits),
+        has_more,
+    })
 }
 
 /// Any uplink refreshes the registration. A new address is believed of a secured device, or with an
@@ -120,45 +196,38 @@ fn refresh(draft: &mut Draft<'_>, from: From, via: Via) {
     }
 }
 
-fn decode(draft: &mut Draft<'_>, payload: &[u8]) -> (Outcome, Note) {
-    let now = draft.now;
-    let Some(product) = &draft.loaded.product else {
-        return keep_raw(draft, payload, "no_product", "the product is gone");
-    };
-    let decoded = match read(product, payload, now) {
-        Ok(decoded) => decoded,
-        Err(Unread { kind, reason }) => return keep_raw(draft, payload, kind, &reason),
-    };
-    match decoded {
-        Decoded::Report(report) => take_report(draft, product, report, payload),
-        Decoded::Response(response) => {
-            let mut note = Note::new("answered a command");
-            note.detail = Some(Value::Object(response.paras));
-            (Outcome::Reported, note)
+fn decode(draft: &mut Draft<'_>, payload: &[u8]) -> Taken {
+    match decode_payload(draft.loaded, payload, draft.now) {
+        Err(unread) => keep_unread(draft, payload, &unread),
+        Ok(Decoded::Report(report)) => take_report(draft, report, payload),
+        Ok(Decoded::Response(response)) => {
+            let note = command::reply::take_response(draft, &response);
+            Taken::new(Outcome::Reported, note)
         }
-        Decoded::Nothing => (
-            Outcome::Empty,
-            Note::new("the codec found nothing to report"),
-        ),
+        Ok(Decoded::Nothing) => {
+            let note = Note::new("the codec found nothing to report");
+            Taken::new(Outcome::Empty, note)
+        }
     }
 }
 
 /// Why a payload gave no values.
-struct Unread {
+pub struct Unread {
     kind: &'static str,
     reason: String,
 }
 
-fn read(product: &ProductRuntime, payload: &[u8], now: Timestamp) -> Result<Decoded, Unread> {
-    if product.record.data_format == "json" {
-        return read_json(payload).map(Decoded::Report);
-    }
+/// What a device's bytes say.
+pub fn decode_payload(loaded: &Loaded, payload: &[u8], now: Timestamp) -> Result<Decoded, Unread> {
+    let unread = |kind, reason: &str| {
+        let reason = reason.to_owned();
+        Err(Unread { kind, reason })
+    };
+    let Some(product) = &loaded.product else {
+        return unread("no_product", "the product is gone");
+    };
     let Some(codec) = &product.codec else {
-        let reason = "the product has no codec".to_owned();
-        return Err(Unread {
-            kind: "no_codec",
-            reason,
-        });
+        return unread("no_codec", "the product has no codec");
     };
     let uplink = Uplink {
         payload,
@@ -171,42 +240,14 @@ fn read(product: &ProductRuntime, payload: &[u8], now: Timestamp) -> Result<Deco
     })
 }
 
-/// A product whose devices send JSON themselves: `{"services": [{"service_id", "properties",
-/// "event_time"?}]}`.
-fn read_json(payload: &[u8]) -> Result<Report, Unread> {
-    #[derive(serde::Deserialize)]
-    struct Body {
-        services: Vec<Service>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Service {
-        service_id: String,
-        properties: Map<String, Value>,
-        event_time: Option<String>,
-    }
-    let body: Body = serde_json::from_slice(payload).map_err(|e| Unread {
-        kind: "json",
-        reason: format!("not a JSON report: {e}"),
-    })?;
-    let services = body.services.into_iter().map(|s| ServiceReport {
-        service_id: s.service_id,
-        properties: s.properties,
-        event_time: s.event_time.as_deref().and_then(Timestamp::parse),
-    });
-    Ok(Report {
-        services: services.collect(),
-        has_more: false,
-    })
-}
-
 /// Checks against the model, then shadow, history and event.
-fn take_report(
-    draft: &mut Draft<'_>,
-    product: &ProductRuntime,
-    mut report: Report,
-    payload: &[u8],
-) -> (Outcome, Note) {
-    let violations = check::report(&product.record.profile, &mut report);
+pub fn take_report(draft: &mut Draft<'_>, mut report: Report, payload: &[u8]) -> Taken {
+    let product = draft.loaded.product.as_ref();
+    let violations = product.map_or_else(Vec::new, |product| {
+        check::report(&product.record.profile, &mut report)
+    });
+    draft.state.queue.more_follows = report.has_more;
+    let answer = product.map(|p| answer_to(p, payload, violations.is_empty(), report.has_more));
     report.services.retain(|s| !s.properties.is_empty());
     let mut note = Note::new(format!("reported {} bytes", payload.len()));
     if !violations.is_empty() {
@@ -215,13 +256,25 @@ fn take_report(
         note.error = Some(reason);
         note.hint = Some("correct the codec or the product model".to_owned());
     }
+    let answer = match answer {
+        Some(Ok(answer)) => answer,
+        Some(Err(error)) => {
+            note.error = Some(format!("the codec can't answer it: {error}"));
+            None
+        }
+        None => None,
+    };
     if report.services.is_empty() {
         let outcome = if violations.is_empty() {
             Outcome::Empty
         } else {
             Outcome::Undecodable
         };
-        return (outcome, note);
+        return Taken {
+            outcome,
+            note,
+            answer,
+        };
     }
     for service in &report.services {
         merge(draft, service);
@@ -239,7 +292,11 @@ fn take_report(
         device_seq: device.seq,
         record,
     });
-    (Outcome::Reported, note)
+    Taken {
+        outcome: Outcome::Reported,
+        note,
+        answer,
+    }
 }
 
 fn merge(draft: &mut Draft<'_>, service: &ServiceReport) {
@@ -286,14 +343,14 @@ fn services_json(services: &[ServiceReport], now: Timestamp) -> String {
     })
 }
 
-fn keep_raw(draft: &mut Draft<'_>, payload: &[u8], kind: &str, reason: &str) -> (Outcome, Note) {
+/// Keeps what no codec can read.
+pub fn keep_unread(draft: &mut Draft<'_>, payload: &[u8], unread: &Unread) -> Taken {
+    let Unread { kind, reason } = unread;
     draft.change(raw(draft, payload, kind, reason));
-    let mut note = Note::failed(
-        format!("sent {} bytes that stay raw", payload.len()),
-        reason,
-    );
+    let summary = format!("sent {} bytes that stay raw", payload.len());
+    let mut note = Note::failed(summary, reason.as_str());
     note.hint = Some("try them with POST /v1/products/{product_id}/codec/decode".to_owned());
-    (Outcome::Undecodable, note)
+    Taken::new(Outcome::Undecodable, note)
 }
 
 fn raw(draft: &Draft<'_>, payload: &[u8], kind: &str, reason: &str) -> Change {

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::base::time::Timestamp;
+
 /// The alphabet, as a regular expression.
 pub const PATTERN: &str = "^[A-Za-z0-9_-]+$";
 
@@ -198,6 +200,63 @@ id!(
     36
 );
 
+/// A command: when it was created and its number, which is never given twice. Shown as a UUID of
+/// version 7 (RFC 9562 §5.7): 48 bits of ms, then the number in the place of its counter and chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CommandId {
+    pub created_at: Timestamp,
+    pub seq: u64,
+}
+
+impl CommandId {
+    const SEQ_BITS: u64 = 62;
+
+    /// Reads what `Display` wrote; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let dashes = [8, 13, 18, 23];
+        let is_uuid = text.len() == 36
+            && text
+                .bytes()
+                .enumerate()
+                .all(|(i, b)| match dashes.contains(&i) {
+                    true => b == b'-',
+                    false => b.is_ascii_hexdigit(),
+                });
+        if !is_uuid {
+            return None;
+        }
+        let hex: String = text.chars().filter(|c| *c != '-').collect();
+        let bits = u128::from_str_radix(&hex, 16).ok()?;
+        let ms = u64::try_from(bits >> 80).ok()?;
+        let seq = u64::try_from(bits & ((1 << Self::SEQ_BITS) - 1)).ok()?;
+        let id = Self {
+            created_at: Timestamp::from_ms(ms),
+            seq,
+        };
+        (id.bits() == bits).then_some(id)
+    }
+
+    fn bits(self) -> u128 {
+        let ms = u128::from(self.created_at.as_ms() & ((1 << 48) - 1));
+        let seq = u128::from(self.seq & ((1 << Self::SEQ_BITS) - 1));
+        ms << 80 | 7 << 76 | 0b10 << 62 | seq
+    }
+}
+
+impl fmt::Display for CommandId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hex = format!("{:032x}", self.bits());
+        let mut at = 0;
+        for (i, len) in [8, 4, 4, 4, 12].into_iter().enumerate() {
+            let part = hex.get(at..at + len).unwrap_or_default();
+            let dash = if i > 0 { "-" } else { "" };
+            write!(f, "{dash}{part}")?;
+            at += len;
+        }
+        Ok(())
+    }
+}
+
 impl AppId {
     /// The resource space of what names none.
     pub fn default_space() -> Self {
@@ -232,6 +291,31 @@ impl NodeId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn command_ids_read_back() {
+        let id = |ms, seq| CommandId {
+            created_at: Timestamp::from_ms(ms),
+            seq,
+        };
+        for id in [
+            id(0, 0),
+            id(1_790_000_000_000, 4097),
+            id((1 << 48) - 1, (1 << 62) - 1),
+        ] {
+            assert_eq!(CommandId::parse(&id.to_string()), Some(id), "{id}");
+        }
+        let text = id(1_790_000_000_000, 4097).to_string();
+        assert_eq!(text, "01a0c4f1-9c00-7000-8000-000000001001");
+        for wrong in [
+            "",
+            "x",
+            "01a0c4f1-9c00-4000-8000-000000001001",
+            &text.replace('-', "0"),
+        ] {
+            assert_eq!(CommandId::parse(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn endpoint_names_become_node_ids() {

@@ -18,6 +18,9 @@ pub const BATCH_MAX: usize = 256;
 /// HTTP bodies, packages apart.
 pub const HTTP_BODY_MAX: usize = 1024 * 1024;
 
+/// Parameters of one command, as JSON: what the v5 API takes. A device gets far less.
+pub const COMMAND_PARAS_MAX: usize = 32 * 1024;
+
 /// The body that creates a batch task: 30,000 device ids of the longest kind.
 pub const BATCH_TASK_BODY_MAX: usize = 5 * 1024 * 1024;
 
@@ -26,3 +29,7 @@ pub const CODEC_SOURCE_MAX: usize = 256 * 1024;
 
 /// Decoded output of one uplink, as JSON.
 pub const CODEC_OUTPUT_MAX: usize = 64 * 1024;
+
+/// Lists and objects inside each other in what devices send and get as JSON: no product model
+/// needs more, and code that walks them must not run out of stack.
+pub const CODEC_DEPTH_MAX: usize = 32;

@@ -9,13 +9,13 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::progress::{Progress, note, print};
-use super::samples;
+use super::samples::{self, Sample};
 use super::sim::{provision_devices, random_secret};
 use super::values::{self, Psk};
 use crate::base::secret::Secret;
 use crate::base::time::Clock;
 use crate::sim::load::{
-    self, Body, Hostile, Job, LoadError, Pace, Phase, Report, Secure, Workload, attack,
+    self, Body, Commands, Hostile, Job, LoadError, Pace, Phase, Secure, Strategy, Workload, attack,
 };
 use crate::sim::payload::Product;
 use crate::sim::rest::{NewDevice, Rest, RestError};
@@ -32,9 +32,17 @@ enum WorkloadArg {
     Echo,
     /// Full DTLS handshakes, each from a fresh address (needs --psk)
     Handshake,
+    /// Commands over HTTP, each until it is SUCCESSFUL (needs --provision or --api)
+    Command,
     /// Broken datagrams
     #[value(hide = true)]
     Hostile,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StrategyArg {
+    Immediately,
+    Delay,
 }
 
 /// Arguments of `strait load`.
@@ -62,7 +70,7 @@ pub struct Args {
     rate: Option<f64>,
     #[arg(long, default_value = "10s", value_parser = values::some_duration)]
     duration: Duration,
-    /// Raw CoAP devices instead of LwM2M ones (uplink)
+    /// Raw CoAP devices instead of LwM2M ones (uplink, command)
     #[arg(long)]
     raw: bool,
     /// Path to GET (echo)
@@ -94,10 +102,19 @@ pub struct Args {
     /// Creates product, codec and devices there first
     #[arg(long, value_name = "http://HOST:PORT")]
     provision: Option<String>,
-    /// Token for --provision
-    #[arg(long, requires = "provision")]
+    /// HTTP address of a server that has product, codec and devices already (command)
+    #[arg(long, value_name = "http://HOST:PORT", conflicts_with = "provision")]
+    api: Option<String>,
+    /// Token for --provision and --api
+    #[arg(long)]
     token: Option<String>,
-    /// HTTP requests at a time while provisioning
+    /// When the server sends (command)
+    #[arg(long, value_enum, default_value = "immediately")]
+    strategy: StrategyArg,
+    /// How long commands that have not ended are waited for at the end (command)
+    #[arg(long, default_value = "30s", value_parser = values::duration)]
+    patience: Duration,
+    /// HTTP requests at a time while provisioning and posting commands
     #[arg(long, default_value_t = 64)]
     concurrency: usize,
     /// Number of broken datagrams (hostile)
@@ -170,6 +187,9 @@ fn run_load(args: &Args) -> Result<bool, RunError> {
     } else {
         None
     };
+    if let Some(base) = args.http() {
+        return run_commands(args, &job, base);
+    }
     let report = measure(&job, args.json, load::run)?;
     if args.json {
         let mut json = serde_json::json!(report);
@@ -191,11 +211,34 @@ fn run_load(args: &Args) -> Result<bool, RunError> {
     Ok(report.succeeded > 0)
 }
 
-fn measure(
+/// True when any command succeeded.
+fn run_commands(args: &Args, job: &Job, base: &str) -> Result<bool, RunError> {
+    let commands = Commands {
+        rest: Rest::new(base, args.token.clone())?,
+        product_id: Sample::of(args.product).product_id(),
+        product: args.product,
+        strategy: match args.strategy {
+            StrategyArg::Immediately => Strategy::Immediately,
+            StrategyArg::Delay => Strategy::Delay,
+        },
+        concurrency: args.concurrency.max(1),
+        patience: args.patience,
+    };
+    let run = |job: &Job, told: &mut dyn FnMut(load::Progress)| load::command(job, &commands, told);
+    let report = measure(job, args.json, run)?;
+    if args.json {
+        print(&serde_json::to_string(&report).unwrap_or_default());
+    } else {
+        print(&report.text());
+    }
+    Ok(report.succeeded > 0)
+}
+
+fn measure<R>(
     job: &Job,
     quiet: bool,
-    run: impl FnOnce(&Job, &mut dyn FnMut(load::Progress)) -> Result<Report, LoadError>,
-) -> Result<Report, RunError> {
+    run: impl FnOnce(&Job, &mut dyn FnMut(load::Progress)) -> Result<R, LoadError>,
+) -> Result<R, RunError> {
     let mut bar = Progress::new(None, quiet, &job.clock);
     let report = run(job, &mut |p| {
         bar.show(p.done, || {
@@ -204,6 +247,7 @@ fn measure(
                 Phase::Registering => "devices registered",
                 Phase::Observing => "devices observed",
                 Phase::Measuring if job.workload == Workload::Handshake => "handshakes",
+                Phase::Measuring if matches!(job.workload, Workload::Command { .. }) => "commands",
                 Phase::Measuring => "answers",
             };
             let rate = p.done as f64 / p.elapsed.as_secs_f64().max(1e-9);
@@ -266,8 +310,33 @@ fn run_hostile(args: &Args) -> Result<bool, RunError> {
 }
 
 impl Args {
+    /// Where commands are posted, when that is the workload.
+    fn http(&self) -> Option<&str> {
+        let base = self.api.as_deref().or(self.provision.as_deref());
+        base.filter(|_| self.workload == WorkloadArg::Command)
+    }
+
     /// What clap does not see.
     fn contradiction(&self) -> Option<&'static str> {
+        let commands = self.workload == WorkloadArg::Command;
+        if commands && self.http().is_none() {
+            return Some(
+                "--workload command posts over HTTP; add --provision http://HOST:PORT, or --api \
+                 when product and devices are there already",
+            );
+        }
+        if commands && self.baseline {
+            return Some("--baseline echoes datagrams and says nothing about commands; leave it");
+        }
+        if commands && self.payload.is_some() {
+            return Some("--workload command answers as the product does and takes no --payload");
+        }
+        if self.api.is_some() && !commands {
+            return Some("--api is for --workload command");
+        }
+        if self.token.is_some() && self.provision.is_none() && self.api.is_none() {
+            return Some("--token goes with --provision or --api");
+        }
         let handshakes = self.workload == WorkloadArg::Handshake;
         if handshakes && self.psk.is_none() {
             return Some("--workload handshake needs --psk, with the key that the server has");
@@ -313,6 +382,7 @@ impl Args {
             WorkloadArg::Update => Workload::Update,
             WorkloadArg::Uplink => Workload::Uplink { raw: self.raw },
             WorkloadArg::Handshake => Workload::Handshake,
+            WorkloadArg::Command => Workload::Command { raw: self.raw },
             WorkloadArg::Echo | WorkloadArg::Hostile => Workload::Echo {
                 path: self.path.clone(),
             },
@@ -364,8 +434,16 @@ mod tests {
     #[test]
     fn what_contradicts_itself_says_what_would_be_right() {
         let base = ["--provision", "http://127.0.0.1:1"];
-        let cases: [(&[&str], Option<&str>); 7] = [
+        let cases: [(&[&str], Option<&str>); 12] = [
             (&[], None),
+            (&["--workload", "command"], Some("--provision")),
+            (&["--workload", "command", "--api", base[1]], None),
+            (
+                &["--workload", "command", base[0], base[1], "--baseline"],
+                Some("--baseline"),
+            ),
+            (&["--api", base[1]], Some("--workload command")),
+            (&["--token", "t"], Some("--provision or --api")),
             (&["--psk", "00ff"], None),
             (&["--workload", "handshake"], Some("needs --psk")),
             (&["--psk"], Some("--provision")),

@@ -13,6 +13,7 @@ pub mod samples;
 pub mod serve;
 pub mod sim;
 pub mod store;
+pub mod tail;
 pub mod values;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Command {
     Sim(sim::Args),
     /// Load generator against any CoAP or LwM2M server
     Load(load::Args),
+    /// Print what a server pushes, as it comes
+    Tail(tail::Args),
     /// Who may use the HTTP API: add, list, revoke
     Credentials(credentials::Args),
     /// Verify, back up and restore a data directory
@@ -76,6 +79,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Codec(args) => codec::run(args),
         Command::Sim(args) => sim::run(args),
         Command::Load(args) => load::run(args),
+        Command::Tail(args) => tail::run(args),
         Command::Credentials(args) => credentials::run(args),
         Command::Store(args) => store::run(args),
         Command::CheckConfig(args) => config::check(args),

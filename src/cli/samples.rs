@@ -44,6 +44,13 @@ impl Sample {
         Value::Object(model).to_string()
     }
 
+    /// The id that the product has or gets.
+    pub fn product_id(&self) -> String {
+        let model: Option<Value> = serde_json::from_str(&self.model_with_id()).ok();
+        let id = model.and_then(|model| Some(model.get("product_id")?.as_str()?.to_owned()));
+        id.unwrap_or_default()
+    }
+
     /// Creates product and codec on a server and gives the product's id.
     pub async fn provision(&self, rest: &Rest) -> Result<String, RestError> {
         let id = rest.create_product(&self.model_with_id()).await?;
@@ -68,8 +75,11 @@ pub fn by_name(text: &str) -> Result<Product, String> {
 mod tests {
     use super::*;
     use crate::base::time::Timestamp;
-    use crate::product::codec::{self, Decoded, Uplink};
-    use crate::sim::payload::Readings;
+    use serde_json::json;
+
+    use crate::product::codec::{self, Decoded, Encode, EncodeProperties, Uplink};
+    use crate::sim::device::Reaction;
+    use crate::sim::payload::{Command, JsonDevice, Readings, Verdict};
 
     #[test]
     fn every_product_has_a_sample_and_a_stable_id() {
@@ -77,7 +87,11 @@ mod tests {
             assert_eq!(by_name(product.name()), Ok(product));
             let sample = Sample::of(product);
             let model: Value = serde_json::from_str(&sample.model_with_id()).unwrap();
-            assert!(model.get("product_id").is_some_and(Value::is_string));
+            assert_eq!(
+                model.get("product_id"),
+                Some(&Value::from(sample.product_id()))
+            );
+            assert!(!sample.product_id().is_empty());
         }
         assert!(by_name("toaster").unwrap_err().contains("water-meter"));
     }
@@ -103,6 +117,124 @@ mod tests {
                     other => panic!("{product:?}: {payload:02x?}: {other:?}"),
                 }
             }
+        }
+    }
+
+    /// The same for commands: what the codecs write, the devices carry out, and what they answer, the
+    /// codecs read.
+    #[test]
+    fn what_the_devices_answer_decodes() {
+        let rows = [
+            (
+                Product::WaterMeter,
+                "WaterMeterBasic",
+                "SET_VALVE",
+                json!({"state": "closed"}),
+            ),
+            (
+                Product::GasMeter,
+                "GasMeter",
+                "VALVE",
+                json!({"action": "lock"}),
+            ),
+            (
+                Product::SmokeDetector,
+                "smokerdector",
+                "SET_ALARM",
+                json!({"value": 1}),
+            ),
+            (Product::StreetLight, "Light", "SWITCH", json!({"on": true})),
+            (
+                Product::StreetLight,
+                "Light",
+                "SET_BRIGHTNESS",
+                json!({"brightness": 30}),
+            ),
+        ];
+        for (product, service_id, command_name, paras) in rows {
+            let source = Sample::of(product).codec.as_bytes();
+            let codec = codec::compile(codec::Kind::Table, source, None).unwrap();
+            for (verdict, mid, want) in [
+                (Verdict::Done, 7, (Some(7), true)),
+                (Verdict::Failed, 258, (Some(258), false)),
+                (Verdict::WrongMid, 65535, (Some(1), true)),
+            ] {
+                let command = encode(service_id, command_name, &paras, mid);
+                let bytes = codec.encode(&command).unwrap();
+                let known = Command::read(product, &bytes).unwrap();
+                assert_eq!(known.mid(), Some(mid), "{product:?}");
+                let reaction = Readings::new(product, 1).take(&bytes, verdict);
+                assert_eq!(
+                    response(codec.as_ref(), &reaction),
+                    want,
+                    "{product:?} {verdict:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn devices_that_speak_json_are_understood() {
+        let codec = codec::json();
+        let paras = json!({"by": 3});
+        let command = encode("Valve", "OPEN", &paras, 9);
+        let bytes = codec.encode(&command).unwrap();
+        let answer = JsonDevice::default().take(&bytes, Verdict::Done);
+        assert_eq!(response(codec.as_ref(), &answer), (Some(9), true));
+        let mut silent = JsonDevice::default().without_mid();
+        assert_eq!(
+            response(codec.as_ref(), &silent.take(&bytes, Verdict::Failed)),
+            (None, false)
+        );
+        let wanted = json!({"state": "open"});
+        let set = codec.encode_properties(&EncodeProperties {
+            service_id: "Valve",
+            wanted: wanted.as_object().unwrap(),
+            known: &serde_json::Map::new(),
+            mid: 10,
+        });
+        let reaction = JsonDevice::default().take(&set.unwrap().bytes, Verdict::Done);
+        let Decoded::Report(report) = decode(codec.as_ref(), &reaction) else {
+            panic!("{reaction:?}");
+        };
+        assert_eq!(
+            report.services[0].properties.get("state"),
+            Some(&json!("open"))
+        );
+    }
+
+    fn encode<'a>(
+        service_id: &'a str,
+        command_name: &'a str,
+        paras: &'a Value,
+        mid: u16,
+    ) -> Encode<'a> {
+        Encode {
+            service_id,
+            command_name,
+            paras: paras.as_object().unwrap(),
+            mid,
+        }
+    }
+
+    fn decode(codec: &dyn codec::Codec, reaction: &Reaction) -> Decoded {
+        let payload = match reaction {
+            Reaction::Nothing => panic!("no reaction"),
+            Reaction::Answer(bytes) | Reaction::Report(bytes) => bytes,
+        };
+        let uplink = Uplink {
+            payload,
+            received_at: Timestamp::from_ms(0),
+            f_port: None,
+        };
+        codec.decode(&uplink, None).unwrap()
+    }
+
+    /// Its mid, and whether it was done.
+    fn response(codec: &dyn codec::Codec, reaction: &Reaction) -> (Option<u16>, bool) {
+        match decode(codec, reaction) {
+            Decoded::Response(response) => (response.mid, response.succeeded),
+            other => panic!("{other:?}"),
         }
     }
 }

@@ -15,7 +15,6 @@ use tokio::sync::mpsc;
 use crate::api;
 use crate::api::server;
 use crate::api::server::tls::Tls;
-use crate::app;
 use crate::app::credentials::file::{self, Stamp};
 use crate::app::credentials::{Credentials, KeySet, edit, watch};
 use crate::app::platform::{Network, Platform, Settings};
@@ -390,12 +389,11 @@ fn settings(config: &Config, credentials: &Arc<Credentials>) -> Settings {
             ..ExchangeSettings::default()
         },
         store: config.store.clone(),
-        services: app::Settings {
-            traced_devices_max: config.trace.devices_max,
-            batch: config.batch,
-            push: config.push,
-            ..app::Settings::default()
-        },
+        traced_devices_max: config.trace.devices_max,
+        batch: config.batch,
+        push: config.push,
+        dialer: crate::net::webhook::Dialer::Network,
+        commands: config.commands,
         credentials: Arc::clone(credentials),
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::api::server::tls::TlsError;
-use crate::app::{batch, push};
+use crate::app::{batch, command, push};
 use crate::engine::dtls::{self, crypto::Suite};
 use crate::store::StoreSettings;
 use crate::telemetry::LogFormat;
@@ -33,6 +33,7 @@ pub struct Config {
     pub store: StoreSettings,
     pub batch: batch::Settings,
     pub push: push::Settings,
+    pub commands: command::Settings,
     pub trace: Trace,
     pub log: Log,
 }
@@ -47,6 +48,7 @@ impl Default for Config {
             store: StoreSettings::default(),
             batch: batch::Settings::default(),
             push: push::Settings::default(),
+            commands: command::Settings::default(),
             trace: Trace::default(),
             log: Log::default(),
         }
@@ -336,6 +338,12 @@ impl Config {
                 "1 to 1000",
             ),
             ("batch.tasks_max", batch.tasks_max, 100_000, "1 to 100000"),
+            (
+                "commands.pending_max",
+                self.commands.pending_max,
+                100,
+                "1 to 100",
+            ),
             (
                 "batch.in_flight_max",
                 batch.in_flight_max,

@@ -5,9 +5,11 @@
 
 pub mod batch;
 pub mod blockwise;
+pub mod command;
 pub mod dtls;
 pub mod exchange;
 pub mod observe;
 pub mod presence;
+pub mod queue;
 pub mod registration;
 pub mod shadow;

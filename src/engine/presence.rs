@@ -13,6 +13,11 @@ pub const ABNORMAL_AFTER_S: u64 = 25 * 3600;
 /// Two missed days and an hour.
 pub const OFFLINE_AFTER_S: u64 = 49 * 3600;
 
+/// Whether a device that sleeps between its messages (queue mode, PSM) listens at `now`.
+pub fn is_awake(now: Timestamp, last_heard: Option<Timestamp>, awake_s: u32) -> bool {
+    last_heard.is_some_and(|heard| now.since_ms(heard) <= u64::from(awake_s) * 1000)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
     /// Created, never heard of.

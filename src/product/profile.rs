@@ -45,6 +45,13 @@ impl Service {
     }
 }
 
+impl Property {
+    /// Whether the platform may write it: its `method` has a `W`.
+    pub fn is_writable(&self) -> bool {
+        self.method.contains('W')
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum ServiceOption {
     Master,

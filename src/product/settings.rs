@@ -72,12 +72,23 @@ pub struct CodecSettings {
 pub struct CommandSettings {
     /// Seconds to wait for the answer of a delivered command.
     pub response_timeout_s: u32,
+    /// Seconds for which a sleeping device (queue mode, PSM) listens after its last message. 1 to 86400.
+    #[serde(default = "awake_s")]
+    pub awake_s: u32,
+}
+
+/// Shorter than the 93 s of LwM2M 1.0 §8.3: with PSM it is the network's active timer that counts, and
+/// what is sent to a device that sleeps already is lost. One that listens for longer only gets the
+/// next command later.
+const fn awake_s() -> u32 {
+    30
 }
 
 impl Default for CommandSettings {
     fn default() -> Self {
         Self {
             response_timeout_s: 180,
+            awake_s: awake_s(),
         }
     }
 }

@@ -19,7 +19,13 @@ pub const CREATED: u8 = 0x41;
 pub const DELETED: u8 = 0x42;
 pub const CHANGED: u8 = 0x44;
 pub const CONTENT: u8 = 0x45;
+pub const CONTINUE: u8 = 0x5f;
+pub const BAD_REQUEST: u8 = 0x80;
 pub const NOT_FOUND: u8 = 0x84;
+pub const NOT_ALLOWED: u8 = 0x85;
+pub const INCOMPLETE: u8 = 0x88;
+pub const TOO_LARGE: u8 = 0x8d;
+pub const INTERNAL_ERROR: u8 = 0xa0;
 pub const UNAVAILABLE: u8 = 0xa3;
 
 /// Why a datagram is not a CoAP message.

@@ -144,6 +144,9 @@ pub const fn is_portable(table: Table) -> bool {
         | Table::Audit
         | Table::Names
         | Table::Forwarding
+        | Table::Queue
+        | Table::Ended
+        | Table::Submissions
         | Table::Deliveries
         | Table::SetAside => true,
         // A restored counter would use numbers again, which breaks the keys.

@@ -27,13 +27,18 @@
 //! | 15 | audit | ms `u64`, seq `u64` | row: `AuditRecord` |
 //! | 16 | names | device name with each 00 as 00 ff, 00 01, seq `u64` | device id |
 //! | 17 | forwarding | kind as a letter, `:`, id | row, sealed: `ForwardingRecord` |
+//! | 18 | queue | device seq `u64`, created ms `u64`, command seq `u64` | row: `CommandRecord` |
+//! | 19 | ended | device seq `u64`, created ms `u64`, command seq `u64` | row: `CommandRecord` |
+//! | 1a | submissions | device seq `u64`, hash of the caller's name for it, 16 bytes | row: `SubmissionRecord` |
 //! | 1c | deliveries | action seq `u64` | row: `DeliveryRecord` |
 //! | 1d | set_aside | action seq `u64`, position `u64`, index `u32` | row: `SetAsideRecord` |
 //!
 //! 03, 04, 05 and 16 are indexes of 01: text as it is, without a row header (`rows.rs`). Ids hold
 //! no 00 byte, so 05 is unambiguous; names may, so 16 escapes it. Prefixes are never used anew.
 
-use crate::base::ids::{AppId, CertificateId, DeviceId, FileId, GroupId, NodeId, ProductId};
+use crate::base::ids::{
+    AppId, CertificateId, CommandId, DeviceId, FileId, GroupId, NodeId, ProductId,
+};
 use crate::base::peer::DeviceSeq;
 use crate::base::time::Timestamp;
 use crate::store::HistoryKey;
@@ -67,13 +72,16 @@ pub enum Table {
     Audit = 0x15,
     Names = 0x16,
     Forwarding = 0x17,
+    Queue = 0x18,
+    Ended = 0x19,
+    Submissions = 0x1a,
     Deliveries = 0x1c,
     SetAside = 0x1d,
 }
 
 impl Table {
     /// Every table, ascending.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::Meta,
         Self::Devices,
         Self::States,
@@ -98,6 +106,9 @@ impl Table {
         Self::Audit,
         Self::Names,
         Self::Forwarding,
+        Self::Queue,
+        Self::Ended,
+        Self::Submissions,
         Self::Deliveries,
         Self::SetAside,
     ];
@@ -140,6 +151,9 @@ impl Table {
             Self::Audit => "audit",
             Self::Names => "names",
             Self::Forwarding => "forwarding",
+            Self::Queue => "queue",
+            Self::Ended => "ended",
+            Self::Submissions => "submissions",
             Self::Deliveries => "deliveries",
             Self::SetAside => "set_aside",
         }
@@ -318,6 +332,47 @@ pub fn split_subtask(key: &[u8]) -> Option<(u64, u32)> {
     let (seq, rest) = rest.split_first_chunk::<8>()?;
     let index: [u8; 4] = rest.try_into().ok()?;
     Some((u64::from_be_bytes(*seq), u32::from_be_bytes(index)))
+}
+
+/// A row of `queue` or `ended`.
+pub fn command(table: Table, device_seq: u64, id: CommandId) -> Vec<u8> {
+    command_at(table, device_seq, id.created_at, id.seq)
+}
+
+/// The smallest key of commands that a device got from `at` on, with a number from `seq` on.
+pub fn command_at(table: Table, device_seq: u64, at: Timestamp, seq: u64) -> Vec<u8> {
+    table.key(&[
+        &device_seq.to_be_bytes(),
+        &at.as_ms().to_be_bytes(),
+        &seq.to_be_bytes(),
+    ])
+}
+
+/// Device seq and id of a row of `queue` or `ended`; `None` when the key has another shape.
+pub fn split_command(key: &[u8]) -> Option<(u64, CommandId)> {
+    let (_, rest) = key.split_first()?;
+    let (device_seq, rest) = rest.split_first_chunk::<8>()?;
+    let (ms, rest) = rest.split_first_chunk::<8>()?;
+    let seq: [u8; 8] = rest.try_into().ok()?;
+    let id = CommandId {
+        created_at: Timestamp::from_ms(u64::from_be_bytes(*ms)),
+        seq: u64::from_be_bytes(seq),
+    };
+    Some((u64::from_be_bytes(*device_seq), id))
+}
+
+/// From the smallest key of a device's rows in `queue`, `ended` or `submissions` to the smallest above them.
+pub fn of_device(table: Table, device_seq: u64) -> (Vec<u8>, Vec<u8>) {
+    let from = table.key(&[&device_seq.to_be_bytes()]);
+    let to = match device_seq.checked_add(1) {
+        Some(next) => table.key(&[&next.to_be_bytes()]),
+        None => table.span().1,
+    };
+    (from, to)
+}
+
+pub fn submission(device_seq: u64, name: &[u8; 16]) -> Vec<u8> {
+    Table::Submissions.key(&[&device_seq.to_be_bytes(), name])
 }
 
 pub fn file(id: &FileId) -> Vec<u8> {

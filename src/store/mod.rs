@@ -8,6 +8,7 @@
 pub mod archive;
 pub mod catalog;
 pub mod check;
+pub mod commands;
 pub mod engine;
 pub mod facts;
 pub mod find;
@@ -32,13 +33,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::ids::{AppId, CertificateId, DeviceId, FileId, GroupId, NodeId, ProductId};
+use crate::base::ids::{
+    AppId, CertificateId, CommandId, DeviceId, FileId, GroupId, NodeId, ProductId,
+};
 use crate::base::peer::DeviceSeq;
 use crate::base::time::Timestamp;
 use catalog::{
     AppRecord, AuditRecord, CertificateRecord, FileContent, FileRecord, GroupRecord, SubtaskRecord,
     TaskRecord,
 };
+use commands::{CommandRecord, CommandStatus, SubmissionRecord};
 use find::{Find, Found, Leaving};
 use forwarding::{
     DeliveryRecord, ForwardingKey, ForwardingRecord, SetAsideKey, SetAsideQuery, SetAsideRecord,
@@ -113,6 +117,17 @@ pub trait Store: Send + Sync + 'static {
     /// Rows of the audit log, newest first: of times from `from` (inclusive) to `to` (exclusive),
     /// below the row with the key `before`.
     fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError>;
+
+    /// A command of a device, open or ended.
+    fn command(&self, device_seq: u64, id: CommandId) -> Result<Option<CommandRecord>, StoreError>;
+    /// Commands of a device that fit, newest first.
+    fn commands(&self, query: &CommandQuery<'_>) -> Result<Vec<CommandRecord>, StoreError>;
+    /// What a submission with this name made.
+    fn submission(
+        &self,
+        device_seq: u64,
+        name: &[u8; 16],
+    ) -> Result<Option<SubmissionRecord>, StoreError>;
 
     /// Reported data of one device, newest first.
     fn history(&self, query: &HistoryQuery) -> Result<Vec<HistoryRow>, StoreError>;
@@ -191,8 +206,8 @@ pub enum Guard {
 pub enum Change {
     /// Writes the record and its indexes (node id, name, product, order).
     PutDevice(Box<DeviceRecord>),
-    /// Removes record, indexes, state and session. History and raw uplinks are keyed by `seq`: they can't
-    /// be reached any more and go by age.
+    /// Removes record, indexes, state, session and queued commands. History, raw uplinks and ended commands
+    /// are keyed by `seq`: they can't be reached any more and go by age.
     DeleteDevice(DeviceId),
     PutState(DeviceId, Box<StateRecord>),
     /// Replaces the device's session.
@@ -229,6 +244,22 @@ pub enum Change {
     PutForwarding(Box<ForwardingRecord>),
     DeleteForwarding(ForwardingKey),
     PutAudit(Box<AuditRecord>),
+    /// An open command, as it is now.
+    PutCommand {
+        device_seq: u64,
+        record: Box<CommandRecord>,
+    },
+    /// A command that has ended, or rests: it moves from the queue to the history. What no application
+    /// asked for leaves nothing.
+    EndCommand {
+        device_seq: u64,
+        record: Box<CommandRecord>,
+    },
+    PutSubmission {
+        device_seq: u64,
+        name: [u8; 16],
+        record: SubmissionRecord,
+    },
     AppendHistory {
         device_seq: u64,
         record: Box<HistoryRecord>,
@@ -377,6 +408,8 @@ pub struct StoreSettings {
     pub events_days: u32,
     /// Rows of the audit log older than this go.
     pub audit_days: u32,
+    /// Commands that ended, created longer ago than this, go.
+    pub commands_days: u32,
     /// The file with the sealing key; empty: `sealing.key` in the data directory.
     pub sealing_key: PathBuf,
     /// The file that tells a restored database from the newest; empty: beside the sealing key, with
@@ -396,6 +429,7 @@ impl Default for StoreSettings {
             raw_days: 7,
             events_days: 3,
             audit_days: 90,
+            commands_days: 30,
             sealing_key: PathBuf::new(),
             generation: PathBuf::new(),
         }
@@ -430,6 +464,7 @@ impl StoreSettings {
             raw_before: before(self.raw_days),
             events_before: before(self.events_days),
             audit_before: before(self.audit_days),
+            commands_before: before(self.commands_days),
         }
     }
 }
@@ -453,6 +488,22 @@ pub struct HistoryQuery {
     pub to: Option<Timestamp>,
     /// Continues below the row with this key.
     pub before: Option<HistoryKey>,
+    pub limit: usize,
+}
+
+/// Which commands of a device.
+#[derive(Debug, Clone)]
+pub struct CommandQuery<'a> {
+    pub device_seq: u64,
+    /// Those that ended or rest; else those that are open.
+    pub ended: bool,
+    /// By time of creation: `from` inclusive, `to` exclusive.
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+    /// Only those before this one.
+    pub before: Option<CommandId>,
+    pub status: Option<CommandStatus>,
+    pub command_name: Option<&'a str>,
     pub limit: usize,
 }
 
@@ -489,6 +540,7 @@ pub struct Expiry {
     pub raw_before: Timestamp,
     pub events_before: Timestamp,
     pub audit_before: Timestamp,
+    pub commands_before: Timestamp,
 }
 
 /// Whether commits can succeed now.

@@ -16,6 +16,7 @@ use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
 use crate::product::profile::Profile;
 use crate::product::settings::Settings;
+use crate::store::commands::QueueRecord;
 
 /// A device as the API created it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,6 +104,9 @@ pub struct StateRecord {
     /// Newest DTLS record whose effect is in this state.
     #[serde(default)]
     pub received: Option<Mark>,
+    /// What goes down to the device.
+    #[serde(default)]
+    pub queue: QueueRecord,
 }
 
 impl StateRecord {

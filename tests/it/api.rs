@@ -7,11 +7,15 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use strait::api;
-use strait::app::App;
 use strait::app::credentials::{CLOCK_SKEW, Credential, Credentials};
 use strait::app::device::DeviceChange;
+use strait::app::figures::Figures;
+use strait::app::shard::{self, Shard};
+use strait::app::shards::Shards;
+use strait::app::{self, App};
 use strait::base::ids::{AppId, DeviceId};
 use strait::base::time::{Clock, Timestamp};
+use strait::engine::exchange::Outgoing;
 use strait::store::catalog::AppRecord;
 use strait::store::memory::MemoryStore;
 use strait::store::records::StateRecord;
@@ -31,6 +35,10 @@ pub(crate) struct Server {
     pub(crate) clock: Clock,
     pub(crate) router: Router,
     pub(crate) changes: mpsc::Receiver<DeviceChange>,
+    /// To its one shard.
+    pub(crate) shards: Shards,
+    /// What the shard sends to devices.
+    pub(crate) downlinks: mpsc::Receiver<Outgoing>,
 }
 
 /// An answer, with its body as JSON (null when empty, text when it is no JSON).
@@ -73,16 +81,38 @@ impl Server {
         let (sender, changes) = mpsc::channel(64);
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let metrics = telemetry::detached_metrics();
-        let app = App::start(
-            shared,
-            clock.clone(),
+        let (shards, mut intakes) = Shards::new(1);
+        let app = App::start(app::Parts {
+            store: Arc::clone(&shared),
+            clock: clock.clone(),
             metrics,
-            sender,
-            strait::app::Settings::default(),
-            Arc::new(credentials),
-        )
+            changes: sender,
+            shards: shards.link(),
+            traced_devices_max: 10,
+            batch: app::batch::Settings::default(),
+            push: app::push::Settings::default(),
+            dialer: strait::net::webhook::Dialer::Network,
+            credentials: Arc::new(credentials),
+        })
         .unwrap();
+        let (net, downlinks) = mpsc::channel(1024);
+        let shard = Shard::new(shard::Parts {
+            store: shared,
+            clock: clock.clone(),
+            products: Arc::clone(&app.products),
+            directory: Arc::default(),
+            tracer: Arc::clone(&app.tracer),
+            outbox: Arc::clone(&app.outbox),
+            devices: Arc::clone(&app.devices),
+            tasks: app.tasks.clone(),
+            net,
+            figures: Arc::new(Figures::new()),
+            pending_max: 20,
+        });
+        tokio::spawn(shard.run(intakes.remove(0)));
         Self {
+            shards,
+            downlinks,
             router: api::router(app.clone()),
             app,
             store,

@@ -8,7 +8,7 @@ use crate::api::Server;
 
 const PATH: &str = "/v5/iot/x/certificates";
 
-fn params(name: &str, is_ca: bool) -> CertificateParams {
+pub(crate) fn params(name: &str, is_ca: bool) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.not_before = date_time_ymd(2026, 1, 1);
@@ -20,13 +20,13 @@ fn params(name: &str, is_ca: bool) -> CertificateParams {
 }
 
 /// A CA with its key.
-struct Ca {
-    pem: String,
+pub(crate) struct Ca {
+    pub(crate) pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Ca {
-    fn new(params: CertificateParams) -> Self {
+    pub(crate) fn new(params: CertificateParams) -> Self {
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
         Self {
@@ -35,12 +35,12 @@ impl Ca {
         }
     }
 
-    fn named(name: &str) -> Self {
+    pub(crate) fn named(name: &str) -> Self {
         Self::new(params(name, true))
     }
 
     /// A device's certificate.
-    fn sign(&self, params: CertificateParams) -> String {
+    pub(crate) fn sign(&self, params: CertificateParams) -> String {
         let key = KeyPair::generate().unwrap();
         params.signed_by(&key, &self.issuer).unwrap().pem()
     }

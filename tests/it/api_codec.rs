@@ -231,6 +231,103 @@ async fn commands_are_tried_without_a_device() {
 }
 
 #[tokio::test]
+async fn sets_are_tried_without_a_device() {
+    let server = Server::start().with_product().await;
+    let encode = format!("{CODEC}/encode");
+    let none = json!({"service_id": "Flow", "properties": {"interval": 60}});
+    upload(&server, FLOW, &[]).await;
+    let answer = server.post(&encode, &none).await;
+    assert_eq!(answer.status, 422, "{:?}", answer.body);
+    assert!(answer.error().2.contains("no message sets interval"));
+    let set = "[[message]]\nid = 0x83\ndir = \"set\"\nservice = \"Flow\"\nfields = [\
+               { n = \"mid\", t = \"u16\", auto = \"mid\" }, { n = \"interval\", t = \"u32\" }]\n";
+    upload(&server, &format!("{FLOW}{set}"), &[]).await;
+    let answer = server.post(&encode, &none).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.body),
+        (
+            200,
+            json!({"hex": "8300010000003c", "covered": ["interval"]})
+        )
+    );
+    let known = json!({"service_id": "Flow", "mid": 258, "properties": {"interval": 60},
+        "known": {"interval": 1, "volume": 7}});
+    let answer = server.post(&encode, &known).await;
+    assert_eq!(answer.body["hex"], "8301020000003c");
+    let cases = [
+        (
+            "/properties",
+            json!({"interval": 0}),
+            "properties.interval: ",
+        ),
+        (
+            "/properties",
+            json!({"volume": 1}),
+            "properties.volume: has method R, takes properties with W",
+        ),
+        (
+            "/properties",
+            json!({"x": 1}),
+            "properties.x: service Flow has no such",
+        ),
+        ("/properties", json!([]), "properties: got a list"),
+        ("/service_id", json!("Nope"), "service_id: got \"Nope\""),
+        ("/known", json!(1), "known: got the number 1"),
+        ("/paras", json!({}), "paras: belongs to command_name"),
+        (
+            "/command_name",
+            json!("SET_VALVE"),
+            "properties: stands beside command_name",
+        ),
+    ];
+    for (pointer, value, want) in cases {
+        let body = with(&known, pointer, Some(value));
+        let answer = server.post(&encode, &body).await;
+        assert_eq!(answer.status, 400, "{body}");
+        let message = answer.error().2;
+        assert!(message.contains(want), "{body}: {message}");
+    }
+    let neither = server.post(&encode, &json!({"service_id": "Flow"})).await;
+    assert_eq!(neither.status, 400);
+    assert!(
+        neither
+            .error()
+            .2
+            .contains("command_name: is missing, takes the name of a command")
+    );
+}
+
+#[tokio::test]
+async fn json_products_need_no_codec_and_switch_when_they_are_told() {
+    let server = Server::start();
+    let body = with(&meter_product(), "/data_format", Some(json!("json")));
+    assert_eq!(server.post("/v5/iot/x/products", &body).await.status, 201);
+    let command = json!({"service_id": "Flow", "command_name": "SET_VALVE", "paras": {"open": 1}});
+    let text = "{\"msg_type\":\"commands\",\"mid\":1,\"service_id\":\"Flow\",\
+                \"command_name\":\"SET_VALVE\",\"paras\":{\"open\":1}}";
+    let as_json: String = text.bytes().map(|b| format!("{b:02x}")).collect();
+    let encode = format!("{CODEC}/encode");
+    assert_eq!(server.post(&encode, &command).await.body["hex"], as_json);
+    // An uploaded codec rests until the devices speak bytes.
+    assert_eq!(upload(&server, FLOW, &[]).await.status, 201);
+    assert_eq!(server.post(&encode, &command).await.body["hex"], as_json);
+    let path = "/v5/iot/x/products/p1";
+    for (format, want) in [
+        ("binary", "81000101"),
+        ("json", &as_json),
+        ("binary", "81000101"),
+    ] {
+        let switched = server.put(path, &json!({"data_format": format})).await;
+        assert_eq!(switched.status, 200, "{:?}", switched.body);
+        assert_eq!(
+            server.post(&encode, &command).await.body["hex"],
+            want,
+            "{format}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_model_that_the_codec_does_not_fit_is_refused() {
     let server = Server::start().with_product().await;
     upload(&server, FLOW, &[]).await;

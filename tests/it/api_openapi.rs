@@ -105,9 +105,10 @@ fn every_operation_is_described() {
 struct Made(Vec<(String, String)>);
 
 impl Made {
-    /// Remembers the id in an answer to a `POST` to `path`, when there is a path below for it.
+    /// Remembers the id in an answer to a `POST` or `PUT` to `path`, when there is a path below for it.
     fn learn(&mut self, method: &Method, path: &str, answer: &Value) {
-        for below in described().iter().filter(|_| *method == Method::POST) {
+        let makes = [Method::POST, Method::PUT].contains(method);
+        for below in described().iter().filter(|_| makes) {
             let rest = below.path.strip_prefix(path);
             let name = rest.and_then(|rest| rest.strip_prefix("/{")?.strip_suffix('}'));
             let Some(id) = name.and_then(|name| answer[name].as_str()) else {

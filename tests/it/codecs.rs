@@ -16,7 +16,7 @@ const SAMPLES: [&str; 5] = [
     "water-meter",
 ];
 
-fn samples() -> PathBuf {
+pub(crate) fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("codecs")
 }
 
@@ -29,7 +29,7 @@ fn strait(dir: &Path, args: &[&str]) -> Output {
 }
 
 /// Exit code, stdout, stderr of `strait codec …`.
-fn codec(dir: &Path, args: &[&str]) -> (i32, String, String) {
+pub(crate) fn codec(dir: &Path, args: &[&str]) -> (i32, String, String) {
     let output = strait(dir, &[&["codec"], args].concat());
     (
         output.status.code().unwrap(),
@@ -39,7 +39,7 @@ fn codec(dir: &Path, args: &[&str]) -> (i32, String, String) {
 }
 
 /// A copy of a sample that a test may break.
-fn copy_of(sample: &str) -> tempfile::TempDir {
+pub(crate) fn copy_of(sample: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join(sample);
     fs::create_dir_all(to.join("fixtures")).unwrap();
@@ -54,7 +54,7 @@ fn copy_of(sample: &str) -> tempfile::TempDir {
     dir
 }
 
-fn replace(path: &Path, from: &str, to: &str) {
+pub(crate) fn replace(path: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(path).unwrap();
     assert!(text.contains(from), "{from:?} in {}", path.display());
     fs::write(path, text.replacen(from, to, 1)).unwrap();
@@ -389,4 +389,23 @@ fn the_guide_tells_the_truth() {
     let got: Value = serde_json::from_str(&out).unwrap();
     let want: Value = serde_json::from_str(block("json")).unwrap();
     assert_eq!(got["services"], want["services"]);
+
+    // All its pieces are one codec, and its fixtures hold.
+    let pieces = |language: &str| -> Vec<String> {
+        let opening = format!("```{language}\n");
+        let from = guide.split(&opening).skip(1);
+        from.map(|text| text.split_once("```").unwrap().0.to_owned())
+            .collect()
+    };
+    fs::write(
+        dir.path().join("meter/codec.toml"),
+        pieces("toml").join("\n"),
+    )
+    .unwrap();
+    fs::create_dir(dir.path().join("meter/fixtures")).unwrap();
+    let fixtures = &pieces("json")[1];
+    fs::write(dir.path().join("meter/fixtures/all.json"), fixtures).unwrap();
+    let (code, out, _) = codec(dir.path(), &["test", "meter"]);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains("6 passed, 0 failed"), "{out}");
 }

@@ -15,6 +15,7 @@ mod api_batch_files;
 mod api_batch_input;
 mod api_certificates;
 mod api_codec;
+mod api_commands;
 mod api_device_bad_input;
 mod api_device_lists;
 mod api_device_states;
@@ -25,8 +26,12 @@ mod api_history;
 mod api_http;
 mod api_model;
 mod api_openapi;
+mod api_policies;
 mod api_products;
+mod api_push_certificates;
 mod api_pushes;
+mod api_routing_sql;
+mod api_rules;
 mod api_search;
 mod api_secrets;
 mod api_server;
@@ -38,6 +43,7 @@ mod bad_input;
 #[allow(dead_code, reason = "the engine's own tests use more of it")]
 mod client;
 mod codecs;
+mod codecs_sent;
 mod conformity;
 mod credentials_cli;
 mod devices;
@@ -48,6 +54,7 @@ mod registration;
 mod server;
 mod signer;
 mod store;
+mod tail;
 mod wire_tables;
 
 // As `client` names them, which is also part of the library's own tests.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use strait::api;
 use strait::app::credentials::Credentials;
 use strait::app::platform::{Network, Platform, Settings};
-use strait::base::ids::{DeviceId, FileId, NodeId, ProductId};
+use strait::base::ids::{CommandId, DeviceId, FileId, NodeId, ProductId};
 use strait::base::peer::DeviceSeq;
 use strait::base::time::{Clock, Timestamp};
 use strait::engine::exchange::Settings as ExchangeSettings;
@@ -22,6 +22,7 @@ use strait::store::catalog::{
     AppRecord, AuditRecord, CertificateRecord, FileContent, FileRecord, GroupRecord, SubtaskRecord,
     TaskRecord,
 };
+use strait::store::commands::{CommandRecord, SubmissionRecord};
 use strait::store::find::{Find, Found, Leaving};
 use strait::store::forwarding::{DeliveryRecord, ForwardingRecord, SetAsideQuery, SetAsideRecord};
 use strait::store::memory::{Memory, MemoryStore};
@@ -30,8 +31,8 @@ use strait::store::records::{
     SettingsRecord, StateRecord,
 };
 use strait::store::{
-    AuditQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery, HistoryRow, Page,
-    Store, StoreError, StoreSettings,
+    AuditQuery, CommandQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery,
+    HistoryRow, Page, Store, StoreError, StoreSettings,
 };
 use strait::telemetry;
 use tokio::sync::{mpsc, oneshot};
@@ -195,6 +196,22 @@ impl Store for Disk {
         self.inner.audit(query)
     }
 
+    fn command(&self, device_seq: u64, id: CommandId) -> Result<Option<CommandRecord>, StoreError> {
+        self.inner.command(device_seq, id)
+    }
+
+    fn commands(&self, query: &CommandQuery<'_>) -> Result<Vec<CommandRecord>, StoreError> {
+        self.inner.commands(query)
+    }
+
+    fn submission(
+        &self,
+        device_seq: u64,
+        name: &[u8; 16],
+    ) -> Result<Option<SubmissionRecord>, StoreError> {
+        self.inner.submission(device_seq, name)
+    }
+
     fn history(&self, query: &HistoryQuery) -> Result<Vec<HistoryRow>, StoreError> {
         self.inner.history(query)
     }
@@ -254,7 +271,11 @@ impl Server {
             shards: 2,
             exchange: ExchangeSettings::default(),
             store: StoreSettings::default(),
-            services: strait::app::Settings::default(),
+            traced_devices_max: 10,
+            batch: strait::app::batch::Settings::default(),
+            push: strait::app::push::Settings::default(),
+            dialer: strait::net::webhook::Dialer::Network,
+            commands: strait::app::command::Settings::default(),
             credentials: Arc::new(Credentials::nobody_asked()),
         };
         let store: Arc<dyn Store> = Arc::clone(&disk) as _;

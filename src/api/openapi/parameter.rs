@@ -28,6 +28,11 @@ pub(super) fn of_path(name: &str) -> PathParameter {
         "device_id" => (DeviceId::MAX_LEN, "A device.", "watermeter_867725038317248"),
         "product_id" => (ProductId::MAX_LEN, "A product.", "watermeter"),
         "app_id" => (AppId::MAX_LEN, "A resource space.", "example-space"),
+        "command_id" => (
+            MADE_MAX,
+            "A command.",
+            "01a0c4f1-9c00-7000-8000-000000001001",
+        ),
         "group_id" => (MADE_MAX, "A group.", "example-group"),
         "task_id" => (MADE_MAX, "A batch task.", "example-task"),
         "file_id" => (MADE_MAX, "An uploaded file.", "example-file"),

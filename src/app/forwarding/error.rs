@@ -1,6 +1,7 @@
 //! Why something of forwarding could not be read or changed.
 
 use crate::app::space::SpaceError;
+use crate::app::sql::SqlError;
 use crate::base::ids::{ActionId, PolicyId, PushCertificateId, QueueId, RuleId};
 use crate::store::{CommitError, Guard, StoreError};
 
@@ -38,6 +39,8 @@ pub enum ForwardingError {
         field: &'static str,
         problem: String,
     },
+    #[error(transparent)]
+    Sql(#[from] SqlError),
     /// Somebody else changed the same record meanwhile.
     #[error("this is being changed by others, try again")]
     Contended,
@@ -60,6 +63,7 @@ impl ForwardingError {
             Self::QueueExists(_) => "queue_exists",
             Self::CertificateUsed { .. } => "certificate_used",
             Self::Invalid { .. } => "invalid",
+            Self::Sql(e) => e.kind(),
             Self::Contended => "contended",
             Self::Space(e) => e.kind(),
             Self::Store(e) => e.kind(),

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::error::invalid;
 use super::{Edit, Forwarding, ForwardingError, RULES_MAX, Snapshot, check_room, fresh_id};
+use crate::app::sql::Filter;
 use crate::base::ids::{AppId, RuleId};
 use crate::store::forwarding::{ForwardingKey, ForwardingRecord, RuleRecord};
 use crate::store::{Change, Guard};
@@ -129,12 +129,8 @@ fn said(clause: Option<String>) -> Option<String> {
     clause.filter(|text| !text.trim().is_empty())
 }
 
-/// Refuses clauses that can't be evaluated.
+/// Both clauses are of the language of `app::sql`.
 fn judge_sql(select: Option<&str>, condition: Option<&str>) -> Result<(), ForwardingError> {
-    for (field, clause) in [("select", select), ("where", condition)] {
-        if clause.is_some_and(|text| text.contains('\0')) {
-            return Err(invalid(field, "has a NUL character"));
-        }
-    }
+    Filter::parse(select, condition)?;
     Ok(())
 }

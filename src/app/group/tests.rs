@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::app::credentials::Credentials;
 use crate::app::device::{NewAuth, NewDevice};
 use crate::app::product::NewProduct;
+use crate::app::shards::Shards;
 use crate::base::ids::{NodeId, ProductId};
 use crate::base::time::Timestamp;
 use crate::product::profile::Profile;
@@ -39,14 +40,18 @@ impl World {
         let (sender, changes) = mpsc::channel(1000);
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let metrics = PrometheusBuilder::new().build_recorder().handle();
-        let app = App::start(
-            shared,
+        let app = App::start(crate::app::Parts {
+            store: shared,
             clock,
             metrics,
-            sender,
-            crate::app::Settings::default(),
-            Arc::new(Credentials::nobody_asked()),
-        )
+            changes: sender,
+            shards: Shards::new(1).0.link(),
+            traced_devices_max: 1,
+            batch: crate::app::batch::Settings::default(),
+            push: crate::app::push::Settings::default(),
+            dialer: crate::net::webhook::Dialer::Network,
+            credentials: Arc::new(Credentials::nobody_asked()),
+        })
         .unwrap();
         let product = NewProduct {
             product_id: Some(ProductId::parse("p1").unwrap()),

@@ -10,7 +10,10 @@ use sha2::{Digest, Sha256};
 
 use crate::base::ids::ProductId;
 use crate::product::check::{self, Violation};
-use crate::product::codec::{self, Codec, Decoded, Encode, Kind, LoadError, TraceEntry, Uplink};
+use crate::product::codec::{
+    self, Codec, Decoded, Encode, EncodeProperties, Kind, LoadError, PropertySet, TraceEntry,
+    Uplink,
+};
 use crate::product::profile::Profile;
 use crate::store::records::{CodecKind, CodecRecord, ProductRecord};
 use crate::store::{Change, Commit, CommitError, Guard};
@@ -176,13 +179,29 @@ impl Products {
         mid: u16,
     ) -> Result<Vec<u8>, ProductError> {
         let (product, codec) = self.codec_of(id)?;
-        check_command(&product.record.profile, service_id, command_name, paras)?;
+        let profile = &product.record.profile;
+        refuse(&check::command(profile, service_id, command_name, paras))?;
         Ok(codec.encode(&Encode {
             service_id,
             command_name,
             paras,
             mid,
         })?)
+    }
+
+    /// The message that sets properties, after the check of those that are wanted.
+    pub fn try_set(
+        &self,
+        id: &ProductId,
+        set: &EncodeProperties<'_>,
+    ) -> Result<PropertySet, ProductError> {
+        let (product, codec) = self.codec_of(id)?;
+        refuse(&check::writable(
+            &product.record.profile,
+            set.service_id,
+            set.wanted,
+        ))?;
+        Ok(codec.encode_properties(set)?)
     }
 
     fn codec_of(
@@ -208,9 +227,27 @@ fn etag_of(source: &[u8]) -> String {
         .collect()
 }
 
+/// What reads and writes the bytes of the product's devices.
+pub(super) fn of(
+    product: &ProductRecord,
+    stored: Option<&CodecRecord>,
+    running: Option<&ProductRuntime>,
+    compiled: Option<Compiled>,
+) -> Option<Arc<dyn Codec>> {
+    if speaks_json(product) {
+        return Some(codec::json());
+    }
+    known(stored, running, compiled, product).or_else(|| compile_stored(stored?, product))
+}
+
+/// Devices of such a product need no codec of their own; an uploaded one rests.
+fn speaks_json(product: &ProductRecord) -> bool {
+    product.data_format == "json"
+}
+
 /// The compiled form of a stored codec when it is at hand: freshly compiled, or running already
 /// against the same model.
-pub(super) fn known(
+fn known(
     stored: Option<&CodecRecord>,
     running: Option<&ProductRuntime>,
     compiled: Option<Compiled>,
@@ -220,7 +257,7 @@ pub(super) fn known(
     if let Some((_, codec)) = compiled.filter(|(tag, _)| tag == etag) {
         return Some(codec);
     }
-    let running = running?;
+    let running = running.filter(|r| !speaks_json(&r.record))?;
     let same =
         running.codec_tag.as_ref() == Some(etag) && running.record.profile == product.profile;
     running.codec.clone().filter(|_| same)
@@ -228,10 +265,7 @@ pub(super) fn known(
 
 /// Compiles what was taken earlier. A codec that an older version took and this one does not is
 /// named in the log and left out: the product's uplinks are kept raw.
-pub(super) fn compile_stored(
-    stored: &CodecRecord,
-    product: &ProductRecord,
-) -> Option<Arc<dyn Codec>> {
+fn compile_stored(stored: &CodecRecord, product: &ProductRecord) -> Option<Arc<dyn Codec>> {
     match compile(stored.kind, &stored.source, &product.profile) {
         Ok(codec) => Some(codec),
         Err(mistakes) => {
@@ -273,13 +307,7 @@ pub(super) fn still_fits(
     }
 }
 
-fn check_command(
-    profile: &Profile,
-    service_id: &str,
-    command_name: &str,
-    paras: &Map<String, Value>,
-) -> Result<(), ProductError> {
-    let violations = check::command(profile, service_id, command_name, paras);
+fn refuse(violations: &[Violation]) -> Result<(), ProductError> {
     let Some(first) = violations.first() else {
         return Ok(());
     };

@@ -41,7 +41,8 @@ const TRIES: usize = 5;
 pub struct ProductRuntime {
     pub record: ProductRecord,
     pub settings: Settings,
-    /// `None`: none was uploaded, or it does not compile any more.
+    /// The one of JSON for `data_format` `json`, else the uploaded one. `None`: none was uploaded,
+    /// or it does not compile any more.
     pub codec: Option<Arc<dyn Codec>>,
     /// ETag of the uploaded codec, also of one that does not compile.
     pub codec_tag: Option<String>,
@@ -321,12 +322,7 @@ impl Products {
                 let stored = store.codec(id)?;
                 let settings = store.settings(id)?.map(|s| s.settings).unwrap_or_default();
                 let running = self.runtime(id).or_else(|| self.leaving(id));
-                let known = codec::known(stored.as_ref(), running.as_deref(), compiled, &record);
-                let codec = match (&stored, known) {
-                    (_, Some(codec)) => Some(codec),
-                    (Some(stored), None) => codec::compile_stored(stored, &record),
-                    (None, None) => None,
-                };
+                let codec = codec::of(&record, stored.as_ref(), running.as_deref(), compiled);
                 Some(Arc::new(ProductRuntime {
                     record,
                     settings,

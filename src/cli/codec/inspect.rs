@@ -7,10 +7,13 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::codec::bundle::{self, Bundle, Mistake};
 use crate::cli::codec::{INVALID, MISMATCH, PASS, USAGE, complain};
-use crate::product::check;
+use crate::product::check::{self, Violation};
 use crate::product::codec::fixture::RECEIVED_AT;
 use crate::product::codec::text::{hex, unhex};
-use crate::product::codec::{Decoded, Encode, TraceEntry, Uplink};
+use crate::product::codec::{
+    Codec, CodecError, Decoded, Encode, EncodeProperties, TraceEntry, Uplink,
+};
+use crate::product::profile::{Profile, Service};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct DecodeArgs {
@@ -35,13 +38,24 @@ pub(super) struct EncodeArgs {
     /// Codec folder
     path: PathBuf,
     /// Command of the product model
-    #[arg(long)]
-    command: String,
-    /// Its service; needed only when several services have the command
+    #[arg(long, required_unless_present = "set", conflicts_with = "set")]
+    command: Option<String>,
+    /// Properties to set, as a JSON object, in place of a command
+    #[arg(long, value_name = "JSON")]
+    set: Option<String>,
+    /// What else is known of the service, as a JSON object: it fills the message that sets
+    #[arg(long, value_name = "JSON", requires = "set", default_value = "{}")]
+    known: String,
+    /// The service; needed only when several services have the command or the properties
     #[arg(long)]
     service: Option<String>,
-    /// Parameters as a JSON object
-    #[arg(long, default_value = "{}")]
+    /// Parameters of the command as a JSON object
+    #[arg(
+        long,
+        value_name = "JSON",
+        conflicts_with = "set",
+        default_value = "{}"
+    )]
     paras: String,
     /// Correlation id
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
@@ -206,11 +220,97 @@ fn write_trace(out: &mut impl Write, payload: &[u8], trace: &[TraceEntry]) -> io
     Ok(())
 }
 
+/// What `encode` was asked for, read from its arguments.
+enum Wanted<'a> {
+    Command(&'a str, Map<String, Value>),
+    Set(Map<String, Value>, Map<String, Value>),
+}
+
+impl<'a> Wanted<'a> {
+    fn of(args: &'a EncodeArgs) -> Result<Self, String> {
+        let object = |flag: &str, text: &str| {
+            serde_json::from_str(text).map_err(|e| format!("{flag}: takes a JSON object, {e}"))
+        };
+        match (&args.command, &args.set) {
+            (_, Some(set)) => Ok(Self::Set(
+                object("--set", set)?,
+                object("--known", &args.known)?,
+            )),
+            (Some(name), None) => Ok(Self::Command(name, object("--paras", &args.paras)?)),
+            (None, None) => Err("takes --command or --set".to_owned()),
+        }
+    }
+
+    fn check(&self, profile: &Profile, service_id: &str) -> Vec<Violation> {
+        match self {
+            Self::Command(name, paras) => check::command(profile, service_id, name, paras),
+            Self::Set(wanted, _) => check::writable(profile, service_id, wanted),
+        }
+    }
+
+    fn encode(&self, codec: &dyn Codec, service_id: &str, mid: u16) -> Result<Sent, CodecError> {
+        match self {
+            Self::Command(command_name, paras) => {
+                let bytes = codec.encode(&Encode {
+                    service_id,
+                    command_name,
+                    paras,
+                    mid,
+                })?;
+                Ok((bytes, None))
+            }
+            Self::Set(wanted, known) => {
+                let set = codec.encode_properties(&EncodeProperties {
+                    service_id,
+                    wanted,
+                    known,
+                    mid,
+                })?;
+                Ok((set.bytes, Some(set.covered)))
+            }
+        }
+    }
+
+    /// The service that has the command or the properties. Without a model any will do for a
+    /// command: the codec knows.
+    fn service_of(&self, bundle: &Bundle) -> Result<String, String> {
+        let (flag, what) = match self {
+            Self::Command(name, _) => ("--command", format!("the command {name:?}")),
+            Self::Set(..) => ("--set", "these properties".to_owned()),
+        };
+        let has = |s: &&Service| match self {
+            Self::Command(name, _) => s.command(name).is_some(),
+            Self::Set(wanted, _) => wanted.keys().all(|name| s.property(name).is_some()),
+        };
+        let Some(profile) = &bundle.profile else {
+            return match self {
+                Self::Command(..) => Ok(String::new()),
+                Self::Set(..) => {
+                    Err("--set: there is no product model, takes --service too".into())
+                }
+            };
+        };
+        let mut services = profile.services.iter().filter(has);
+        match (services.next(), services.next()) {
+            (Some(only), None) => Ok(only.service_id.clone()),
+            (None, _) => Err(format!(
+                "{flag}: no service of the product model has {what}"
+            )),
+            (Some(_), Some(_)) => Err(format!(
+                "{flag}: several services have {what}, name one with --service"
+            )),
+        }
+    }
+}
+
+/// Bytes, and the names of the properties that they set.
+type Sent = (Vec<u8>, Option<Vec<String>>);
+
 pub(super) fn encode(out: &mut impl Write, args: &EncodeArgs) -> io::Result<u8> {
-    let paras: Map<String, Value> = match serde_json::from_str(&args.paras) {
-        Ok(paras) => paras,
-        Err(error) => {
-            complain(&format!("--paras: takes a JSON object, {error}"));
+    let wanted = match Wanted::of(args) {
+        Ok(wanted) => wanted,
+        Err(message) => {
+            complain(&message);
             return Ok(USAGE);
         }
     };
@@ -218,60 +318,46 @@ pub(super) fn encode(out: &mut impl Write, args: &EncodeArgs) -> io::Result<u8> 
         Ok(bundle) => bundle,
         Err(code) => return Ok(code),
     };
-    let service = match service_of(&bundle, args) {
+    let service = match args
+        .service
+        .clone()
+        .map_or_else(|| wanted.service_of(&bundle), Ok)
+    {
         Ok(service) => service,
         Err(message) => {
             complain(&message);
             return Ok(USAGE);
         }
     };
-    let broken = bundle
-        .profile
-        .as_ref()
-        .map(|profile| check::command(profile, &service, &args.command, &paras))
-        .unwrap_or_default();
+    let profile = bundle.profile.as_ref();
+    let broken = profile.map(|profile| wanted.check(profile, &service));
+    let broken = broken.unwrap_or_default();
     if !broken.is_empty() {
         for violation in &broken {
             complain(&format!("{}: {}", violation.path, violation.message));
         }
         return Ok(MISMATCH);
     }
-    let command = Encode {
-        service_id: &service,
-        command_name: &args.command,
-        paras: &paras,
-        mid: args.mid,
-    };
-    match bundle.codec.encode(&command) {
-        Ok(bytes) if args.json => writeln!(out, "{}", json!({ "hex": hex(&bytes) }))?,
-        Ok(bytes) => writeln!(out, "{}", hex(&bytes))?,
+    match wanted.encode(&*bundle.codec, &service, args.mid) {
+        Ok((bytes, None)) if args.json => writeln!(out, "{}", json!({ "hex": hex(&bytes) }))?,
+        Ok((bytes, Some(covered))) if args.json => {
+            writeln!(out, "{}", json!({ "hex": hex(&bytes), "covered": covered }))?;
+        }
+        Ok((bytes, covered)) => {
+            writeln!(out, "{}", hex(&bytes))?;
+            if let (Wanted::Set(all, _), Some(covered)) = (&wanted, covered) {
+                let names = all.keys().filter(|name| !covered.contains(name));
+                let left: Vec<&str> = names.map(String::as_str).collect();
+                if !left.is_empty() {
+                    let note = format!("not in this message: {}", left.join(", "));
+                    let _closed = writeln!(io::stderr(), "{note}").is_err();
+                }
+            }
+        }
         Err(error) => {
             complain(&format!("{}: {error}", error.kind()));
             return Ok(MISMATCH);
         }
     }
     Ok(PASS)
-}
-
-/// The service that has the command. Without a model any will do: the codec knows.
-fn service_of(bundle: &Bundle, args: &EncodeArgs) -> Result<String, String> {
-    if let Some(service) = &args.service {
-        return Ok(service.clone());
-    }
-    let Some(profile) = &bundle.profile else {
-        return Ok(String::new());
-    };
-    let with = |s: &&crate::product::profile::Service| s.command(&args.command).is_some();
-    let mut services = profile.services.iter().filter(with);
-    match (services.next(), services.next()) {
-        (Some(only), None) => Ok(only.service_id.clone()),
-        (None, _) => Err(format!(
-            "--command: the product model has no command {:?}",
-            args.command
-        )),
-        (Some(_), Some(_)) => Err(format!(
-            "--command: several services have {:?}, name one with --service",
-            args.command
-        )),
-    }
 }

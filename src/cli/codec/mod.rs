@@ -49,7 +49,7 @@ enum Command {
     },
     /// Show what bytes mean
     Decode(inspect::DecodeArgs),
-    /// Show the bytes of a command
+    /// Show the bytes of a command, or of a message that sets properties
     Encode(inspect::EncodeArgs),
     /// Run the fixtures
     Test(test::Args),

@@ -46,6 +46,21 @@ fields = [
   { n = "mid", t = "u16", match = "mid" },
   { n = "code", t = "u8", enum = ["ok", "refused"], result = true },
 ]
+
+# Written when the desired limit is another one than the reported.
+[[message]]
+id = 0x83
+name = "set_limit"
+dir = "set"
+service = "Sensor"
+fields = [{ n = "limit_c", t = "i16", dec = 1 }]
+
+[[message]]
+id = 0x02
+name = "limit"
+dir = "up"
+service = "Sensor"
+fields = [{ n = "limit_c", t = "i16", dec = 1 }]
 "#;
 
 const FIXTURES: &str = r#"[
@@ -94,6 +109,20 @@ const FIXTURES: &str = r#"[
       "response_name": "SET_PERIOD_RSP",
       "paras": { "code": "ok" }
     }
+  },
+  {
+    "name": "limit to 40 degrees",
+    "kind": "set",
+    "set": { "service_id": "Sensor", "properties": { "limit_c": 40 } },
+    "expect": { "hex": "830190" }
+  },
+  {
+    "name": "limit is taken over",
+    "kind": "decode",
+    "hex": "020190",
+    "expect": {
+      "services": [{ "service_id": "Sensor", "properties": { "limit_c": 40.0 } }]
+    }
   }
 ]
 "#;
@@ -140,7 +169,7 @@ pub(super) fn run(out: &mut impl Write, dir: &Path, kind: Kind) -> io::Result<u8
 
 /// The product model of the sample, as the body that creates the product.
 fn profile(name: &str) -> serde_json::Value {
-    let mut mode = property("mode", "enum");
+    let mut mode = property("mode", "enum", "R");
     if let Some(map) = mode.as_object_mut() {
         map.insert("enum_list".to_owned(), json!(["idle", "active"]));
     }
@@ -163,10 +192,11 @@ fn profile(name: &str) -> serde_json::Value {
             "service_id": "Sensor",
             "service_type": "Sensor",
             "properties": [
-                property("battery_v", "decimal"),
-                property("alarm", "boolean"),
+                property("battery_v", "decimal", "R"),
+                property("alarm", "boolean", "R"),
                 mode,
-                property("temperature_c", "decimal"),
+                property("temperature_c", "decimal", "R"),
+                property("limit_c", "decimal", "RW"),
             ],
             "commands": [{
                 "command_name": "SET_PERIOD",
@@ -177,6 +207,6 @@ fn profile(name: &str) -> serde_json::Value {
     })
 }
 
-fn property(name: &str, data_type: &str) -> serde_json::Value {
-    json!({ "property_name": name, "data_type": data_type, "method": "R" })
+fn property(name: &str, data_type: &str, method: &str) -> serde_json::Value {
+    json!({ "property_name": name, "data_type": data_type, "method": method })
 }

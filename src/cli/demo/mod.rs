@@ -18,10 +18,10 @@ use super::progress::{note, print};
 use super::sim::{new_device, provision_devices, random_secret};
 use crate::base::secret::Secret;
 use crate::base::time::Clock;
-use crate::sim::device::{Binding, Kind, Settings, Timing, Version};
+use crate::sim::device::{Binding, Conduct, Kind, Settings, Timing, Version};
 use crate::sim::fleet::{Fleet, FleetError, Member, Plan, Tally, Update};
 use crate::sim::link::Quality;
-use crate::sim::payload::Product;
+use crate::sim::payload::{Product, Verdict};
 use crate::sim::rest::{Events, Rest, RestError};
 use crate::sim::session::SessionPlan;
 use narration::{Decoded, Narration};
@@ -190,6 +190,7 @@ fn member(
     Member {
         product,
         secret,
+        verdict: Verdict::Done,
         settings: Settings {
             version: Version::V1_1,
             binding: Binding::Queue,
@@ -198,6 +199,10 @@ fn member(
             timing: Timing {
                 ack_timeout: Duration::from_secs(1),
                 ..Timing::default()
+            },
+            conduct: Conduct {
+                awake: Some(Duration::from_secs(2)),
+                ..Conduct::default()
             },
             ..Settings::new(format!("{}-{name}", product.name()), kind, seed)
         },
@@ -225,8 +230,9 @@ fn plan(args: &Args, server: &Running, clock: Clock) -> Plan {
         },
         reports: args.once.then_some(REPORTS),
         unconfirmed_every: 0,
-        awake: Some(Duration::from_secs(2)),
         rebind_every: 0,
+        update_every: 0,
+        reboot_every: 0,
         deregister: false,
     }
 }

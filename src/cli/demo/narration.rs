@@ -86,12 +86,18 @@ impl Narration {
             Event::Gone => "is unknown to the server and registers anew".to_owned(),
             Event::Deregistered { .. } => "deregistered".to_owned(),
             Event::Downlink { payload } => format!("was sent {}", to_hex(payload)),
+            Event::AnswerSent { payload } => format!("answers {}", to_hex(payload)),
+            Event::AnswerFailed { failure } => format!("gives its answer up: {failure}"),
+            Event::Repeated { .. } => "was sent the same again".to_owned(),
+            Event::Rebooted => "was rebooted".to_owned(),
             Event::Updated => "renewed its registration".to_owned(),
             Event::Malformed => "got bytes that are no CoAP".to_owned(),
             // Its JSON is the better proof.
             Event::Acknowledged { .. } => return None,
             // What failed for it is told.
             Event::Unanswered => return None,
+            // Its bytes were told when they came.
+            Event::Executed { .. } | Event::AnswerAcknowledged => return None,
         })
     }
 

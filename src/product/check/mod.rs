@@ -1,7 +1,7 @@
 //! A JSON value against the product model, with a path in each error.
 //!
-//! [`report`] judges what a device sent, [`command`] the parameters of a command, [`model()`] a
-//! product model itself. Nothing here is fatal: each takes everything it is given and lists all
+//! [`report`] judges what a device sent, [`command`] the parameters of a command, [`writable`] the
+//! properties that a device shall take over, [`model()`] a product model itself. Nothing here is fatal: each takes everything it is given and lists all
 //! that does not fit. Types, limits and alphabets are those of the v5 API, "Products".
 
 mod model;
@@ -26,7 +26,7 @@ pub struct Violation {
     /// What it got and what the model takes.
     pub message: String,
     /// Stable word: `unknown_service`, `unknown_property`, `unknown_command`, `unknown_para`,
-    /// `type`, `range`, `length`, `enum`, `missing`, `character`, `duplicate`, `count`.
+    /// `read_only`, `type`, `range`, `length`, `enum`, `missing`, `character`, `duplicate`, `count`.
     pub kind: &'static str,
 }
 
@@ -113,6 +113,44 @@ pub fn command(
         )];
     };
     paras_of(model, paras)
+}
+
+/// What does not fit of properties that the platform shall write: an unknown service, and each
+/// property that is unknown, read-only or outside its type and limits.
+pub fn writable(
+    profile: &Profile,
+    service_id: &str,
+    properties: &Map<String, Value>,
+) -> Vec<Violation> {
+    let Some(service) = profile.service(service_id) else {
+        let known = profile.services.iter().map(|s| s.service_id.as_str());
+        return vec![Violation::new(
+            "unknown_service",
+            "service_id".to_owned(),
+            format!("got {service_id:?}, the model has {}", one_of(known)),
+        )];
+    };
+    let mut found = Vec::new();
+    for (name, value) in properties {
+        let verdict = match service.property(name) {
+            Some(property) if !property.is_writable() => Err((
+                "read_only",
+                format!("has method {}, takes properties with W", property.method),
+            )),
+            Some(property) => Limits::of(property).judge(value),
+            None => Err((
+                "unknown_property",
+                format!(
+                    "service {service_id} has no such property, it has {}",
+                    one_of(service.properties.iter().map(|p| p.property_name.as_str()))
+                ),
+            )),
+        };
+        if let Err((kind, message)) = verdict {
+            found.push(Violation::new(kind, format!("properties.{name}"), message));
+        }
+    }
+    found
 }
 
 fn paras_of(model: &Command, paras: &Map<String, Value>) -> Vec<Violation> {

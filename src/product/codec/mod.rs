@@ -1,10 +1,11 @@
 //! Codecs: a device's bytes become JSON of the product model, and commands become bytes.
 //!
-//! One internal form for every kind of codec: [`Decoded`] up, [`Encode`] down. Errors:
-//! [`CodecError`], whose `kind()` is a stable word. [`compile`] takes a codec's source of any
-//! kind. See `docs/codecs.md`.
+//! One internal form for every kind of codec: [`Decoded`] up; [`Encode`], [`EncodeProperties`] and
+//! [`AnswerTo`] down. Errors: [`CodecError`], whose `kind()` is a stable word. [`compile`] takes a
+//! codec's source of any kind, [`json()`] is the one that has no source. See `docs/codecs.md`.
 
 pub mod fixture;
+pub mod json;
 pub mod table;
 pub mod text;
 
@@ -29,10 +30,28 @@ pub trait Codec: Send + Sync + std::fmt::Debug {
     /// A command as the bytes that the device takes.
     fn encode(&self, command: &Encode<'_>) -> Result<Vec<u8>, CodecError>;
 
-    /// What an encoded command says, read back as the device would: fixtures prove with it that
-    /// nothing got lost. `None` when this codec cannot tell.
+    /// What an encoded command or set says, read back as the device would: fixtures prove with it
+    /// that nothing got lost. `None` when this codec cannot tell.
     fn decode_downlink(&self, _bytes: &[u8]) -> Option<Result<Downlink, CodecError>> {
         None
+    }
+
+    /// Whether the device's response to this command carries the command's mid. Where it does not,
+    /// the next command must wait for the answer to this one.
+    fn answers_by_mid(&self, _service_id: &str, _command_name: &str) -> bool {
+        false
+    }
+
+    /// One message that sets at least one wanted property, with the names of those that it sets.
+    /// What it does not cover takes another message. Errors: `no_property_set` when the codec has
+    /// no message for any of them, `field` when a value is missing or does not fit.
+    fn encode_properties(&self, set: &EncodeProperties<'_>) -> Result<PropertySet, CodecError> {
+        Err(CodecError::no_property_set(set))
+    }
+
+    /// What the platform says to a report. `None`: nothing, and nothing is sent.
+    fn answer(&self, _report: &AnswerTo<'_>) -> Result<Option<Vec<u8>>, CodecError> {
+        Ok(None)
     }
 }
 
@@ -68,6 +87,11 @@ pub fn compile(
     match kind {
         Kind::Table => Ok(Arc::new(table::load(text, profile)?)),
     }
+}
+
+/// The codec of products whose devices speak JSON themselves, see [`json`](mod@json).
+pub fn json() -> Arc<dyn Codec> {
+    Arc::new(json::JsonCodec)
 }
 
 /// The place where a source stops being UTF-8.
@@ -174,12 +198,56 @@ pub struct Encode<'a> {
     pub mid: u16,
 }
 
-/// An encoded command, read back.
+/// Properties of one service that the device shall take over.
+#[derive(Debug, Clone, Copy)]
+pub struct EncodeProperties<'a> {
+    pub service_id: &'a str,
+    /// What shall change. Values were checked against the model.
+    pub wanted: &'a Map<String, Value>,
+    /// What is known of the service: reported, overlaid with desired. It fills the fields of a
+    /// message that sets more than is wanted.
+    pub known: &'a Map<String, Value>,
+    /// Correlation id, 1 to 65535.
+    pub mid: u16,
+}
+
+/// A message that sets properties.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PropertySet {
+    pub bytes: Vec<u8>,
+    /// Names of the wanted properties that it sets; never empty.
+    pub covered: Vec<String>,
+}
+
+/// A report to answer.
+#[derive(Debug, Clone, Copy)]
+pub struct AnswerTo<'a> {
+    /// The report's own bytes.
+    pub request: &'a [u8],
+    /// 0: taken, 1: not.
+    pub errcode: u8,
+    /// Whether the platform has more for the device, such as a queued command.
+    pub has_more: bool,
+}
+
+/// What goes down, read back.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Downlink {
-    pub command_name: String,
-    pub paras: Map<String, Value>,
-    pub mid: Option<u16>,
+pub enum Downlink {
+    Command {
+        command_name: String,
+        paras: Map<String, Value>,
+        mid: Option<u16>,
+    },
+    Set {
+        service_id: String,
+        properties: Map<String, Value>,
+        mid: Option<u16>,
+    },
+    /// What an answer to a report says, as far as it says it.
+    Answer {
+        errcode: Option<u64>,
+        has_more: Option<bool>,
+    },
 }
 
 /// Which bytes became which field.
@@ -221,9 +289,33 @@ pub enum CodecError {
     },
     #[error("output is over {max} bytes")]
     Output { max: usize },
+    #[error("nested deeper than {max} levels")]
+    Depth { max: usize },
+    #[error("not JSON: {reason}")]
+    Json { reason: String },
+    #[error("no message sets {properties} of service {service_id}")]
+    NoPropertySet {
+        service_id: String,
+        /// Their names in one line.
+        properties: String,
+    },
 }
 
 impl CodecError {
+    /// That nothing sets what is wanted.
+    fn no_property_set(set: &EncodeProperties<'_>) -> Self {
+        let names: Vec<&str> = set.wanted.keys().take(8).map(String::as_str).collect();
+        let properties = if names.is_empty() {
+            "nothing".to_owned()
+        } else {
+            names.join(", ")
+        };
+        Self::NoPropertySet {
+            service_id: set.service_id.to_owned(),
+            properties,
+        }
+    }
+
     /// Stable word for logs, metrics and fixtures; never reworded.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -234,6 +326,9 @@ impl CodecError {
             Self::Field { .. } => "field",
             Self::UnknownCommand { .. } => "unknown_command",
             Self::Output { .. } => "output",
+            Self::Depth { .. } => "depth",
+            Self::Json { .. } => "json",
+            Self::NoPropertySet { .. } => "no_property_set",
         }
     }
 }

@@ -23,6 +23,8 @@ pub enum Failure {
     QueueFull,
     #[error("the payload does not fit one datagram")]
     TooLong,
+    #[error("the device was rebooted")]
+    Rebooted,
 }
 
 impl Failure {
@@ -44,6 +46,7 @@ impl Failure {
             Self::NotRegistered => "not_registered",
             Self::QueueFull => "queue_full",
             Self::TooLong => "too_long",
+            Self::Rebooted => "rebooted",
         }
     }
 }
@@ -85,10 +88,29 @@ pub enum Event {
         report: ReportId,
         failure: Failure,
     },
-    /// The server wrote to or executed 19/1/0, or posted to `/t/d`.
+    /// The server wrote to or executed 19/1/0, or posted to `/t/d`; a refused one counts too.
     Downlink {
         payload: Vec<u8>,
     },
+    /// The device's application took a downlink; `order` counts from 1.
+    Executed {
+        order: u64,
+        msg_id: u16,
+        payload: Vec<u8>,
+    },
+    /// A request came again and was recognised.
+    Repeated {
+        msg_id: u16,
+    },
+    /// The application's answer to a downlink left, or what it reports because of one.
+    AnswerSent {
+        payload: Vec<u8>,
+    },
+    AnswerAcknowledged,
+    AnswerFailed {
+        failure: Failure,
+    },
+    Rebooted,
     /// A datagram that is no CoAP message.
     Malformed,
 }

@@ -1,19 +1,17 @@
-//! What a device does with the datagrams it gets: answers to its own messages, resets, and the
-//! server's requests, each of which is answered once and its repetitions with the same bytes
-//! (RFC 7252 §4.2, §4.5, §5.2; RFC 7641 §3.6).
+//! What a device does with the datagrams it gets: answers to its own messages and resets; requests of
+//! the server are in `downlink` (RFC 7252 §4.2, §4.5, §5.2; RFC 7641 §3.6).
 
 use std::time::{Duration, Instant};
 
 use coap_lite::{CoapOption, MessageType, Packet};
 
-use super::{
-    Device, Event, Failure, Kind, Observation, PATIENCE, Pending, RECENT_MAX, Registration, Task,
-};
-use crate::sim::message::{self, Draft};
+use super::{Device, Event, Failure, Kind, PATIENCE, Pending, Registration, Task};
+use crate::sim::message;
 
 impl Device {
     /// Takes one datagram from the server.
     pub fn receive(&mut self, now: Instant, datagram: &[u8]) {
+        self.active_at = Some(now);
         let Ok(packet) = message::read(datagram) else {
             self.events.push_back(Event::Malformed);
             return;
@@ -41,9 +39,9 @@ impl Device {
         }
         match pending.task {
             Task::Report(report) if self.settings.kind != Kind::Raw => {
-                self.events
-                    .push_back(Event::Acknowledged { report: report.id });
+                self.tell_acknowledged(report.id);
             }
+            Task::Answer(_) => self.tell_acknowledged(None),
             Task::Register | Task::Update | Task::Deregister | Task::Report(_) => {
                 if !pending.acknowledged {
                     pending.acknowledged = true;
@@ -56,9 +54,8 @@ impl Device {
 
     fn answered_separately(&mut self, now: Instant, packet: &Packet, kind: MessageType, code: u8) {
         let own = |p: &mut Pending| {
-            let notification =
-                matches!(p.task, Task::Report(_)) && p.datagram.get(1) == Some(&0x45);
-            !notification && p.token == packet.get_token()
+            let is_response = p.datagram.get(1).is_some_and(|code| *code >= 0x40);
+            !is_response && p.token == packet.get_token()
         };
         let pending = self.pending.take_if(own);
         if kind == MessageType::Confirmable {
@@ -102,8 +99,7 @@ impl Device {
                 self.events.push_back(Event::Deregistered { failure: None });
             }
             (Task::Report(report), code) if message::is_success(code) => {
-                self.events
-                    .push_back(Event::Acknowledged { report: report.id });
+                self.tell_acknowledged(report.id);
             }
             // The server knows a raw device by its address: after a change of it, it must register.
             (Task::Report(mut report), 0x81..=0x84) if report.resets == 0 => {
@@ -120,7 +116,11 @@ impl Device {
         if let Some(pending) = self.pending.take_if(|p| p.msg_id == msg_id) {
             match pending.task {
                 Task::Report(report) if self.settings.kind != Kind::Raw => self.retry(now, report),
-                task @ (Task::Register | Task::Update | Task::Deregister | Task::Report(_)) => {
+                task @ (Task::Register
+                | Task::Update
+                | Task::Deregister
+                | Task::Report(_)
+                | Task::Answer(_)) => {
                     self.fail(now, task, Failure::Reset);
                 }
             }
@@ -134,87 +134,15 @@ impl Device {
 
     fn retry(&mut self, now: Instant, mut report: super::Report) {
         self.observation = None;
-        self.events.push_back(Event::Reset { report: report.id });
+        if let Some(report) = report.id {
+            self.events.push_back(Event::Reset { report });
+        }
         report.resets += 1;
         if report.resets > 1 {
             self.fail(now, Task::Report(report), Failure::Reset);
         } else {
             report.waiting_since = Some(now);
             self.queue.push_front(Task::Report(report));
-        }
-    }
-
-    fn requested(&mut self, now: Instant, packet: &Packet, code: u8) {
-        let msg_id = packet.header.message_id;
-        if let Some((_, answer)) = self.answered.iter().find(|(id, _)| *id == msg_id) {
-            self.outgoing.push_back(answer.clone());
-            return;
-        }
-        let path = message::joined(packet, CoapOption::UriPath);
-        let observed = path == self.settings.observed_path();
-        let downlink = path == self.settings.downlink_path();
-        let respond = |code| self.answer_to(packet, code);
-        let answer = match code {
-            message::GET if observed => self.answer_observe(packet),
-            message::PUT | message::POST if downlink => respond(message::CHANGED),
-            _ => respond(message::NOT_FOUND),
-        };
-        if let Ok(bytes) = answer.bytes() {
-            self.answered.push_back((msg_id, bytes.clone()));
-            if self.answered.len() > RECENT_MAX {
-                self.answered.pop_front();
-            }
-            self.outgoing.push_back(bytes);
-        }
-        if downlink && (code == message::PUT || code == message::POST) {
-            let payload = packet.payload.clone();
-            let reply = self.responder.as_mut().and_then(|f| f(&payload));
-            self.events.push_back(Event::Downlink { payload });
-            if let Some(reply) = reply {
-                self.report(now, reply, true);
-            }
-        }
-    }
-
-    /// Piggybacked on the acknowledgement, or unconfirmed when the request was.
-    fn answer_to(&self, packet: &Packet, code: u8) -> Draft {
-        let kind = match packet.header.get_type() {
-            MessageType::Confirmable => MessageType::Acknowledgement,
-            _ => MessageType::NonConfirmable,
-        };
-        Draft::new(kind, code, packet.header.message_id).token(packet.get_token())
-    }
-
-    fn answer_observe(&mut self, packet: &Packet) -> Draft {
-        let answer = self.answer_to(packet, message::CONTENT);
-        match message::uint(packet, CoapOption::Observe) {
-            Some(0) => {
-                let token = packet.get_token().to_vec();
-                self.events.push_back(Event::Observed {
-                    token: token.clone(),
-                });
-                self.observation = Some(Observation { token, sequence: 1 });
-                let first: &[u8] = if self.settings.first_answer_zero {
-                    &[0]
-                } else {
-                    &[]
-                };
-                answer
-                    .uint(CoapOption::Observe, 1)
-                    .uint(CoapOption::ContentFormat, u32::from(message::FORMAT_OPAQUE))
-                    .payload(first)
-            }
-            Some(_) => {
-                self.observation = None;
-                answer
-            }
-            None => answer,
-        }
-    }
-
-    fn send_empty(&mut self, kind: MessageType, packet: &Packet) {
-        if let Ok(bytes) = Draft::new(kind, 0, packet.header.message_id).bytes() {
-            self.outgoing.push_back(bytes);
         }
     }
 }

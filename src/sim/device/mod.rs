@@ -8,13 +8,18 @@
 //! Three kinds: LwM2M (registers at `/rd`, is observed on 19/0/0, takes writes on 19/1/0), raw CoAP
 //! (`POST /t/r`, then `POST /t/d`) and raw CoAP observed on `/t/d`. Reports wait for registration
 //! and observation; a reset takes the observation away and the report goes once more after the
-//! next one; 4.04 to an update makes it register anew. Times are `Instant`, handed in; the caller
+//! next one; 4.04 to an update makes it register anew. How it treats commands is its [`Conduct`], which may
+//! be a bad one; what it executed is in its [`Ledger`]. Times are `Instant`, handed in; the caller
 //! drains [`Device::transmit`] and [`Device::event`] after each call and calls [`Device::tick`]
 //! at [`Device::deadline`]. Failures are events, never errors (RFC 7252 §4, RFC 7641, LwM2M 1.0-1.2
 //! registration interface).
 
+mod conduct;
+mod downlink;
 mod event;
 mod incoming;
+mod ledger;
+mod sending;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -22,15 +27,17 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use coap_lite::{CoapOption, MessageType};
+use coap_lite::Packet;
 
-use super::message::{self, Draft};
+pub use conduct::{Answer, Conduct, Receipt, SZX_MAX};
+use downlink::{Body, Known, Owed};
 pub use event::{Event, Failure, ReportId};
+pub use ledger::{EXECUTIONS_MAX, Execution, Ledger};
 pub use settings::{Binding, Kind, Settings, Timing, Version};
 
 /// Tasks that wait at most; a report beyond it fails at once.
 const QUEUE_MAX: usize = 64;
-/// Answers kept to recognise repeated requests, and unconfirmed notifications kept for a reset.
+/// Unconfirmed notifications kept for a reset.
 const RECENT_MAX: usize = 16;
 /// How long a report waits for the server's observation, and an answer for its separate response.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,7 +46,8 @@ const REGISTER_TRIES: u32 = 4;
 
 #[derive(Debug, Clone)]
 struct Report {
-    id: ReportId,
+    /// `None`: the application's doing, because of a downlink.
+    id: Option<ReportId>,
     payload: Vec<u8>,
     confirmable: bool,
     sent: bool,
@@ -48,12 +56,46 @@ struct Report {
     waiting_since: Option<Instant>,
 }
 
+impl Report {
+    const fn of_application(payload: Vec<u8>, confirmable: bool) -> Self {
+        Self {
+            id: None,
+            payload,
+            confirmable,
+            sent: false,
+            resets: 0,
+            waiting_since: None,
+        }
+    }
+}
+
+/// A response with a message id of its own, by the token of its request (RFC 7252 §5.2.2).
+#[derive(Debug, Clone)]
+struct AnswerMessage {
+    token: Vec<u8>,
+    code: u8,
+    payload: Vec<u8>,
+    confirmable: bool,
+}
+
+impl AnswerMessage {
+    fn new(request: &Packet, code: u8, payload: Vec<u8>, confirmable: bool) -> Self {
+        Self {
+            token: request.get_token().to_vec(),
+            code,
+            payload,
+            confirmable,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Task {
     Register,
     Update,
     Deregister,
     Report(Report),
+    Answer(AnswerMessage),
 }
 
 /// A confirmable message that waits for its acknowledgement or answer.
@@ -83,8 +125,18 @@ struct Observation {
     sequence: u32,
 }
 
-/// Turns a downlink's bytes into the bytes of an answering report.
-type Responder = Box<dyn FnMut(&[u8]) -> Option<Vec<u8>> + Send + Sync>;
+/// What an application makes of a downlink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reaction {
+    Nothing,
+    /// The command's answer; how and when it goes is the device's conduct.
+    Answer(Vec<u8>),
+    /// A report at once, such as of a property that was set.
+    Report(Vec<u8>),
+}
+
+/// Takes the bytes of a downlink.
+type Application = Box<dyn FnMut(&[u8]) -> Reaction + Send + Sync>;
 
 /// The device. See the module's documentation for how to drive it.
 pub struct Device {
@@ -99,9 +151,14 @@ pub struct Device {
     pending: Option<Pending>,
     /// The server asked for patience (5.03), or the last registration failed.
     not_before: Option<Instant>,
-    answered: VecDeque<(u16, Vec<u8>)>,
+    known: VecDeque<Known>,
+    owed: VecDeque<Owed>,
+    body: Option<Body>,
     unconfirmed: VecDeque<(u16, Report)>,
-    responder: Option<Responder>,
+    application: Option<Application>,
+    executed: Ledger,
+    /// Last message in or out.
+    active_at: Option<Instant>,
     outgoing: VecDeque<Vec<u8>>,
     events: VecDeque<Event>,
 }
@@ -120,22 +177,47 @@ impl Device {
             queue: VecDeque::new(),
             pending: None,
             not_before: None,
-            answered: VecDeque::new(),
+            known: VecDeque::new(),
+            owed: VecDeque::new(),
+            body: None,
             unconfirmed: VecDeque::new(),
-            responder: None,
+            application: None,
+            executed: Ledger::default(),
+            active_at: None,
             outgoing: VecDeque::new(),
             events: VecDeque::new(),
         }
     }
 
-    /// Answers each downlink with the report that `responder` makes of it.
+    /// Answers each downlink with the bytes that `responder` makes of it.
     #[must_use]
     pub fn with_responder(
-        mut self,
-        responder: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + Sync + 'static,
+        self,
+        mut responder: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + Sync + 'static,
     ) -> Self {
-        self.responder = Some(Box::new(responder));
+        self.with_application(move |bytes| {
+            responder(bytes).map_or(Reaction::Nothing, Reaction::Answer)
+        })
+    }
+
+    /// Hands each downlink that is executed to `application`.
+    #[must_use]
+    pub fn with_application(
+        mut self,
+        application: impl FnMut(&[u8]) -> Reaction + Send + Sync + 'static,
+    ) -> Self {
+        self.application = Some(Box::new(application));
         self
+    }
+
+    /// Behaves like this from now on.
+    pub const fn set_conduct(&mut self, conduct: Conduct) {
+        self.settings.conduct = conduct;
+    }
+
+    /// What the application executed. It outlives reboots, as a log on the bench would.
+    pub const fn executed(&self) -> &Ledger {
+        &self.executed
     }
 
     /// Registers, also when registered already (a reboot).
@@ -157,7 +239,7 @@ impl Device {
             return id;
         }
         self.queue.push_back(Task::Report(Report {
-            id,
+            id: Some(id),
             payload,
             // `POST /t/d` has an answer either way.
             confirmable: confirmable || self.settings.kind == Kind::Raw,
@@ -178,6 +260,38 @@ impl Device {
     pub fn deregister(&mut self, now: Instant) {
         self.queue.push_back(Task::Deregister);
         self.pump(now);
+    }
+
+    /// Loses its memory, as by power or watchdog: what waits, is under way or was recognised. It
+    /// registers anew; its observation stays where its conduct keeps that.
+    pub fn reboot(&mut self, now: Instant) {
+        self.events.push_back(Event::Rebooted);
+        let pending = self.pending.take().map(|p| p.task);
+        for task in pending.into_iter().chain(std::mem::take(&mut self.queue)) {
+            self.drop_task(&task, Failure::Rebooted);
+        }
+        if !self.settings.conduct.keeps_observation {
+            self.observation = None;
+        }
+        self.registration = None;
+        self.register_failures = 0;
+        self.not_before = None;
+        self.known.clear();
+        self.owed.clear();
+        self.body = None;
+        self.unconfirmed.clear();
+        self.outgoing.clear();
+        self.next_msg_id = self.rng.u16(..);
+        self.register(now);
+    }
+
+    /// False while the radio is off: then whatever is sent to the device is lost. It listens for a
+    /// while after each message, and as long as something of its own is under way.
+    pub fn is_listening(&self, now: Instant) -> bool {
+        let Some(awake) = self.settings.conduct.awake else {
+            return true;
+        };
+        !self.is_idle() || self.active_at.is_some_and(|at| now < at + awake)
     }
 
     /// The next datagram to send.
@@ -206,8 +320,18 @@ impl Device {
         self.pending.is_none() && self.queue.is_empty()
     }
 
+    /// A receipt or an answer waits for its time.
+    pub fn owes(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
     /// When [`Device::tick`] is next due. Derived from the state.
     pub fn deadline(&self) -> Option<Instant> {
+        let owed = self.owed.iter().map(|owed| owed.at);
+        owed.chain(self.own_deadline()).min()
+    }
+
+    fn own_deadline(&self) -> Option<Instant> {
         if let Some(pending) = &self.pending {
             return Some(pending.deadline);
         }
@@ -256,6 +380,14 @@ impl Device {
 
     /// Sends what may be sent now.
     fn pump(&mut self, now: Instant) {
+        self.pay_due(now);
+        self.pump_queue(now);
+        if !self.outgoing.is_empty() {
+            self.active_at = Some(now);
+        }
+    }
+
+    fn pump_queue(&mut self, now: Instant) {
         if self.not_before.is_some_and(|at| now < at) {
             return;
         }
@@ -264,182 +396,14 @@ impl Device {
             let Some(task) = self.queue.pop_front() else {
                 return;
             };
-            if self.registration.is_none() && !matches!(task, Task::Register) {
+            let is_free = matches!(task, Task::Register | Task::Answer(_));
+            if self.registration.is_none() && !is_free {
                 self.queue.push_front(task);
                 self.queue.push_front(Task::Register);
                 continue;
             }
             if !self.send(now, task) {
                 return;
-            }
-        }
-    }
-
-    /// Sends one task; false when it went back to the queue's front to wait for an observation.
-    fn send(&mut self, now: Instant, task: Task) -> bool {
-        match task {
-            Task::Report(report) if self.settings.kind != Kind::Raw => self.notify(now, report),
-            Task::Register | Task::Update | Task::Deregister | Task::Report(_) => {
-                self.request(now, task);
-                true
-            }
-        }
-    }
-
-    fn notify(&mut self, now: Instant, mut report: Report) -> bool {
-        let msg_id = self.take_msg_id();
-        let Some(observation) = &mut self.observation else {
-            let since = *report.waiting_since.get_or_insert(now);
-            if now >= since + PATIENCE {
-                self.fail(now, Task::Report(report), Failure::NotObserved);
-                return true;
-            }
-            self.queue.push_front(Task::Report(report));
-            return false;
-        };
-        observation.sequence = (observation.sequence + 1) & 0x00ff_ffff;
-        let kind = if report.confirmable {
-            MessageType::Confirmable
-        } else {
-            MessageType::NonConfirmable
-        };
-        let (format, body) = self.settings.wrap(&report.payload);
-        let token = observation.token.clone();
-        let draft = Draft::new(kind, message::CONTENT, msg_id)
-            .token(&token)
-            .uint(CoapOption::Observe, observation.sequence)
-            .uint(CoapOption::ContentFormat, u32::from(format))
-            .payload(&body);
-        let Ok(datagram) = draft.bytes() else {
-            self.fail(now, Task::Report(report), Failure::TooLong);
-            return true;
-        };
-        self.note_sent(&mut report);
-        if report.confirmable {
-            self.await_answer(now, Task::Report(report), msg_id, token, datagram);
-        } else {
-            self.outgoing.push_back(datagram);
-            self.unconfirmed.push_back((msg_id, report));
-            if self.unconfirmed.len() > RECENT_MAX {
-                self.unconfirmed.pop_front();
-            }
-        }
-        true
-    }
-
-    fn request(&mut self, now: Instant, mut task: Task) {
-        let msg_id = self.take_msg_id();
-        let token = self.rng.u32(..).to_be_bytes().to_vec();
-        let location = self.registration.as_ref().map_or("", |r| &r.location);
-        let draft = match &task {
-            Task::Register => self.settings.registration(msg_id),
-            Task::Update => {
-                Draft::new(MessageType::Confirmable, message::POST, msg_id).path(location)
-            }
-            Task::Deregister => {
-                Draft::new(MessageType::Confirmable, message::DELETE, msg_id).path(location)
-            }
-            Task::Report(report) => Draft::new(MessageType::Confirmable, message::POST, msg_id)
-                .path("t/d")
-                .uint(CoapOption::ContentFormat, u32::from(message::FORMAT_OPAQUE))
-                .payload(&report.payload),
-        };
-        let Ok(datagram) = draft.token(&token).bytes() else {
-            self.fail(now, task, Failure::TooLong);
-            return;
-        };
-        match &mut task {
-            // The next observation belongs to the new registration. It may overtake the answer, so
-            // the old one ends here. The raw client keeps its token over reboots.
-            Task::Register if self.settings.kind == Kind::Lwm2m => self.observation = None,
-            Task::Report(report) => self.note_sent(report),
-            Task::Register | Task::Update | Task::Deregister => {}
-        }
-        self.await_answer(now, task, msg_id, token, datagram);
-    }
-
-    fn note_sent(&mut self, report: &mut Report) {
-        if !std::mem::replace(&mut report.sent, true) {
-            self.events.push_back(Event::Sent {
-                report: report.id,
-                payload: report.payload.clone(),
-                confirmable: report.confirmable,
-            });
-        }
-    }
-
-    fn await_answer(
-        &mut self,
-        now: Instant,
-        task: Task,
-        msg_id: u16,
-        token: Vec<u8>,
-        datagram: Vec<u8>,
-    ) {
-        let spread = 1.0 + self.rng.f64() / 2.0; // ACK_RANDOM_FACTOR 1.5
-        let timeout = self.settings.timing.ack_timeout.mul_f64(spread);
-        self.outgoing.push_back(datagram.clone());
-        self.pending = Some(Pending {
-            task,
-            msg_id,
-            token,
-            datagram,
-            retransmits: 0,
-            timeout,
-            deadline: now + timeout,
-            acknowledged: false,
-        });
-    }
-
-    fn take_msg_id(&mut self) -> u16 {
-        self.next_msg_id = self.next_msg_id.wrapping_add(1);
-        self.next_msg_id
-    }
-
-    /// Ends a task that came to nothing.
-    fn fail(&mut self, now: Instant, task: Task, failure: Failure) {
-        match task {
-            Task::Register => self.fail_registration(now, failure),
-            Task::Update => {
-                // Whatever the reason, the server may have forgotten the device.
-                if failure == Failure::Refused(message::NOT_FOUND) {
-                    self.events.push_back(Event::Gone);
-                }
-                self.registration = None;
-                self.queue.push_front(Task::Register);
-            }
-            Task::Deregister => {
-                self.registration = None;
-                let failure = Some(failure);
-                self.events.push_back(Event::Deregistered { failure });
-            }
-            Task::Report(report) => {
-                let id = report.id;
-                self.events.push_back(Event::Failed {
-                    report: id,
-                    failure,
-                });
-            }
-        }
-    }
-
-    fn fail_registration(&mut self, now: Instant, failure: Failure) {
-        self.registration = None;
-        self.register_failures += 1;
-        self.events.push_back(Event::RegisterFailed { failure });
-        if self.register_failures < REGISTER_TRIES {
-            self.queue.push_front(Task::Register);
-            self.not_before = Some(now + self.settings.timing.ack_timeout);
-            return;
-        }
-        self.register_failures = 0;
-        for task in std::mem::take(&mut self.queue) {
-            if let Task::Report(report) = task {
-                let failure = Failure::NotRegistered;
-                self.events.push_back(Event::Failed {
-                    report: report.id,
-                    failure,
-                });
             }
         }
     }

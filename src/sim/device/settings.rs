@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use coap_lite::{CoapOption, MessageType};
 
+use super::conduct::Conduct;
 use crate::sim::message::{self, Draft};
 
 /// How the device speaks.
@@ -72,6 +73,7 @@ pub struct Settings {
     /// The first answer to an observation is one byte 00 instead of nothing: both occur.
     pub first_answer_zero: bool,
     pub timing: Timing,
+    pub conduct: Conduct,
     pub seed: u64,
 }
 
@@ -86,6 +88,7 @@ impl Settings {
             tlv: false,
             first_answer_zero: false,
             timing: Timing::default(),
+            conduct: Conduct::default(),
             seed,
         }
     }

@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 
 use super::device::{Event, Settings};
 use super::link::Quality;
-use super::payload::Product;
+use super::payload::{Product, Verdict};
 use super::session::{Credentials, HandshakeFailure, SessionPlan};
 use crate::base::secret::Secret;
 use crate::base::time::Clock;
@@ -77,11 +77,13 @@ pub struct Plan {
     pub reports: Option<u64>,
     /// Every n-th report goes unconfirmed; 0: none.
     pub unconfirmed_every: u64,
-    /// How long the radio listens after its last datagram; `None`: always.
-    pub awake: Option<Duration>,
     /// A new port, as after NAT rebinding, before every n-th report; 0: never. A secured device has
     /// no connection id, so it makes a new handshake from there.
     pub rebind_every: u64,
+    /// An update of the registration before every n-th report (LwM2M); 0: none.
+    pub update_every: u64,
+    /// A reboot before every n-th report; 0: never.
+    pub reboot_every: u64,
     /// Each device deregisters when its reports are done.
     pub deregister: bool,
 }
@@ -93,6 +95,8 @@ pub struct Member {
     pub product: Product,
     /// The pre-shared key of a secured device, whose identity is its node id; `None`: plain.
     pub secret: Option<Secret<Vec<u8>>>,
+    /// How it carries commands out; how it treats them as messages is in its settings.
+    pub verdict: Verdict,
 }
 
 impl Member {

@@ -5,7 +5,7 @@
 //! session, it makes a new one and updates its registration. After [`HANDSHAKE_TRIES`] failures in a
 //! row a device with a number of reports to make gives up; one without tries on.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
@@ -28,7 +28,8 @@ pub(super) struct Runner {
     product: Product,
     plan: Plan,
     device: Device,
-    readings: Readings,
+    /// Shared with the device's application, which carries commands out.
+    readings: Arc<Mutex<Readings>>,
     channel: Channel,
     socket: UdpSocket,
     up: Link,
@@ -59,15 +60,19 @@ impl Runner {
         let seed = member.settings.seed;
         let now = plan.clock.instant();
         let mut rng = fastrand::Rng::with_seed(seed ^ 0x5eed);
+        let readings = Arc::new(Mutex::new(Readings::new(member.product, seed)));
+        let application = Arc::clone(&readings);
+        let verdict = member.verdict;
         Self {
             node_id: member.settings.node_id.as_str().into(),
             product: member.product,
-            readings: Readings::new(member.product, seed),
+            readings,
             up: Link::new(plan.quality, seed ^ 1),
             down: Link::new(plan.quality, seed ^ 2),
             next_report: now + plan.interval.mul_f64(rng.f64()),
             linger: member.settings.timing.ack_timeout,
-            device: Device::new(member.settings),
+            device: Device::new(member.settings)
+                .with_application(move |bytes| locked(&application).take(bytes, verdict)),
             plan,
             channel,
             socket,
@@ -204,8 +209,13 @@ impl Runner {
             let moved = What::Moved(self.socket.local_addr()?);
             self.tell(moved).await.ok();
         }
+        if nth(self.plan.reboot_every) {
+            self.device.reboot(now);
+        } else if nth(self.plan.update_every) && self.device.is_registered() {
+            self.device.update(now);
+        }
         self.last_datagram = now;
-        let payload = self.readings.payload(self.plan.clock.now());
+        let payload = locked(&self.readings).payload(self.plan.clock.now());
         self.device.report(now, payload, confirmable);
         Ok(())
     }
@@ -226,6 +236,11 @@ impl Runner {
             let Some(datagram) = self.down.pop(now) else {
                 return;
             };
+            // A radio that is off hears nothing; a handshake keeps it on.
+            if self.channel.is_ready() && !self.device.is_listening(now) {
+                continue;
+            }
+            self.last_datagram = now;
             if let Some(message) = self.channel.arrived(datagram) {
                 self.device.receive(now, &message);
             }
@@ -234,13 +249,7 @@ impl Runner {
 
     fn take_datagram(&mut self, datagram: &[u8]) {
         let now = self.plan.clock.instant();
-        let listens = |awake| {
-            now < self.last_datagram + awake || !self.device.is_idle() || !self.channel.is_ready()
-        };
-        if self.plan.awake.is_none_or(listens) {
-            self.last_datagram = now;
-            self.down.push(now, datagram.to_vec());
-        }
+        self.down.push(now, datagram.to_vec());
     }
 
     async fn pass_events(&mut self) -> Result<(), Abandoned> {
@@ -271,7 +280,8 @@ impl Runner {
         let Some(reports) = self.plan.reports else {
             return false;
         };
-        if self.started < reports || self.settled < reports || !self.device.is_idle() {
+        let is_busy = !self.device.is_idle() || self.device.owes();
+        if self.started < reports || self.settled < reports || is_busy {
             return false;
         }
         if self.unconfirmed && now < self.last_datagram + self.linger {
@@ -313,4 +323,9 @@ impl Runner {
         };
         self.updates.send(update).await.map_err(|_| Abandoned)
     }
+}
+
+/// Nothing that holds the lock can leave it half changed.
+fn locked(readings: &Mutex<Readings>) -> std::sync::MutexGuard<'_, Readings> {
+    readings.lock().unwrap_or_else(PoisonError::into_inner)
 }

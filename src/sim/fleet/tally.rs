@@ -30,7 +30,16 @@ pub struct Tally {
     pub failed: u64,
     /// Failed reports by code or kind.
     pub failures: BTreeMap<String, u64>,
+    /// Downlinks that arrived, refused ones too, and those that an application executed.
     pub downlinks: u64,
+    pub executed: u64,
+    /// Requests that came again and were recognised.
+    pub repeated_requests: u64,
+    /// Answers to downlinks, failed ones among them, and why.
+    pub answers: u64,
+    pub answers_failed: u64,
+    pub answer_failures: BTreeMap<String, u64>,
+    pub rebooted: u64,
     pub malformed: u64,
     pub moved: u64,
     pub finished: u64,
@@ -83,7 +92,16 @@ impl Tally {
             }
             Event::Downlink { .. } => self.downlinks += 1,
             Event::Malformed => self.malformed += 1,
+            Event::Executed { .. } => self.executed += 1,
+            Event::Repeated { .. } => self.repeated_requests += 1,
+            Event::AnswerSent { .. } => self.answers += 1,
+            Event::AnswerFailed { failure } => {
+                self.answers_failed += 1;
+                add(&mut self.answer_failures, failure.reason());
+            }
+            Event::Rebooted => self.rebooted += 1,
             Event::Observed { .. }
+            | Event::AnswerAcknowledged
             | Event::Gone
             | Event::Unanswered
             | Event::Deregistered { .. } => {}
@@ -111,6 +129,16 @@ impl Tally {
             line += &format!(
                 "; handshakes {}, failed {}{why}",
                 self.handshakes, self.handshake_failed
+            );
+        }
+        if self.downlinks > 0 {
+            line += &format!(
+                "; downlinks {}, executed {}, answers {}, failed {}{}",
+                self.downlinks,
+                self.executed,
+                self.answers,
+                self.answers_failed,
+                reasons(&self.answer_failures),
             );
         }
         if self.sessions_ended > 0 {

@@ -1,3 +1,4 @@
+mod commands;
 mod secure;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,8 +75,9 @@ fn plan(server: SocketAddr, kind: Kind) -> Plan {
         interval: Duration::from_millis(5),
         reports: Some(4),
         unconfirmed_every: 0,
-        awake: None,
         rebind_every: 0,
+        update_every: 0,
+        reboot_every: 0,
         deregister: kind == Kind::Lwm2m,
     }
 }
@@ -91,6 +93,7 @@ fn member(n: u64, kind: Kind) -> Member {
         },
         product: Product::WaterMeter,
         secret: None,
+        verdict: Verdict::Done,
     }
 }
 

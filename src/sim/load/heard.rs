@@ -19,8 +19,13 @@ pub(super) enum Heard {
     Ended(u16, Ending, Option<Box<str>>),
     /// The server observes the device.
     Observe { msg_id: u16, token: Box<[u8]> },
-    /// Another confirmable request of the server.
-    Request { msg_id: u16, token: Box<[u8]> },
+    /// Another confirmable request of the server; with its payload when it writes, executes or
+    /// posts what may be a command.
+    Request {
+        msg_id: u16,
+        token: Box<[u8]>,
+        command: Option<Vec<u8>>,
+    },
     /// A confirmable response, to be acknowledged by its own message id.
     Separate(u16, Option<Box<Self>>),
 }
@@ -48,7 +53,12 @@ pub(super) fn read(slot: &Slot, datagram: &[u8], blind: bool) -> Option<Heard> {
             if *code == message::GET && observes(datagram) {
                 Some(Heard::Observe { msg_id, token })
             } else {
-                Some(Heard::Request { msg_id, token })
+                let command = command(*code, datagram);
+                Some(Heard::Request {
+                    msg_id,
+                    token,
+                    command,
+                })
             }
         }
         (kind, 64..) => {
@@ -62,6 +72,16 @@ pub(super) fn read(slot: &Slot, datagram: &[u8], blind: bool) -> Option<Heard> {
         }
         _ => None,
     }
+}
+
+/// The payload of a request to 19/1/0 or `/t/d`.
+fn command(code: u8, datagram: &[u8]) -> Option<Vec<u8>> {
+    if code != message::PUT && code != message::POST {
+        return None;
+    }
+    let packet = message::read(datagram).ok()?;
+    let path = message::joined(&packet, CoapOption::UriPath);
+    matches!(path.as_str(), "19/1/0" | "t/d").then_some(packet.payload)
 }
 
 fn observes(datagram: &[u8]) -> bool {

@@ -6,6 +6,7 @@
 //! has it. Secured devices first make their sessions, and close them at the end. Latencies in microseconds, percentiles from an HDR histogram with three digits.
 
 mod baseline;
+mod commands;
 mod dtls;
 mod engine;
 mod handshakes;
@@ -24,8 +25,10 @@ use std::time::Duration;
 
 use super::fleet::FleetError;
 use super::payload::Product;
+use super::rest::RestError;
 use crate::base::secret::Secret;
 use crate::base::time::Clock;
+pub use commands::{CommandReport, Commands, Strategy, command};
 use handshakes::Handshakes;
 pub use hostile::{Hostile, HostileReport, attack};
 use lines::Lines;
@@ -45,6 +48,8 @@ pub enum Workload {
     Echo { path: Option<String> },
     /// A full DTLS handshake from a fresh address, and a close_notify.
     Handshake,
+    /// A command over HTTP, which the device answers with a notification, or `POST /t/d` when `raw`.
+    Command { raw: bool },
 }
 
 impl Workload {
@@ -56,6 +61,8 @@ impl Workload {
             Self::Uplink { raw: true } => "uplink-raw",
             Self::Echo { .. } => "echo",
             Self::Handshake => "handshake",
+            Self::Command { raw: false } => "command",
+            Self::Command { raw: true } => "command-raw",
         }
     }
 
@@ -65,7 +72,7 @@ impl Workload {
             Self::Register => 24,
             Self::Update | Self::Uplink { raw: true } => 6,
             Self::Uplink { raw: false } | Self::Echo { path: None } => 4,
-            Self::Echo { path: Some(_) } | Self::Handshake => 64,
+            Self::Echo { path: Some(_) } | Self::Handshake | Self::Command { .. } => 64,
         }
     }
 }
@@ -172,6 +179,10 @@ pub enum LoadError {
     },
     #[error("the server answers no ping after {sent} datagrams")]
     Silent { sent: u64 },
+    #[error("{0} takes no commands that it answers")]
+    NoCommand(&'static str),
+    #[error(transparent)]
+    Rest(#[from] RestError),
 }
 
 impl LoadError {
@@ -186,6 +197,8 @@ impl LoadError {
             Self::NotRegistered { .. } => "not_registered",
             Self::NotObserved { .. } => "not_observed",
             Self::Silent { .. } => "silent",
+            Self::NoCommand(_) => "no_command",
+            Self::Rest(error) => error.kind(),
         }
     }
 }
@@ -195,6 +208,14 @@ pub fn run(job: &Job, progress: &mut dyn FnMut(Progress)) -> Result<Report, Load
     if job.workload == Workload::Handshake {
         return Handshakes::open(job)?.measure(progress);
     }
+    prepared(job, progress)?.measure(progress)
+}
+
+/// The devices, with their sessions, registrations and observations.
+fn prepared<'a>(
+    job: &'a Job,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<engine::Engine<'a>, LoadError> {
     let pool = Pool::open(job.server, job.devices as usize)?;
     let lines = if job.secure.is_some() {
         Handshakes::over(job, pool)?.connect_all(progress)?
@@ -203,7 +224,7 @@ pub fn run(job: &Job, progress: &mut dyn FnMut(Progress)) -> Result<Report, Load
     };
     let mut engine = engine::Engine::new(job, lines)?;
     engine.prepare(progress)?;
-    engine.measure(progress)
+    Ok(engine)
 }
 
 /// The same datagrams against a bare UDP echo in this process, plain: what the machine can do at most.

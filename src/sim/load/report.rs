@@ -29,6 +29,16 @@ impl Latency {
     }
 }
 
+impl Latency {
+    /// `p50 1.2  p90 …`, without a unit.
+    pub(super) fn text(&self) -> String {
+        format!(
+            "p50 {:.3}  p90 {:.3}  p99 {:.3}  p99.9 {:.3}  max {:.3}",
+            self.p50_ms, self.p90_ms, self.p99_ms, self.p999_ms, self.max_ms
+        )
+    }
+}
+
 fn ms(us: u64) -> f64 {
     // Microseconds of a run fit a float exactly: 2^53 of them are 285 years.
     Duration::from_micros(us).as_secs_f64() * 1000.0
@@ -69,10 +79,9 @@ impl Report {
         } else {
             answers.join(", ")
         };
-        let l = self.latency;
         format!(
             "{}: {:.0}/s ({} of {} in {:.1} s, {} devices)\n\
-             latency ms: p50 {:.3}  p90 {:.3}  p99 {:.3}  p99.9 {:.3}  max {:.3}\n\
+             latency ms: {}\n\
              answers: {}; retransmitted {}, timeouts {}, late {}",
             self.workload,
             self.rate,
@@ -80,11 +89,7 @@ impl Report {
             self.started,
             self.elapsed_s,
             self.devices,
-            l.p50_ms,
-            l.p90_ms,
-            l.p99_ms,
-            l.p999_ms,
-            l.max_ms,
+            self.latency.text(),
             answers,
             self.retransmitted,
             self.timeouts,

@@ -4,7 +4,7 @@
 //! Layout (RFC 7252 §3): `01 type(2) tkl(4) | code | message id | token | options | ff payload`,
 //! options in ascending order, each as a delta to the one before.
 
-use crate::sim::message::{CONTENT, FORMAT_LINK, FORMAT_OPAQUE, GET, NOT_FOUND, POST};
+use crate::sim::message::{CHANGED, CONTENT, FORMAT_LINK, FORMAT_OPAQUE, GET, NOT_FOUND, POST};
 
 const CONFIRMABLE: u8 = 0x40;
 const ACKNOWLEDGEMENT: u8 = 0x60;
@@ -151,6 +151,11 @@ pub(super) fn observed(out: &mut Vec<u8>, msg_id: u16, token: &[u8]) {
 /// Answers a request for something that the device has not.
 pub(super) fn not_found(out: &mut Vec<u8>, msg_id: u16, token: &[u8]) {
     Writer::new(out, ACKNOWLEDGEMENT, NOT_FOUND, msg_id, token).payload(&[]);
+}
+
+/// 2.04 in the acknowledgement of the server's request.
+pub(super) fn changed(out: &mut Vec<u8>, msg_id: u16, token: &[u8]) {
+    Writer::new(out, ACKNOWLEDGEMENT, CHANGED, msg_id, token).payload(&[]);
 }
 
 pub(super) fn acknowledge(out: &mut Vec<u8>, msg_id: u16) {

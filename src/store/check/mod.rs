@@ -3,6 +3,7 @@
 //! what is sealed. Reads only. Each [`Mistake`] names the row; the walk goes on behind it.
 
 mod catalog;
+mod commands;
 mod forwarding;
 mod indexes;
 mod pushes;
@@ -156,7 +157,9 @@ impl<E: Kv> Walk<'_, E> {
             Table::Meta => self.meta(key, row),
             Table::Devices => self.device(key, row)?,
             Table::States => {
-                self.record::<StateRecord>(key, row)?;
+                if let Some(state) = self.record::<StateRecord>(key, row)? {
+                    self.queued(key, &state)?;
+                }
                 self.belongs(key, Table::Devices)?;
             }
             Table::Nodes | Table::Order | Table::Members | Table::Names => self.index(key, row)?,
@@ -199,6 +202,7 @@ impl<E: Kv> Walk<'_, E> {
             | Table::Certificates
             | Table::Audit => self.catalog(table, key, row)?,
             Table::Forwarding => self.forwarding(key, row)?,
+            Table::Queue | Table::Ended | Table::Submissions => self.command(table, key, row)?,
         }
         Ok(())
     }

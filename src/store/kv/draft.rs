@@ -180,6 +180,12 @@ impl<'a, E: Kv> Draft<'a, E> {
                     self.remove(key)?;
                 }
             }
+            Step::Move { from, to } => {
+                self.remove(from)?;
+                if let Some((key, row)) = to {
+                    self.replace(key, row)?;
+                }
+            }
             Step::Timed {
                 table,
                 device_seq,
@@ -242,6 +248,7 @@ impl<'a, E: Kv> Draft<'a, E> {
         if let Some(old) = self.drop_indexes(id)? {
             self.remove(keys::session(DeviceSeq(old.seq)))?;
             self.forget_device(&old)?;
+            self.remove_queue(old.seq)?;
         }
         self.remove(keys::device(id))?;
         self.remove(keys::state(id))?;
@@ -276,6 +283,23 @@ impl<'a, E: Kv> Draft<'a, E> {
             versions,
         };
         self.heads.states.remember(id, Some(mark));
+        Ok(())
+    }
+
+    /// Removes the queued commands of a device: in the engine, then in the batch.
+    fn remove_queue(&mut self, device_seq: u64) -> Result<(), StoreError> {
+        let (from, to) = keys::of_device(keys::Table::Queue, device_seq);
+        let mut found = Vec::new();
+        let visit = &mut |key: &[u8], _: &[u8]| {
+            found.push(key.to_vec());
+            ControlFlow::Continue(())
+        };
+        self.engine.range(&from, &to, Order::Ascending, visit)?;
+        let written = self.writes.keys().filter(|key| (&from..&to).contains(key));
+        found.extend(written.cloned());
+        for key in found {
+            self.remove(key)?;
+        }
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use super::Kv;
 use super::Order;
 use super::reader::{Reader, above, after_device};
 use crate::base::time::Timestamp;
+use crate::store::commands::SubmissionRecord;
 use crate::store::keys::{self, Table};
 use crate::store::rows::EventHead;
 use crate::store::{Expiry, StoreError};
@@ -22,11 +23,13 @@ const LOOKS_MAX: usize = 4096;
 /// Rows read in one go.
 const CHUNK: usize = 256;
 
-/// Where the next call goes on in `history` and `raw`.
+/// Where the next call goes on in the tables that lie by device.
 #[derive(Debug, Default)]
 pub(super) struct Cursor {
     history: Mutex<Option<Vec<u8>>>,
     raw: Mutex<Option<Vec<u8>>>,
+    ended: Mutex<Option<Vec<u8>>>,
+    submissions: Mutex<Option<Vec<u8>>>,
 }
 
 /// Keys to delete.
@@ -63,11 +66,15 @@ impl Cursor {
         let tables = [
             (Table::History, expiry.history_before, &self.history),
             (Table::Raw, expiry.raw_before, &self.raw),
+            (Table::Ended, expiry.commands_before, &self.ended),
         ];
         for (table, before, cursor) in tables {
             let mut cursor = cursor.lock().unwrap_or_else(PoisonError::into_inner);
             *cursor = old_timed(reader, table, before, cursor.take(), limit, &mut found)?;
         }
+        let cursor = &mut *(self.submissions.lock()).unwrap_or_else(PoisonError::into_inner);
+        let before = expiry.commands_before;
+        *cursor = old_submissions(reader, before, cursor.take(), limit, &mut found)?;
         Ok(found)
     }
 }
@@ -122,14 +129,14 @@ fn old_timed<E: Kv>(
         from = above(last);
         for (key, _) in rows {
             looks = looks.saturating_add(1);
-            let Some((seq, at)) = keys::split_timed(&key) else {
+            let Some((seq, at)) = split(table, &key) else {
                 continue;
             };
             if found.rows >= limit {
                 from = key;
                 break;
             }
-            if at.received_at < before {
+            if at < before {
                 found.push(key);
             } else {
                 from = after_device(table, seq);
@@ -138,4 +145,34 @@ fn old_timed<E: Kv>(
         }
     }
     Ok(Some(from))
+}
+
+/// Device seq and time of a row that lies by device and time.
+fn split(table: Table, key: &[u8]) -> Option<(u64, Timestamp)> {
+    if table == Table::Ended {
+        return keys::split_command(key).map(|(seq, id)| (seq, id.created_at));
+    }
+    keys::split_timed(key).map(|(seq, at)| (seq, at.received_at))
+}
+
+/// Submissions lie in no order of time: all are looked at, some in each call. Returns where to go on.
+fn old_submissions<E: Kv>(
+    reader: &Reader<'_, E>,
+    before: Timestamp,
+    cursor: Option<Vec<u8>>,
+    limit: usize,
+    found: &mut Expired,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let (start, to) = Table::Submissions.span();
+    let from = cursor.unwrap_or(start);
+    let want = limit.saturating_sub(found.rows).min(LOOKS_MAX);
+    let rows = reader.rows(&from, &to, Order::Ascending, want)?;
+    let next = rows.last().map(|(last, _)| above(last));
+    for (key, row) in rows {
+        let made = reader.decode::<SubmissionRecord>(&key, row)?;
+        if made.is_some_and(|made| made.id.created_at < before) {
+            found.push(key);
+        }
+    }
+    Ok(next)
 }

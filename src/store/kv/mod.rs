@@ -15,6 +15,7 @@
 //! in memory (`store/index`), which the committer changes when a batch is durable, before it answers.
 
 mod catalog;
+mod commands;
 mod committer;
 mod deliveries;
 mod draft;
@@ -35,6 +36,7 @@ use super::catalog::{
     AppRecord, AuditRecord, CertificateRecord, FileContent, FileRecord, GroupRecord, SubtaskRecord,
     TaskRecord,
 };
+use super::commands::{CommandRecord, SubmissionRecord};
 pub use super::engine::{Kv, Order, Visit, Writes};
 use super::find::{Find, Found, Leaving};
 use super::forwarding::{DeliveryRecord, ForwardingRecord, SetAsideQuery, SetAsideRecord};
@@ -46,10 +48,10 @@ use super::records::{
 };
 use super::seal::Sealer;
 use super::{
-    AuditQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery, HistoryRow, Page,
-    Store, StoreError, StoreSettings,
+    AuditQuery, CommandQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery,
+    HistoryRow, Page, Store, StoreError, StoreSettings,
 };
-use crate::base::ids::{DeviceId, FileId, NodeId, ProductId};
+use crate::base::ids::{CommandId, DeviceId, FileId, NodeId, ProductId};
 use crate::base::peer::DeviceSeq;
 use crate::base::time::Clock;
 use committer::{Committer, Job};
@@ -399,6 +401,22 @@ impl<E: Kv> Store for KvStore<E> {
 
     fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
         self.reader().audit(query)
+    }
+
+    fn command(&self, device_seq: u64, id: CommandId) -> Result<Option<CommandRecord>, StoreError> {
+        self.reader().command(device_seq, id)
+    }
+
+    fn commands(&self, query: &CommandQuery<'_>) -> Result<Vec<CommandRecord>, StoreError> {
+        self.reader().commands(query)
+    }
+
+    fn submission(
+        &self,
+        device_seq: u64,
+        name: &[u8; 16],
+    ) -> Result<Option<SubmissionRecord>, StoreError> {
+        self.reader().submission(device_seq, name)
     }
 
     fn history(&self, query: &HistoryQuery) -> Result<Vec<HistoryRow>, StoreError> {

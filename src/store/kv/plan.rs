@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::base::ids::DeviceId;
 use crate::base::time::Timestamp;
+use crate::store::commands::DownlinkKind;
 use crate::store::facts::{DeviceFacts, StateFacts};
 use crate::store::index::Owner;
 use crate::store::keys::Table;
@@ -57,6 +58,11 @@ pub(super) enum Step {
     PutTwo([(Vec<u8>, Vec<u8>); 2]),
     /// Removes rows.
     Remove(Vec<Vec<u8>>),
+    /// A row that takes another's place, if it stays at all.
+    Move {
+        from: Vec<u8>,
+        to: Option<(Vec<u8>, Vec<u8>)>,
+    },
     /// A row of history or raw: the committer gives it a serial.
     Timed {
         table: Table,
@@ -80,6 +86,7 @@ impl Step {
             | Self::Event { row } => row.len(),
             Self::Owner { row, .. } => row.as_ref().map_or(0, Vec::len),
             Self::PutTwo(rows) => rows.iter().map(|(_, row)| row.len()).sum(),
+            Self::Move { to, .. } => to.as_ref().map_or(0, |(_, row)| row.len()),
             Self::DeleteDevice(_) | Self::Remove(_) => 0,
         }
     }
@@ -195,6 +202,27 @@ fn encode_change(change: Change, sealer: &Sealer) -> Result<Step, RowError> {
         }
         Change::DeleteForwarding(key) => Step::Remove(vec![keys::forwarding(&key)]),
         Change::PutAudit(record) => put(keys::audit(record.at, record.seq), &*record)?,
+        Change::PutCommand { device_seq, record } => {
+            put(keys::command(Table::Queue, device_seq, record.id), &*record)?
+        }
+        Change::EndCommand { device_seq, record } => {
+            let kept = match record.kind {
+                DownlinkKind::Command => {
+                    let key = keys::command(Table::Ended, device_seq, record.id);
+                    Some((key, rows::encode(&*record)?))
+                }
+                DownlinkKind::Properties | DownlinkKind::Answer => None,
+            };
+            Step::Move {
+                from: keys::command(Table::Queue, device_seq, record.id),
+                to: kept,
+            }
+        }
+        Change::PutSubmission {
+            device_seq,
+            name,
+            record,
+        } => put(keys::submission(device_seq, &name), &record)?,
         Change::AppendHistory { device_seq, record } => Step::Timed {
             table: Table::History,
             device_seq,
@@ -253,6 +281,9 @@ const fn change_name(change: &Change) -> &'static str {
         Change::PutForwarding(_) => "a record of forwarding",
         Change::DeleteForwarding(_) => "the deletion of a record of forwarding",
         Change::PutAudit(_) => "an audit record",
+        Change::PutCommand { .. } => "a command",
+        Change::EndCommand { .. } => "the end of a command",
+        Change::PutSubmission { .. } => "a submission",
         Change::AppendHistory { .. } => "a history record",
         Change::KeepRaw { .. } => "a raw uplink",
         Change::PutDelivery { .. } => "the progress of pushes",

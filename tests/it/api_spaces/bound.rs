@@ -14,7 +14,7 @@ use tower::ServiceExt;
 use super::{APPS, DEVICES, PRODUCTS, ids, product};
 use crate::api::{Answer, Server};
 
-pub(super) fn credential(token: &str, role: Role, space: Option<&str>) -> Credential {
+pub(crate) fn credential(token: &str, role: Role, space: Option<&str>) -> Credential {
     Credential {
         access_key: token.to_uppercase(),
         secret_key: Secret::new("0123456789abcdef0123456789abcdef".into()),
@@ -25,7 +25,7 @@ pub(super) fn credential(token: &str, role: Role, space: Option<&str>) -> Creden
     }
 }
 
-pub(super) fn request(
+pub(crate) fn request(
     token: &str,
     method: Method,
     path: &str,
@@ -40,9 +40,20 @@ pub(super) fn request(
     request.body(body).unwrap()
 }
 
-pub(super) const ROOT: &str = "rootrootrootroot";
-pub(super) const BOUND: &str = "boundboundbound1";
+pub(crate) const ROOT: &str = "rootrootrootroot";
+pub(crate) const BOUND: &str = "boundboundbound1";
+pub(crate) const OTHER_BOUND: &str = "boundboundbound2";
 const OPERATOR: &str = "operatoroperator";
+
+/// The spaces `a` and `b`, a caller bound to each, and one for all spaces.
+pub(crate) async fn two_spaces() -> Server {
+    let server = Server::with_auth(vec![
+        credential(ROOT, Role::Admin, None),
+        credential(BOUND, Role::Admin, Some("a")),
+        credential(OTHER_BOUND, Role::Operator, Some("b")),
+    ]);
+    server.with_spaces(&["a", "b"]).await
+}
 
 async fn guarded() -> Server {
     let server = Server::with_auth(vec![

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 use crate::api::{Server, meter_product, with};
 
+pub(crate) use bound::{BOUND, OTHER_BOUND, ROOT, request, two_spaces};
+
 const APPS: &str = "/v5/iot/x/apps";
 const PRODUCTS: &str = "/v5/iot/x/products";
 const DEVICES: &str = "/v5/iot/x/devices";

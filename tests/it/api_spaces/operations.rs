@@ -18,6 +18,8 @@ const OTHER: &str = "otherotherother1";
 /// In the names, tags and shadows of what is hidden.
 const MARK: &str = "Hidden";
 
+const ROUTING: &str = "/v5/iot/x/routing-rule";
+
 /// What is in space `b`, by the names of ids in paths.
 struct World {
     server: Server,
@@ -89,6 +91,10 @@ impl World {
             json!({"enabled": true}),
         )
         .await;
+        let command = json!({"service_id": "Flow", "command_name": "SET_VALVE",
+            "paras": {"open": 1}, "send_strategy": "delay"});
+        let path = format!("{DEVICES}/dpb/async-commands");
+        let command = self.must(Method::POST, &path, command).await;
         let tag = json!({"resource_type": "device", "resource_id": "dpb",
             "tags": [{"tag_key": "city", "tag_value": MARK}]});
         self.must(Method::POST, "/v5/iot/x/tags/bind-resource", tag)
@@ -110,20 +116,61 @@ impl World {
         let file = self.server.send(form(OTHER, MARK)).await;
         assert_eq!(file.status, 201, "{:?}", file.body);
         let id = |answer: &Value, name: &str| answer[name].as_str().unwrap().to_owned();
+        let pushed = self.fill_forwarding().await;
         self.ids = vec![
             ("device_id", "dpb".into()),
             ("product_id", "pb".into()),
             ("app_id", "b".into()),
+            ("command_id", id(&command, "command_id")),
             ("group_id", id(&group, "group_id")),
             ("certificate_id", id(&certificate, "certificate_id")),
             ("task_id", id(&task, "task_id")),
             ("file_id", id(&file.body, "file_id")),
         ];
+        self.ids.extend(pushed);
         let action = format!(
             "/v5/iot/x/device-group/{}/action?action_id=addDevice&device_id=dpb",
             self.id("group_id")
         );
         self.must(Method::POST, &action, Value::Null).await;
+    }
+
+    /// A rule of space `b` with its action, and what belongs to all spaces.
+    async fn fill_forwarding(&self) -> Vec<(&'static str, String)> {
+        let rule = json!({"rule_name": MARK, "app_type": "APP", "app_id": "b",
+            "subject": {"resource": "device", "event": "device"}});
+        let rule = self
+            .must(Method::POST, &format!("{ROUTING}/rules"), rule)
+            .await;
+        let action = json!({"rule_id": rule["rule_id"], "channel": "HTTP_FORWARDING",
+            "channel_detail": {"http_forwarding": {"url": format!("http://h/{MARK}")}}});
+        let action = self
+            .must(Method::POST, &format!("{ROUTING}/actions"), action)
+            .await;
+        let policy = json!({"policy_name": MARK});
+        let path = format!("{ROUTING}/backlog-policy");
+        let policy = self.must(Method::POST, &path, policy).await;
+        let queue = json!({"queue_name": format!("{MARK}.queue")});
+        let queue = self
+            .must(Method::POST, "/v5/iot/x/amqp-queues", queue)
+            .await;
+        let ExampleBody::Text(pem) = example_of("put_push_certificate") else {
+            panic!("a certificate is text");
+        };
+        let put = Request::put("/v1/push-certificates")
+            .header("content-type", "application/x-pem-file")
+            .header("x-auth-token", ROOT)
+            .body(Body::from(pem));
+        let certificate = self.server.send(put.unwrap()).await;
+        assert_eq!(certificate.status, 201, "{:?}", certificate.body);
+        let id = |answer: &Value, name: &str| answer[name].as_str().unwrap().to_owned();
+        vec![
+            ("rule_id", id(&rule, "rule_id")),
+            ("action_id", id(&action, "action_id")),
+            ("policy_id", id(&policy, "policy_id")),
+            ("queue_id", id(&queue, "queue_id")),
+            ("cert_id", id(&certificate.body, "cert_id")),
+        ]
     }
 
     fn id(&self, name: &str) -> &str {
@@ -139,6 +186,8 @@ impl World {
             "products/pb".into(),
             "devices/dpb".into(),
             "devices/dpb/shadow".into(),
+            "devices/dpb/async-commands".into(),
+            "devices/dpb/async-commands-history".into(),
             "devices?app_id=b".into(),
             "products?app_id=b".into(),
             "device-group?app_id=b".into(),
@@ -146,6 +195,11 @@ impl World {
             format!("device-group/{group}/devices"),
             format!("certificates/{}", self.id("certificate_id")),
             format!("batchtasks/{task}"),
+            "routing-rule/rules?app_id=b".into(),
+            "routing-rule/actions?app_id=b".into(),
+            "routing-rule/backlog-policy".into(),
+            "routing-rule/flowcontrol-policy".into(),
+            "amqp-queues".into(),
         ];
         let mut shown = Vec::new();
         for path in paths {
@@ -156,6 +210,7 @@ impl World {
             "products/pb/codec",
             "products/pb/settings",
             "devices/dpb/trace",
+            "push-certificates",
         ] {
             shown.push(
                 self.must(Method::GET, &format!("/v1/{path}"), Value::Null)
@@ -216,6 +271,7 @@ impl World {
             "watermeter_867725038317248" | "watermeter_867725038317249" => "dpb".into(),
             "watermeter" => "pb".into(),
             "example-group" => self.id("group_id").into(),
+            "example-rule" => self.id("rule_id").into(),
             "Berlin" => MARK.into(),
             other => other.replace("'watermeter'", "'pb'"),
         }

@@ -1,16 +1,17 @@
-//! A space is deleted with products, devices, groups, certificates, batch tasks and files.
+//! A space is deleted with products, devices, groups, rules, certificates, batch tasks and files.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Method;
 use serde_json::json;
-use strait::base::ids::{AppId, CertificateId, FileId, GroupId, TaskId};
+use strait::base::ids::{ActionId, AppId, CertificateId, FileId, GroupId, RuleId, TaskId};
 use strait::base::time::Timestamp;
 use strait::store::catalog::{
     CertificateRecord, CountsRecord, FileContent, FileRecord, GroupRecord, SubtaskRecord,
     SubtaskState, TaskPhase, TaskRecord, TaskType,
 };
+use strait::store::forwarding::{ActionRecord, ForwardingRecord, HttpRecord, RuleRecord};
 use strait::store::{Change, Commit, Store};
 
 use super::products::{fleet, left_of, until_deleted};
@@ -54,6 +55,45 @@ fn certificate(space: &str, seq: u64) -> Change {
         effective_at: at,
         expires_at: at,
     }))
+}
+
+/// A rule with an action.
+fn rule(space: &str, seq: u64) -> [Change; 2] {
+    let at = Timestamp::from_ms(0);
+    let rule_id = RuleId::parse(&format!("r{seq}")).unwrap();
+    let rule = ForwardingRecord::Rule(RuleRecord {
+        version: 1,
+        rule_id: rule_id.clone(),
+        seq,
+        rule_name: None,
+        description: None,
+        resource: "device".into(),
+        event: "delete".into(),
+        app_id: Some(AppId::parse(space).unwrap()),
+        select: None,
+        condition: None,
+        active: true,
+        created_at: at,
+        modified_at: at,
+    });
+    let action = ForwardingRecord::Action(ActionRecord {
+        version: 1,
+        action_id: ActionId::parse(&format!("a{seq}")).unwrap(),
+        seq,
+        rule_id,
+        http: HttpRecord {
+            url: "http://h/".into(),
+            cert_id: None,
+            cn_name: None,
+            sni_enable: false,
+            signature_enable: false,
+            token: None,
+            tls_verify: true,
+        },
+        created_at: at,
+        modified_at: at,
+    });
+    [rule, action].map(|one| Change::PutForwarding(Box::new(one)))
 }
 
 /// A task with 1200 subtasks, and a file.
@@ -129,6 +169,12 @@ async fn assert_only_b_is_there(server: &Server) {
         assert_eq!(ids(&list(path).await, list_name, id), want, "{path}");
     }
     assert_eq!(server.get(tasks).await.body["page"]["count"], 1);
+    for kind in ["rules", "actions"] {
+        let path = format!("/v5/iot/x/routing-rule/{kind}");
+        assert_eq!(server.get(&path).await.body["count"], 1, "{path}");
+    }
+    let pushed = server.app.forwarding.subscribe().borrow().rules.len();
+    assert_eq!(pushed, 1, "events of the space go to nobody");
     assert_eq!(server.get(DEVICES).await.body["page"]["count"], 2);
     for (id, status) in [(first, 404), (second, 200)] {
         let path = format!("/v5/iot/x/batchtasks/{id}");
@@ -148,6 +194,7 @@ async fn a_space_goes_with_all_that_belongs_to_it() {
     for (space, seq) in [("a", 9001), ("b", 9002)] {
         let mut changes = task(space, seq);
         changes.extend([group(space, seq), certificate(space, seq)]);
+        changes.extend(rule(space, seq));
         server.write(changes).await;
     }
     drop(server);
@@ -172,6 +219,20 @@ async fn a_space_goes_with_all_that_belongs_to_it() {
         (Method::GET, "/v5/iot/x/devices/p2_p2-0", None, 404),
         (Method::GET, "/v5/iot/x/certificates/c9001", None, 404),
         (Method::GET, "/v5/iot/x/certificates/c9002", None, 200),
+        (Method::GET, "/v5/iot/x/routing-rule/rules/r9001", None, 404),
+        (Method::GET, "/v5/iot/x/routing-rule/rules/r9002", None, 200),
+        (
+            Method::GET,
+            "/v5/iot/x/routing-rule/actions/a9001",
+            None,
+            404,
+        ),
+        (
+            Method::GET,
+            "/v5/iot/x/routing-rule/actions/a9002",
+            None,
+            200,
+        ),
         (Method::GET, "/v5/iot/x/products/p3", None, 200),
         (Method::POST, "/v5/iot/x/products", Some(in_space), 403),
     ];
@@ -183,11 +244,14 @@ async fn a_space_goes_with_all_that_belongs_to_it() {
     server.app.tasks.shut_down(Duration::ZERO).await;
     drop(server);
 
-    // A group and a certificate that were read too late to go with the mark.
+    // A group, a certificate and a rule that were read too late to go with the mark.
     store
         .commit(Commit {
             guards: Vec::new(),
-            changes: vec![group("a", 9003), certificate("a", 9003)],
+            changes: [group("a", 9003), certificate("a", 9003)]
+                .into_iter()
+                .chain(rule("a", 9003))
+                .collect(),
         })
         .await
         .unwrap();
@@ -212,6 +276,7 @@ async fn a_space_goes_with_all_that_belongs_to_it() {
     assert!(store.groups().unwrap().iter().all(|g| own(&g.app_id)));
     assert!(store.certificates().unwrap().iter().all(|c| own(&c.app_id)));
     assert!(store.tasks().unwrap().iter().all(|t| own(&t.app_id)));
+    assert_eq!(store.forwarding().unwrap().len(), 2);
     assert!(
         store
             .files()

@@ -39,6 +39,19 @@ async fn codecs_and_settings_refuse_what_they_do_not_take() {
             Some(json!({"service_id": "Flow", "command_name": "SET_VALVE"})),
         )
     };
+    let set = Call {
+        body_fields: vec![
+            needed("/service_id", Name(1, 64)),
+            optional("/properties", Object),
+            optional("/known", Object),
+            optional("/mid", Range(1, 65_535)),
+        ],
+        ..call(
+            Method::POST,
+            "/v1/products/p1/codec/encode",
+            Some(json!({"service_id": "Flow", "properties": {"interval": 60}})),
+        )
+    };
     let settings = Call {
         body_fields: vec![
             optional("/downlink", Word(&["write", "execute"])),
@@ -58,7 +71,7 @@ async fn codecs_and_settings_refuse_what_they_do_not_take() {
         ],
         ..call(Method::PUT, "/v1/products/p1/settings", Some(json!({})))
     };
-    check(&server, &[decode, encode, settings]).await;
+    check(&server, &[decode, encode, set, settings]).await;
     let before = holds(&server);
     for inner in ["coap", "codec", "command", "upgrade"] {
         let body = json!({inner: {"nonsense": 1}});

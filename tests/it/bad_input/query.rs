@@ -96,6 +96,23 @@ pub(crate) const fn name(name: &'static str) -> QueryField {
     }
 }
 
+/// The same, up to 256.
+pub(crate) fn long_name(name: &'static str) -> QueryField {
+    let over: &'static str = "a".repeat(257).leak();
+    let full: &'static str = "a".repeat(256).leak();
+    QueryField {
+        name,
+        bad: vec![
+            (INVALID, ""),
+            (INVALID, "a%3Cb"),
+            (INVALID, "a%00b"),
+            (INVALID, over),
+        ]
+        .leak(),
+        good: vec![full, "%E6%B0%B4"].leak(),
+    }
+}
+
 const NAME_65: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 /// Any text of up to `max`.

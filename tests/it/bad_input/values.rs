@@ -36,6 +36,14 @@ pub(crate) enum Takes {
     /// Any number, from and to.
     Number(f64, f64),
     Word(&'static [&'static str]),
+    /// `http` or `https`, up to so many characters.
+    Url(usize),
+    /// A host name with or without a port, or nothing.
+    Host(usize),
+    /// Letters and digits: least and most.
+    Plain(usize, usize),
+    /// Letters, digits and `_.:|-`: least and most.
+    Queue(usize, usize),
     /// With any fields.
     Object,
     /// With fields of its own.
@@ -202,6 +210,47 @@ pub(super) fn bad_values(takes: Takes) -> Vec<(&'static str, Value)> {
             ("empty", json!("")),
             ("in small letters or large", json!(other_case(words[0]))),
         ]),
+        Takes::Url(max) => bad.extend([
+            ("empty", json!("")),
+            ("over its limit", json!(url_of(max + 1))),
+            ("without a scheme", json!("push.example.org/")),
+            ("of another scheme", json!("ftp://push.example.org/")),
+            ("without a host", json!("http:///path")),
+            ("with a password", json!("http://a:b@push.example.org/")),
+            ("with a fragment", json!("http://push.example.org/#a")),
+            ("with NUL", json!("http://push.example.org/\0")),
+            (
+                "with a line end",
+                json!("http://push.example.org/\r\nHost: a"),
+            ),
+        ]),
+        Takes::Host(max) => bad.extend([
+            ("over its limit", text(max + 1)),
+            ("with a space", json!("push example")),
+            ("with a slash", json!("push.example.org/")),
+            ("with an empty label", json!("push..example.org")),
+            ("with a long label", text(64)),
+            ("with port 0", json!("push:0")),
+            ("with NUL", json!("push\0")),
+            ("Chinese", json!("水")),
+        ]),
+        Takes::Plain(min, max) => bad.extend([
+            ("empty", json!("")),
+            ("under its limit", text(min - 1)),
+            ("over its limit", text(max + 1)),
+            ("with a hyphen", json!("abc-123")),
+            ("with NUL", json!("abc\0")),
+            ("Chinese", json!("水水水")),
+        ]),
+        Takes::Queue(min, max) => bad.extend([
+            ("empty", json!("")),
+            ("under its limit", text(min - 1)),
+            ("over its limit", text(max + 1)),
+            ("with a slash", json!("queue/name")),
+            ("with a space", json!("queue name")),
+            ("with NUL", json!("queue\0name")),
+            ("Chinese", json!("水".repeat(min))),
+        ]),
         Takes::Object => bad.extend([
             ("too large", json!({"a": "a".repeat(40_000)})),
             ("too deep", json!({"a": nested(40)})),
@@ -242,9 +291,29 @@ pub(super) fn good_values(takes: Takes) -> Vec<(&'static str, Value)> {
         Takes::Bool => vec![("false", json!(false))],
         Takes::Whole(max) => vec![("0", json!(0)), ("at its limit", json!(max))],
         Takes::Word(words) => words.iter().map(|word| (*word, json!(word))).collect(),
+        Takes::Url(max) => vec![("at its limit", json!(url_of(max)))],
+        Takes::Host(max) => vec![
+            ("empty", json!("")),
+            (
+                "at its limit",
+                json!("a".repeat(61) + &".aaa".repeat((max - 67) / 4) + ":65535"),
+            ),
+        ],
+        Takes::Plain(min, max) => vec![("shortest", text(min)), ("longest", text(max))],
+        Takes::Queue(min, max) => vec![
+            ("shortest", text(min)),
+            ("longest", text(max)),
+            ("with every sign", json!("aA0_.:|-")),
+        ],
         Takes::Object => vec![("empty", json!({}))],
         Takes::List(..) | Takes::Struct | Takes::Pem(_) => Vec::new(),
     }
+}
+
+/// A URL of this length.
+fn url_of(len: usize) -> String {
+    let start = "https://push.example.org/";
+    format!("{start}{}", "a".repeat(len - start.len()))
 }
 
 fn other_case(word: &str) -> String {

@@ -118,7 +118,7 @@ async fn what_can_not_be_read_is_acknowledged_and_kept() {
             b"{\"services\":",
             Value::Null,
             "json",
-            "not a JSON report",
+            "not JSON: EOF",
         ),
         (
             "the rest stays",

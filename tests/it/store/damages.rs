@@ -1,9 +1,12 @@
 //! Damages that `strait store check` must find, in the database of `tools.rs`, and what it says of each.
 
 use strait::base::peer::DeviceSeq;
+use strait::store::catalog::VersionHead;
+use strait::store::forwarding::{ForwardingRecord, RuleRecord};
 use strait::store::seal::Sealer;
 use strait::store::{keys, rows, sealed};
 
+use super::forwarding::{action, push_certificate, queue, rule};
 use super::records::*;
 
 /// A row that is put or removed behind the store's back.
@@ -97,6 +100,7 @@ fn damages_of_the_catalog() -> Vec<(Damage, Vec<String>)> {
                 in_no_space("groups street"),
                 in_no_space("tasks 0000000000000006"),
                 in_no_space("certificates root"),
+                in_no_space("forwarding r:r"),
             ],
         ),
         (
@@ -187,7 +191,7 @@ fn damages_of_rows() -> Vec<(Damage, Vec<String>)> {
             vec![
                 "parts 00000000000000020000: 4096 bytes that no row needs".to_owned(),
                 "parts 00000000000000020001: 4096 bytes that no row needs".to_owned(),
-                "parts 00000000000000020002: 871 bytes that no row needs".to_owned(),
+                "parts 00000000000000020002: 887 bytes that no row needs".to_owned(),
             ],
         ),
     ]
@@ -230,6 +234,51 @@ fn damages_of_seals() -> Vec<(Damage, Vec<String>)> {
     ]
 }
 
+/// Damages of rules, actions and certificates of subscribers, and what `check` says of each.
+fn damages_of_forwarding() -> Vec<(Damage, Vec<String>)> {
+    let (rule, action) = (rule("r", 10), action("a", 12, Some("c")));
+    let (rule_key, action_key) = (
+        keys::forwarding(&rule.key()),
+        keys::forwarding(&action.key()),
+    );
+    let certificate = keys::forwarding(&push_certificate("c", 11).key());
+    let encode = |key: &[u8]| sealed::encode_forwarding(key, &rule, &sealer()).unwrap();
+    // The head of another version.
+    let other = sealed::encode_forwarding(&rule_key, &with_version(2), &sealer()).unwrap();
+    let (sealed_part, _) = rows::split_sealed(&other).unwrap();
+    let head = VersionHead { version: 1 };
+    let other = rows::encode_beside(sealed_part, &head).unwrap();
+    let queue_key = keys::forwarding(&queue("q", 15).key());
+    let no_row = |row: &str| format!("forwarding a:a: there is no row forwarding {row}");
+    vec![
+        (gone(rule_key.clone()), vec![no_row("r:r")]),
+        (gone(certificate), vec![no_row("c:c")]),
+        (
+            put(action_key, &encode(&rule_key)),
+            vec![
+                "forwarding a:a: its sealed part can't be opened: the sealing key does not fit, \
+                 or the row is damaged"
+                    .to_owned(),
+            ],
+        ),
+        (
+            put(queue_key.clone(), &encode(&queue_key)),
+            vec!["forwarding q:q: holds forwarding r:r".to_owned()],
+        ),
+        (
+            put(rule_key, &other),
+            vec!["forwarding r:r: holds version 2, its head says 1".to_owned()],
+        ),
+    ]
+}
+
+fn with_version(version: u64) -> ForwardingRecord {
+    match rule("r", 10) {
+        ForwardingRecord::Rule(rule) => ForwardingRecord::Rule(RuleRecord { version, ..rule }),
+        other => other,
+    }
+}
+
 /// Every damage, each of a sound database.
 pub(super) fn damages() -> Vec<(Damage, Vec<String>)> {
     [
@@ -237,6 +286,7 @@ pub(super) fn damages() -> Vec<(Damage, Vec<String>)> {
         damages_of_the_catalog(),
         damages_of_rows(),
         damages_of_seals(),
+        damages_of_forwarding(),
     ]
     .concat()
 }

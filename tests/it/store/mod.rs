@@ -4,6 +4,7 @@ mod cases;
 mod cli;
 mod damages;
 mod faults;
+mod forwarding;
 mod generation;
 mod migration;
 mod records;
@@ -158,5 +159,8 @@ contract!(
     subtasks_in_order_and_by_ranges,
     files_with_their_contents,
     audit_ranges_markers_and_expiry,
+    forwarding_records_come_and_go,
+    forwarding_guards_hold_or_conflict,
+    forwarding_lies_sealed,
     progress_of_pushes_and_what_is_set_aside,
 );

@@ -12,6 +12,7 @@ use strait::store::seal::Sealer;
 use strait::store::{Change, Store, keys};
 
 use super::damages::damages;
+use super::forwarding::*;
 use super::records::*;
 
 /// A small database with a row in every table.
@@ -45,6 +46,13 @@ fn filled() -> Memory {
         put_file(file("f", 7), content(10_000, 7)),
         Change::PutCertificate(Box::new(certificate("root", 8))),
         put_audit(audit(1000, 9)),
+        put_forwarding(rule("r", 10)),
+        put_forwarding(push_certificate("c", 11)),
+        put_forwarding(action("a", 12, Some("c"))),
+        put_forwarding(backlog("b", 13)),
+        put_forwarding(flow("f", 14)),
+        put_forwarding(queue("q", 15)),
+        put_forwarding(access("k")),
     ];
     write(&store, changes);
     engine
@@ -77,7 +85,7 @@ fn import(file: &[u8]) -> Result<Memory, ArchiveError> {
 fn check_finds_nothing_wrong_in_a_sound_database() {
     let (totals, mistakes) = checked(&filled());
     assert_eq!(mistakes, []);
-    assert_eq!(totals.rows, 43);
+    assert_eq!(totals.rows, 50);
 }
 
 #[test]

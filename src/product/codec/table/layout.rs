@@ -1,15 +1,14 @@
-//! Checks that need a whole message or the whole codec: order and sizes of fields, the place of
-//! id and checksum, ids that tell messages apart, replies.
+//! Checks that need a whole message: order and sizes of fields, the place of id and checksum, what
+//! a message has once at most.
 
 use crate::base::limits::BODY_MAX;
 use crate::product::codec::table::program::{
-    Case, Direction, Field, Kind, Message, Program, Role, Word, min_size,
+    Case, Field, Kind, Message, Program, Role, Word, min_size,
 };
 use crate::product::codec::table::source::Errors;
 
-/// Checks the whole program. When the header's id could not be read, messages are not told apart
-/// by it: every one of them would be wrong for the same reason.
-pub(super) fn check(errors: &mut Errors<'_>, program: &mut Program, id_is_broken: bool) {
+/// Checks every message by itself.
+pub(super) fn check(errors: &mut Errors<'_>, program: &mut Program) {
     let from_end = program.checksum.as_ref().map_or(0, |c| c.from_end);
     let after = program
         .checksum
@@ -27,11 +26,6 @@ pub(super) fn check(errors: &mut Errors<'_>, program: &mut Program, id_is_broken
             errors.add(&message.place, text);
         }
         check_roles(errors, message);
-    }
-    check_commands(errors, program);
-    if !id_is_broken {
-        check_ids(errors, program);
-        check_replies(errors, program);
     }
 }
 
@@ -184,18 +178,15 @@ fn is_short(field: &Field) -> bool {
 /// One mid, one result, one event time.
 fn check_roles(errors: &mut Errors<'_>, message: &Message) {
     let mut found: Vec<(Role, &Field)> = Vec::new();
-    for field in message.body.iter().chain(&message.tail) {
-        let mut roles = vec![field.role];
-        if let Kind::Bits { bits, .. } = &field.kind {
-            roles = bits.iter().map(|b| b.role).collect();
-        }
-        for role in roles {
+    for field in message.fields() {
+        for role in field.roles() {
             let what = match role {
                 Role::Mid => "mid",
                 Role::Result => "result",
                 Role::EventTime => "event time",
                 Role::HasMore => "has_more",
-                Role::Value | Role::Padding | Role::Length => continue,
+                Role::Errcode => "errcode",
+                Role::Value | Role::Padding | Role::Length | Role::Echo => continue,
             };
             if found.iter().any(|(r, _)| *r == role) {
                 errors.add(&field.place, format!("this is the message's second {what}"));
@@ -203,99 +194,4 @@ fn check_roles(errors: &mut Errors<'_>, message: &Message) {
             found.push((role, field));
         }
     }
-}
-
-/// Each id names one message that devices send, and one that they get.
-fn check_ids(errors: &mut Errors<'_>, program: &mut Program) {
-    for (at, message) in program.messages.iter().enumerate() {
-        let down = message.direction == Direction::Down;
-        let earlier = program.messages.iter().take(at);
-        let mut same = earlier.filter(|m| (m.direction == Direction::Down) == down);
-        if program.id.is_none() {
-            if !down && same.next().is_some() {
-                errors.add_hint(
-                    &message.place,
-                    "without an id nothing tells this message from the one before",
-                    "add id = { at = 0, type = \"u8\" } to codec",
-                );
-            }
-            if !down {
-                program.inbound.push((0, at));
-            }
-            continue;
-        }
-        let Some(id) = message.id else { continue };
-        if same.any(|m| m.id == Some(id)) {
-            let text = format!("id {id:#x} is there already");
-            errors.add(&message.place, text);
-        }
-        if !down {
-            program.inbound.push((id, at));
-        }
-    }
-    program.inbound.sort_unstable();
-}
-
-fn check_commands(errors: &mut Errors<'_>, program: &Program) {
-    let mut seen: Vec<(&str, Option<&str>)> = Vec::new();
-    for message in &program.messages {
-        let (Direction::Down, Some(name)) = (message.direction, message.name.as_deref()) else {
-            continue;
-        };
-        let service = message.service.as_deref();
-        let clash = |(n, s): &(&str, Option<&str>)| {
-            *n == name && (*s == service || s.is_none() || service.is_none())
-        };
-        if seen.iter().any(clash) {
-            errors.add(&message.place, format!("command {name} is there already"));
-        }
-        seen.push((name, service));
-    }
-}
-
-/// A reply is a response, and the mid of the one is the mid of the other.
-fn check_replies(errors: &mut Errors<'_>, program: &Program) {
-    for message in &program.messages {
-        let Some((id, place)) = &message.reply else {
-            continue;
-        };
-        let of_id = |m: &&Message| m.id == Some(*id) && m.direction != Direction::Down;
-        let Some(reply) = program.messages.iter().find(of_id) else {
-            errors.add(place, format!("no message has id {id:#x}"));
-            continue;
-        };
-        if reply.direction != Direction::Response {
-            let text = format!("message {id:#x} is a report, a reply needs dir = \"response\"");
-            errors.add(place, text);
-            continue;
-        }
-        match (mid(message), mid(reply)) {
-            (Some(sent), Some(back)) if sent.bytes != back.bytes => {
-                let text = format!(
-                    "the command's mid has {} bytes, that of its reply {}",
-                    sent.bytes, back.bytes
-                );
-                errors.add(place, text);
-            }
-            (Some(_), None) => errors.add(
-                place,
-                format!("the command has a mid, its reply {id:#x} has none to match"),
-            ),
-            (None, Some(_)) => errors.add(
-                place,
-                format!("reply {id:#x} matches a mid that the command does not send"),
-            ),
-            _ => {}
-        }
-    }
-}
-
-fn mid(message: &Message) -> Option<Word> {
-    let fields = message.body.iter().chain(&message.tail);
-    fields
-        .filter(|f| f.role == Role::Mid)
-        .find_map(|f| match f.kind {
-            Kind::Int { word, .. } => Some(word),
-            _ => None,
-        })
 }

@@ -9,15 +9,16 @@ use crate::product::codec::LoadError;
 use crate::product::codec::table::checksum::Sum;
 use crate::product::codec::table::field::{Reader, Scope, Stand, little, unsigned};
 use crate::product::codec::table::program::{Checksum, Direction, IdField, Message, Program, Word};
-use crate::product::codec::table::source::{Errors, Section};
-use crate::product::codec::table::{layout, model};
+use crate::product::codec::table::source::{Errors, Place, Section};
+use crate::product::codec::table::{layout, links, model};
 use crate::product::profile::Profile;
 
 const CODEC_KEYS: [&str; 4] = ["name", "endian", "id", "crc"];
-const MESSAGE_KEYS: [&str; 8] = [
-    "id", "name", "dir", "service", "reply", "fields", "endian", "has_more",
+const MESSAGE_KEYS: [&str; 9] = [
+    "id", "name", "dir", "service", "reply", "answer", "fields", "endian", "has_more",
 ];
 const MESSAGES_MAX: usize = 1024;
+const DIRECTIONS: &str = r#""up", "down", "response", "set" or "answer""#;
 
 /// What the header says about every message.
 pub(super) struct Header {
@@ -77,7 +78,8 @@ pub(super) fn compile(source: &str, profile: Option<&Profile>) -> Result<Program
         messages,
         inbound: Vec::new(),
     };
-    layout::check(&mut errors, &mut program, id_is_broken);
+    layout::check(&mut errors, &mut program);
+    links::check(&mut errors, &mut program, id_is_broken);
     if let Some(profile) = profile {
         model::check(&mut errors, &program, profile);
     }
@@ -203,26 +205,15 @@ fn read_message(
         let message = "a message with dir = \"down\" needs a `name`: the command's";
         errors.add(&section.place, message);
     }
-    let service = section.name(errors, "service");
-    if let (Direction::Response, Some((_, place))) = (direction, &service) {
-        errors.add(
-            place,
-            "`service` means nothing for a response: it answers its command",
-        );
-    }
-    let mut reply = section.integer(errors, "reply");
-    if direction != Direction::Down
-        && let Some((_, place)) = reply.take()
-    {
-        errors.add(&place, "`reply` belongs to a message with dir = \"down\"");
-    }
+    let service = read_service(errors, &section, direction);
+    let reply = read_link(errors, &section, "reply", direction);
+    let answer = read_link(errors, &section, "answer", direction);
     let has_more = section.flag(errors, "has_more") == Some(true);
     if has_more && direction != Direction::Up {
         let place = section.place_of("has_more");
         errors.add(&place, "`has_more` belongs to a message with dir = \"up\"");
     }
     let little = little(errors, &section, header.little);
-    let service = service.map(|(name, _)| name.to_owned());
     let mut reader = Reader {
         errors,
         direction,
@@ -243,7 +234,8 @@ fn read_message(
         name,
         direction,
         service,
-        reply: reply.and_then(|(id, place)| Some((u64::try_from(id).ok()?, place))),
+        reply,
+        answer,
         has_more,
         services,
         body,
@@ -252,19 +244,76 @@ fn read_message(
     })
 }
 
+/// The message's own service, where its direction has one.
+fn read_service(
+    errors: &mut Errors<'_>,
+    section: &Section<'_, '_>,
+    direction: Direction,
+) -> Option<String> {
+    let service = section.name(errors, "service");
+    let nothing = match direction {
+        Direction::Response => "a response: it answers its command",
+        Direction::Answer => "an answer: it answers its report",
+        Direction::Set if !section.has("service") => {
+            let message =
+                "a message with dir = \"set\" needs a `service`: whose properties it sets";
+            errors.add(&section.place, message);
+            return None;
+        }
+        Direction::Up | Direction::Down | Direction::Set => {
+            return service.map(|(name, _)| name.to_owned());
+        }
+    };
+    if let Some((_, place)) = service {
+        errors.add(&place, format!("`service` means nothing for {nothing}"));
+    }
+    None
+}
+
+/// `reply` of what devices are told to do, `answer` of reports: the id of another message.
+fn read_link(
+    errors: &mut Errors<'_>,
+    section: &Section<'_, '_>,
+    key: &str,
+    direction: Direction,
+) -> Option<(u64, Place)> {
+    let (id, place) = section.integer(errors, key)?;
+    let belongs = match (key, direction) {
+        ("reply", Direction::Down | Direction::Set) | ("answer", Direction::Up) => {
+            let known = u64::try_from(id);
+            if known.is_err() {
+                errors.add(
+                    &place,
+                    format!("`{key}` is {id}, takes the id of a message"),
+                );
+            }
+            return Some((known.ok()?, place));
+        }
+        ("reply", _) => "dir = \"down\" or \"set\"",
+        _ => "dir = \"up\"",
+    };
+    errors.add(
+        &place,
+        format!("`{key}` belongs to a message with {belongs}"),
+    );
+    None
+}
+
 fn read_direction(errors: &mut Errors<'_>, section: &Section<'_, '_>) -> Option<Direction> {
     match section.text(errors, "dir") {
         Some(("up", _)) => Some(Direction::Up),
         Some(("down", _)) => Some(Direction::Down),
         Some(("response", _)) => Some(Direction::Response),
+        Some(("set", _)) => Some(Direction::Set),
+        Some(("answer", _)) => Some(Direction::Answer),
         Some((other, place)) => {
-            let message = format!("`dir` is {other:?}, takes \"up\", \"down\" or \"response\"");
+            let message = format!("`dir` is {other:?}, takes {DIRECTIONS}");
             errors.add(&place, message);
             None
         }
         None => {
             if !section.has("dir") {
-                let message = "the message needs a `dir`: \"up\", \"down\" or \"response\"";
+                let message = format!("the message needs a `dir`: {DIRECTIONS}");
                 errors.add(&section.place, message);
             }
             None

@@ -4,7 +4,7 @@ use crate::product::codec::table::program::{
     Bit, Direction, Element, Field, Kind, Meaning, Message, Program, Role, Size,
 };
 use crate::product::codec::table::source::{Errors, Place, closest};
-use crate::product::profile::{Command, DataType, Para, Profile};
+use crate::product::profile::{Command, DataType, Para, Profile, Property};
 
 pub(super) fn check(errors: &mut Errors<'_>, program: &Program, profile: &Profile) {
     for message in &program.messages {
@@ -12,6 +12,8 @@ pub(super) fn check(errors: &mut Errors<'_>, program: &Program, profile: &Profil
             Direction::Up => check_report(errors, message, profile),
             Direction::Down => check_command(errors, message, profile),
             Direction::Response => check_response(errors, program, message, profile),
+            Direction::Set => check_set(errors, message, profile),
+            Direction::Answer => {}
         }
     }
 }
@@ -40,24 +42,52 @@ enum Shape<'a> {
 
 fn check_report(errors: &mut Errors<'_>, message: &Message, profile: &Profile) {
     for given in given(message) {
-        let Some(service_id) = message.services.get(given.slot) else {
-            continue;
-        };
-        let Some(service) = profile.service(service_id) else {
-            let known = profile.services.iter().map(|s| s.service_id.as_str());
-            let text = format!("the product model has no service {service_id}");
-            unknown(errors, given.place, text, service_id, known);
-            continue;
-        };
-        let Some(property) = service.property(given.name) else {
-            let known = service.properties.iter().map(|p| p.property_name.as_str());
-            let text = format!("service {service_id} has no property {}", given.name);
-            unknown(errors, given.place, text, given.name, known);
-            continue;
-        };
-        let list = property.enum_list.as_deref();
-        check_shape(errors, &given, property.data_type, list);
+        if let Some(service_id) = message.services.get(given.slot) {
+            check_property(errors, &given, service_id, profile);
+        }
     }
+}
+
+/// What a set writes must be there, fit, and be the platform's to write.
+fn check_set(errors: &mut Errors<'_>, message: &Message, profile: &Profile) {
+    let Some(service_id) = &message.service else {
+        return;
+    };
+    for given in given(message) {
+        let Some(property) = check_property(errors, &given, service_id, profile) else {
+            continue;
+        };
+        if !property.is_writable() {
+            let text = format!(
+                "property {} of service {service_id} has method {}, a set takes those with W",
+                given.name, property.method
+            );
+            errors.add(given.place, text);
+        }
+    }
+}
+
+fn check_property<'p>(
+    errors: &mut Errors<'_>,
+    given: &Given<'_>,
+    service_id: &str,
+    profile: &'p Profile,
+) -> Option<&'p Property> {
+    let Some(service) = profile.service(service_id) else {
+        let known = profile.services.iter().map(|s| s.service_id.as_str());
+        let text = format!("the product model has no service {service_id}");
+        unknown(errors, given.place, text, service_id, known);
+        return None;
+    };
+    let Some(property) = service.property(given.name) else {
+        let known = service.properties.iter().map(|p| p.property_name.as_str());
+        let text = format!("service {service_id} has no property {}", given.name);
+        unknown(errors, given.place, text, given.name, known);
+        return None;
+    };
+    let list = property.enum_list.as_deref();
+    check_shape(errors, given, property.data_type, list);
+    Some(property)
 }
 
 fn check_command(errors: &mut Errors<'_>, message: &Message, profile: &Profile) {
@@ -101,12 +131,17 @@ fn check_response(
     profile: &Profile,
 ) {
     let answered = |m: &&Message| {
-        m.direction == Direction::Down && m.reply.as_ref().map(|(id, _)| *id) == message.id
+        m.reply
+            .as_ref()
+            .is_some_and(|(id, _)| Some(*id) == message.id)
     };
-    let mut commands: Vec<&Command> = program
-        .messages
-        .iter()
-        .filter(answered)
+    let mut asked = program.messages.iter().filter(answered).peekable();
+    if asked.peek().is_some() && asked.clone().all(|m| m.direction == Direction::Set) {
+        // The model describes no responses to sets.
+        return;
+    }
+    let mut commands: Vec<&Command> = asked
+        .filter(|m| m.direction == Direction::Down)
         .flat_map(|m| commands_of(m, profile))
         .collect();
     if commands.is_empty() {
@@ -264,7 +299,7 @@ const fn name_of(data_type: DataType) -> &'static str {
 
 fn given(message: &Message) -> Vec<Given<'_>> {
     let mut all = Vec::new();
-    for field in message.body.iter().chain(&message.tail) {
+    for field in message.fields() {
         collect(field, &mut all);
     }
     all

@@ -79,9 +79,23 @@ impl Word {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
+    /// A report.
     Up,
+    /// A command.
     Down,
+    /// The device's answer to a command or a set.
     Response,
+    /// Writes properties.
+    Set,
+    /// The platform's answer to a report.
+    Answer,
+}
+
+impl Direction {
+    /// Whether the platform writes it and devices read it.
+    pub(super) const fn is_sent(self) -> bool {
+        matches!(self, Self::Down | Self::Set | Self::Answer)
+    }
 }
 
 #[derive(Debug)]
@@ -91,6 +105,8 @@ pub(super) struct Message {
     pub(super) direction: Direction,
     pub(super) service: Option<String>,
     pub(super) reply: Option<(u64, Range<usize>)>,
+    /// The message that answers this report.
+    pub(super) answer: Option<(u64, Range<usize>)>,
     pub(super) has_more: bool,
     /// Services of the report; a field's slot is its place in here.
     pub(super) services: Vec<String>,
@@ -132,7 +148,15 @@ pub(super) enum Role {
     HasMore,
     /// The command's correlation id.
     Mid,
+    /// Whether a report was taken: 0, else 1.
+    Errcode,
+    /// In a report: no value, there to be echoed. In an answer: the echo; the label is
+    /// [`ECHO_PREFIX`] and the name of the report's field.
+    Echo,
 }
+
+/// In front of the field that an answer echoes: `auto = "request.seq"`.
+pub(super) const ECHO_PREFIX: &str = "request.";
 
 #[derive(Debug)]
 pub(super) enum Kind {
@@ -218,6 +242,8 @@ pub(super) struct Case {
 #[derive(Debug)]
 pub(super) struct Bit {
     pub(super) label: String,
+    /// Whether the label is a name that the author gave.
+    pub(super) named: bool,
     pub(super) role: Role,
     pub(super) slot: usize,
     pub(super) store: Option<usize>,
@@ -296,6 +322,18 @@ impl EnumTable {
     }
 }
 
+impl Message {
+    /// Every field, in the order of the bytes but for the checksum.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.body.iter().chain(&self.tail)
+    }
+
+    /// Whether a field, or a bit of one, has this role.
+    pub(super) fn has(&self, role: Role) -> bool {
+        self.fields().flat_map(Field::roles).any(|r| r == role)
+    }
+}
+
 impl Field {
     /// Fewest bytes it takes, were it present.
     pub(super) fn min_size(&self) -> usize {
@@ -349,6 +387,16 @@ impl Field {
             | Kind::Bits { .. }
             | Kind::Unix { .. } => false,
         }
+    }
+
+    /// Its role, or those of its bits.
+    pub(super) fn roles(&self) -> impl Iterator<Item = Role> {
+        let bits = match &self.kind {
+            Kind::Bits { bits, .. } => bits.as_slice(),
+            _ => &[],
+        };
+        let own = bits.is_empty().then_some(self.role);
+        own.into_iter().chain(bits.iter().map(|b| b.role))
     }
 
     /// Whether it or anything in it gives a value of this name.

@@ -1,6 +1,8 @@
-//! The loader's error table, and properties of codecs that load.
+//! The loader's error table, properties of codecs that load, and what the platform sends besides
+//! commands.
 
 mod properties;
+mod sent;
 
 use std::fs;
 use std::path::{Path, PathBuf};

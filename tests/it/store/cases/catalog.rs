@@ -267,6 +267,7 @@ pub(crate) fn audit_ranges_markers_and_expiry<E: Engine>(engine: &E) {
         raw_before: Timestamp::from_ms(0),
         events_before: Timestamp::from_ms(0),
         audit_before: at(ms),
+        commands_before: at(ms),
     };
     assert_eq!(store.expire(&before(10), 99).unwrap(), 0);
     assert_eq!(store.expire(&before(30), 2).unwrap(), 2);

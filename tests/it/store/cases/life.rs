@@ -22,6 +22,7 @@ pub(crate) fn expiry_takes_the_old_and_nothing_else<E: Engine>(engine: &E) {
         raw_before: at(0),
         events_before: at(0),
         audit_before: at(0),
+        commands_before: at(0),
     };
     assert_eq!(store.expire(&none, 100).unwrap(), 0);
     let old_history = Expiry {
@@ -34,6 +35,7 @@ pub(crate) fn expiry_takes_the_old_and_nothing_else<E: Engine>(engine: &E) {
         raw_before: at(9),
         events_before: at(1505),
         audit_before: at(1505),
+        commands_before: at(1505),
     };
     let mut total = 7;
     // A call may end at a bound of its own, but never for good.

@@ -3,6 +3,7 @@
 mod catalog;
 mod devices;
 mod find;
+mod forwarding;
 mod guards;
 mod life;
 mod pushes;
@@ -19,6 +20,9 @@ pub(crate) use devices::{
     moved_device_leaves_no_index_behind, pages_of_devices, products_codecs_settings,
 };
 pub(crate) use find::{prefixes_of_many, searches_answer_as_looking_does};
+pub(crate) use forwarding::{
+    forwarding_guards_hold_or_conflict, forwarding_lies_sealed, forwarding_records_come_and_go,
+};
 pub(crate) use guards::{
     commits_of_one_batch_see_each_other, conflict_changes_nothing, guards_hold_or_conflict,
 };

@@ -154,6 +154,7 @@ pub(crate) fn long_values_are_split_and_cleaned_up<E: Engine>(engine: &E) {
         raw_before: at(100),
         events_before: at(100),
         audit_before: at(100),
+        commands_before: at(100),
     };
     while store.expire(&expiry, 100).unwrap() > 0 {}
     assert_eq!(engine.parts(&store), 0, "parts are left behind");

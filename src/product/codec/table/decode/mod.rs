@@ -1,6 +1,7 @@
 //! Bytes to values, by the program. One pass, every byte read at most twice (checksum and
 //! value), output bounded: the work is linear in the payload whatever its bytes are.
 
+mod role;
 mod tlv;
 mod value;
 
@@ -9,9 +10,8 @@ use serde_json::{Map, Value};
 use crate::base::limits::CODEC_OUTPUT_MAX;
 use crate::base::time::Timestamp;
 use crate::product::codec::table::program::{
-    Bit, Checksum, Field, Kind, Meaning, Message, Program, REFERENCES_MAX, Role, Size, Word,
+    Checksum, Field, Kind, Message, Program, REFERENCES_MAX, Role, Size, Word,
 };
-use crate::product::codec::text::hex;
 use crate::product::codec::{CodecError, TraceEntry};
 
 pub(super) type Outcome<T> = Result<T, CodecError>;
@@ -28,6 +28,8 @@ pub(super) struct Found {
     pub(super) has_more: bool,
     pub(super) mid: Option<u16>,
     pub(super) succeeded: Option<bool>,
+    /// Of an answer that is read back.
+    pub(super) errcode: Option<u64>,
 }
 
 /// The bytes of one message, and how far they are read.
@@ -132,7 +134,17 @@ impl<'a, 't> Decoder<'a, 't> {
     }
 
     /// Reads a whole message; every byte must be taken.
-    pub(super) fn message(mut self, message: &Message, sum: Option<&Checksum>) -> Outcome<Found> {
+    pub(super) fn message(self, message: &Message, sum: Option<&Checksum>) -> Outcome<Found> {
+        self.watched(message, sum, |_, _| ())
+    }
+
+    /// As [`Decoder::message`], and shows each field of the message with its bytes.
+    pub(super) fn watched(
+        mut self,
+        message: &Message,
+        sum: Option<&Checksum>,
+        mut watch: impl FnMut(&Field, &'a [u8]),
+    ) -> Outcome<Found> {
         self.found.maps = message.services.iter().map(|_| Map::new()).collect();
         if let [only] = self.found.maps.as_mut_slice() {
             *only = Map::with_capacity(message.body.len());
@@ -142,7 +154,7 @@ impl<'a, 't> Decoder<'a, 't> {
         }
         self.found.has_more = message.has_more;
         let mut maps = std::mem::take(&mut self.found.maps);
-        self.list(&message.body, &mut maps)?;
+        self.watched_list(&message.body, &mut maps, &mut watch)?;
         self.finish_region()?;
         if let Some(sum) = sum {
             let word = sum.word;
@@ -152,7 +164,7 @@ impl<'a, 't> Decoder<'a, 't> {
             let value = format!("0x{:0digits$x}", word.read(bytes));
             self.note(self.at - word.bytes, "crc", || Value::String(value));
             self.end = self.bytes.len();
-            self.list(&message.tail, &mut maps)?;
+            self.watched_list(&message.tail, &mut maps, &mut watch)?;
             self.finish_region()?;
         }
         self.found.maps = maps;
@@ -245,11 +257,22 @@ impl<'a, 't> Decoder<'a, 't> {
     }
 
     fn list(&mut self, fields: &[Field], maps: &mut [Map<String, Value>]) -> Outcome<()> {
+        self.watched_list(fields, maps, &mut |_, _| ())
+    }
+
+    fn watched_list(
+        &mut self,
+        fields: &[Field],
+        maps: &mut [Map<String, Value>],
+        watch: &mut impl FnMut(&Field, &'a [u8]),
+    ) -> Outcome<()> {
         for field in fields {
             if field.optional && self.at >= self.end {
                 break;
             }
+            let from = self.at;
             self.field(field, maps)?;
+            watch(field, self.bytes.get(from..self.at).unwrap_or_default());
         }
         Ok(())
     }
@@ -283,10 +306,13 @@ impl<'a, 't> Decoder<'a, 't> {
                 }
                 self.put(maps, field.slot, &field.label, value)
             }
-            Role::Padding => self.padding(field, from),
-            Role::Result | Role::Length | Role::EventTime | Role::HasMore | Role::Mid => {
-                self.special(field, from, maps)
-            }
+            Role::Padding | Role::Echo => self.padding(field, from),
+            Role::Result
+            | Role::Length
+            | Role::EventTime
+            | Role::HasMore
+            | Role::Mid
+            | Role::Errcode => self.special(field, from, maps),
         }
     }
 
@@ -302,133 +328,6 @@ impl<'a, 't> Decoder<'a, 't> {
             map.insert(name.to_owned(), value);
         }
         Ok(())
-    }
-
-    /// A constant is compared, filler is passed over.
-    fn padding(&mut self, field: &Field, from: usize) -> Outcome<()> {
-        let (got, want) = match &field.kind {
-            Kind::Int { word, constant, .. } => {
-                let bytes = self.take(word.bytes, &field.label)?;
-                let mut want = vec![0; word.bytes];
-                let want = constant.map(|c| {
-                    word.write(c, &mut want);
-                    want
-                });
-                (bytes, want)
-            }
-            Kind::Text { size, constant, .. } | Kind::Bytes { size, constant, .. } => {
-                let len = self.len(*size, 1, &field.label)?;
-                (self.take(len, &field.label)?, constant.clone())
-            }
-            _ => {
-                // Read like a value, so that its length is known, and dropped.
-                self.value(field)?;
-                let bytes = self.bytes.get(from..self.at).unwrap_or_default();
-                (bytes, None)
-            }
-        };
-        if let Some(want) = want.filter(|want| want != got) {
-            let reason = format!("is {}, must be {}", hex(got), hex(&want));
-            return Err(field_error(&field.label, reason));
-        }
-        self.note(from, &field.label, || Value::String(hex(got)));
-        Ok(())
-    }
-
-    fn special(
-        &mut self,
-        field: &Field,
-        from: usize,
-        maps: &mut [Map<String, Value>],
-    ) -> Outcome<()> {
-        if let Kind::Unix { word, ms } = field.kind {
-            let raw = self.word(word, &field.label)?;
-            let at = value::timestamp(&field.label, raw, ms)?;
-            self.found.event_time = Some(at);
-            self.note(from, &field.label, || value::time_text(at, ms));
-            return Ok(());
-        }
-        let Kind::Int {
-            word,
-            signed,
-            meaning,
-            ..
-        } = &field.kind
-        else {
-            let value = self.value(field)?;
-            self.note(from, &field.label, || value.clone());
-            return self.put(maps, field.slot, &field.label, value);
-        };
-        let raw = self.word(*word, &field.label)?;
-        match field.role {
-            Role::Length => {
-                self.keep(field.store, raw);
-                self.note(from, &field.label, || Value::from(raw));
-                Ok(())
-            }
-            Role::Mid => {
-                let mid = u16::try_from(raw).map_err(|_| {
-                    field_error(&field.label, format!("mid is {raw}, takes 0 to 65535"))
-                })?;
-                self.found.mid = Some(mid);
-                self.note(from, &field.label, || Value::from(raw));
-                Ok(())
-            }
-            Role::HasMore => {
-                self.found.has_more |= raw != 0;
-                self.note(from, &field.label, || Value::from(raw));
-                Ok(())
-            }
-            Role::Value | Role::Result | Role::Padding | Role::EventTime => {
-                self.found.succeeded = Some(is_success(meaning, raw));
-                let number = value::signed(raw, word.bytes * 8, *signed);
-                let value = value::meant(&field.label, meaning, number, raw)?;
-                self.note(from, &field.label, || value.clone());
-                self.put(maps, field.slot, &field.label, value)
-            }
-        }
-    }
-
-    fn bit(
-        &mut self,
-        bit: &Bit,
-        raw: u64,
-        from: usize,
-        maps: &mut [Map<String, Value>],
-    ) -> Outcome<()> {
-        let code = raw >> bit.at & bit.mask();
-        if let Some(want) = bit.constant.filter(|want| *want != code) {
-            let reason = format!("is {code}, must be {want}");
-            return Err(field_error(&bit.label, reason));
-        }
-        match bit.role {
-            Role::Value | Role::Result => {
-                if bit.role == Role::Result {
-                    self.found.succeeded = Some(is_success(&bit.meaning, code));
-                }
-                let number = value::signed(code, bit.width, bit.signed);
-                let value = value::meant(&bit.label, &bit.meaning, number, code)?;
-                self.note(from, &bit.label, || value.clone());
-                self.put(maps, bit.slot, &bit.label, value)
-            }
-            Role::Length => {
-                self.keep(bit.store, code);
-                self.note(from, &bit.label, || Value::from(code));
-                Ok(())
-            }
-            Role::HasMore => {
-                self.found.has_more |= code != 0;
-                self.note(from, &bit.label, || Value::from(code));
-                Ok(())
-            }
-            Role::Padding | Role::EventTime | Role::Mid => Ok(()),
-        }
-    }
-
-    fn keep(&mut self, store: Option<usize>, raw: u64) {
-        if let Some(place) = store.and_then(|s| self.kept.get_mut(s)) {
-            *place = raw;
-        }
     }
 
     /// Bytes or elements to come; more than there are bytes is refused before any is read.
@@ -451,15 +350,6 @@ impl<'a, 't> Decoder<'a, 't> {
             });
         }
         Ok(need / of.max(1))
-    }
-}
-
-/// The result is 0, true or the first name of the enum.
-fn is_success(meaning: &Meaning, raw: u64) -> bool {
-    match meaning {
-        Meaning::Bool => raw != 0,
-        Meaning::Enum(table) => raw == table.first,
-        Meaning::Number | Meaning::Text | Meaning::Scaled(_) => raw == 0,
     }
 }
 

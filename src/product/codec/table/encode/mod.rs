@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::base::limits::CODEC_OUTPUT_MAX;
 use crate::product::codec::CodecError;
+use crate::product::codec::table::answer::{Echo, Says};
 use crate::product::codec::table::decode::{field_error, within};
 use crate::product::codec::table::program::{
     Case, Checksum, Element, Field, Kind, Message, REFERENCES_MAX, Role, Size, Word,
@@ -28,10 +29,17 @@ struct Mark {
     filled: Option<u64>,
 }
 
-pub(super) struct Encoder {
+struct Encoder<'s> {
     out: Vec<u8>,
     marks: [Option<Mark>; REFERENCES_MAX],
-    mid: u16,
+    says: Auto<'s>,
+}
+
+/// What the platform fills in by itself.
+#[derive(Clone, Copy)]
+pub(super) enum Auto<'s> {
+    Mid(u16),
+    Answer(&'s Says),
 }
 
 /// A message as bytes.
@@ -39,15 +47,14 @@ pub(super) fn message(
     message: &Message,
     checksum: Option<&Checksum>,
     paras: &Map<String, Value>,
-    mid: u16,
+    says: Auto<'_>,
 ) -> Outcome<Vec<u8>> {
     let mut encoder = Encoder {
         out: Vec::with_capacity(64),
         marks: [None; REFERENCES_MAX],
-        mid,
+        says,
     };
-    let known = message.body.iter().chain(&message.tail);
-    check_names(known, paras)?;
+    check_names(message.fields(), paras)?;
     encoder.list(&message.body, paras, message.id.unwrap_or(0))?;
     if let Some(sum) = checksum {
         let covered = encoder.out.get(sum.start..).unwrap_or_default();
@@ -63,8 +70,7 @@ fn check_names<'f>(
     fields: impl Iterator<Item = &'f Field>,
     paras: &Map<String, Value>,
 ) -> Outcome<()> {
-    let mut known = Vec::new();
-    fields.for_each(|field| collect(field, &mut known));
+    let known = names(fields);
     match paras.keys().find(|name| !known.contains(&name.as_str())) {
         Some(name) if known.is_empty() => Err(field_error(name, "is unknown, there are no fields")),
         Some(name) => {
@@ -73,6 +79,13 @@ fn check_names<'f>(
         }
         None => Ok(()),
     }
+}
+
+/// Names of the values that the fields take.
+pub(super) fn names<'f>(fields: impl Iterator<Item = &'f Field>) -> Vec<&'f str> {
+    let mut known = Vec::new();
+    fields.for_each(|field| collect(field, &mut known));
+    known
 }
 
 fn collect<'f>(field: &'f Field, known: &mut Vec<&'f str>) {
@@ -92,14 +105,23 @@ fn collect<'f>(field: &'f Field, known: &mut Vec<&'f str>) {
 
 /// Whether the parameters give the field anything to write.
 fn is_given(field: &Field, paras: &Map<String, Value>) -> bool {
-    let mut names = Vec::new();
-    collect(field, &mut names);
-    names
+    names(std::iter::once(field))
         .iter()
         .any(|name| paras.get(*name).is_some_and(|v| !v.is_null()))
 }
 
-impl Encoder {
+impl Encoder<'_> {
+    /// The number that a field or bit field of this role holds by itself.
+    fn auto(&self, role: Role, label: &str) -> Outcome<u64> {
+        match (role, self.says) {
+            (Role::Mid, Auto::Mid(mid)) => Ok(u64::from(mid)),
+            (Role::Errcode, Auto::Answer(says)) => Ok(u64::from(says.errcode)),
+            (Role::HasMore, Auto::Answer(says)) => Ok(u64::from(says.has_more)),
+            (Role::Echo, Auto::Answer(says)) => Ok(echo(says, label)?.raw()),
+            _ => Ok(0),
+        }
+    }
+
     fn list(&mut self, fields: &[Field], paras: &Map<String, Value>, id: u64) -> Outcome<()> {
         let mut absent: Option<&Field> = None;
         for field in fields {
@@ -134,7 +156,7 @@ impl Encoder {
                             let value = needed(&bit.label, paras)?;
                             raw_of(&bit.label, value, &bit.meaning, bit.width, bit.signed)?
                         }
-                        _ => 0,
+                        (role, None) => self.auto(role, &bit.label)?,
                     };
                     raw |= (code & bit.mask()) << bit.at;
                     self.mark(bit.store, at, *word, (bit.at, bit.mask()));
@@ -142,7 +164,17 @@ impl Encoder {
                 self.word(*word, raw)
             }
             (Kind::Tlv { .. }, _) if !field.named => self.tlv(field, paras),
-            (Kind::Int { word, .. }, Role::Mid) => self.word(*word, u64::from(self.mid)),
+            (Kind::Int { word, .. }, Role::Mid | Role::Errcode | Role::HasMore | Role::Echo) => {
+                let raw = self.auto(field.role, &field.label)?;
+                self.word(*word, raw)
+            }
+            (Kind::Bytes { .. }, Role::Echo) => {
+                if let Auto::Answer(says) = self.says {
+                    let bytes = echo(says, &field.label)?.bytes();
+                    self.out.extend_from_slice(bytes);
+                }
+                Ok(())
+            }
             (Kind::Int { word, .. }, Role::Length) => {
                 self.mark(field.store, self.out.len(), *word, (0, word.max()));
                 self.word(*word, 0)
@@ -396,6 +428,11 @@ impl Encoder {
         }
         Ok(())
     }
+}
+
+fn echo<'s>(says: &'s Says, label: &str) -> Outcome<&'s Echo> {
+    let found = says.echo(label);
+    found.ok_or_else(|| field_error(label, "is missing: the report ends before it"))
 }
 
 fn needed<'v>(label: &str, paras: &'v Map<String, Value>) -> Outcome<&'v Value> {

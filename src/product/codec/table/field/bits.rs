@@ -1,7 +1,7 @@
 //! Fields of single bits in a word.
 
 use crate::product::codec::table::field::{ALL_KEYS, Reader, Scope, Stand, Type};
-use crate::product::codec::table::program::{Bit, Kind, Meaning, Role, Word};
+use crate::product::codec::table::program::{Bit, Direction, Kind, Meaning, Role, Word};
 use crate::product::codec::table::source::Section;
 
 const BIT_KEYS: [&str; 13] = [
@@ -57,7 +57,11 @@ impl Reader<'_, '_> {
         scope: &mut Scope,
         word: Word,
     ) -> Option<Bit> {
-        section.allow(self.errors, "a bit field", &BIT_KEYS, &ALL_KEYS);
+        let mut keys = BIT_KEYS.to_vec();
+        if self.direction == Direction::Answer {
+            keys.push("auto");
+        }
+        section.allow(self.errors, "a bit field", &keys, &ALL_KEYS);
         let (at, width) = self.run_of_bits(section, word.bytes * 8)?;
         let signed = section.flag(self.errors, "signed").unwrap_or(false);
         let name = section.name(self.errors, "n");
@@ -72,6 +76,16 @@ impl Reader<'_, '_> {
             signed,
         };
         let mut role = self.special_role(section, of_type, plain, Stand::List)?;
+        // Elsewhere the key was refused, and a bit cannot hold a mid.
+        if role == Role::Mid {
+            return None;
+        }
+        let label = self.echo_label(section, role);
+        let label = label.or_else(|| named.map(|(name, _)| name.to_owned()));
+        let label = label.unwrap_or_else(|| format!("bit {at}"));
+        if role == Role::Value {
+            self.refuse_value(&label, &section.place);
+        }
         let store = self.store(section, scope, named, &mut role, of_type);
         let of = if section.has("service") {
             section
@@ -90,7 +104,8 @@ impl Reader<'_, '_> {
             (1 << width) - 1
         };
         Some(Bit {
-            label: named.map_or_else(|| format!("bit {at}"), |(name, _)| name.to_owned()),
+            label,
+            named: named.is_some(),
             role,
             slot,
             store,

@@ -4,7 +4,7 @@ use crate::base::limits::BODY_MAX;
 use crate::product::codec::table::field::DEPTH_MAX;
 use crate::product::codec::table::field::{Reader, Scope, Stand, Type, little};
 use crate::product::codec::table::program::{
-    Case, Direction, Element, Field, Kind, Meaning, Role, Size, Word,
+    Case, Element, Field, Kind, Meaning, Role, Size, Word,
 };
 use crate::product::codec::table::source::{Section, closest, integer_key, integer_of};
 use crate::product::codec::text;
@@ -34,9 +34,9 @@ impl Reader<'_, '_> {
             }),
             Type::Float { bytes } => {
                 let dec = section.bounded(self.errors, "dec", 0..=15);
-                if dec.is_some() && self.direction == Direction::Down {
+                if dec.is_some() && self.direction.is_sent() {
                     let place = section.place_of("dec");
-                    let message = "`dec` rounds a float, which a command cannot undo";
+                    let message = "`dec` rounds a float, which nothing that is sent can undo";
                     self.errors.add(&place, message);
                 }
                 Some(Kind::Float {

@@ -1,7 +1,7 @@
 //! What a raw integer stands for: a number, a scaled number, a label, a boolean.
 
 use crate::product::codec::table::field::Reader;
-use crate::product::codec::table::program::{Direction, EnumTable, Meaning, Scale};
+use crate::product::codec::table::program::{EnumTable, Meaning, Scale};
 use crate::product::codec::table::source::{Place, Section, integer_key, integer_of, wrong};
 use crate::product::decimal::Decimal;
 use toml::de::DeValue;
@@ -121,8 +121,8 @@ impl Reader<'_, '_> {
             (1 << bits) - 1
         };
         self.check_entries(&entries, max, bits);
-        if let (Direction::Down, Some((_, place))) = (self.direction, &other) {
-            let message = "`other` has no code that a command could send";
+        if let (true, Some((_, place))) = (self.direction.is_sent(), &other) {
+            let message = "`other` has no code that could be sent";
             self.errors.add(place, message);
         }
         let first = entries.first().map(|(code, ..)| *code);
@@ -198,8 +198,8 @@ impl Reader<'_, '_> {
                 self.errors
                     .add(place, format!("code {code} is there already"));
             }
-            if self.direction == Direction::Down && earlier.iter().any(|(_, l, _)| l == label) {
-                let message = format!("{label:?} is there already: a command could send either");
+            if self.direction.is_sent() && earlier.iter().any(|(_, l, _)| l == label) {
+                let message = format!("{label:?} is there already: either code could be sent");
                 self.errors.add(place, message);
             }
         }

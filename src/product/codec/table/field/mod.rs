@@ -6,6 +6,7 @@
 mod bits;
 mod kinds;
 mod meaning;
+mod role;
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -124,7 +125,7 @@ impl Type {
             ],
             Self::Text { .. } => &["n", "t", "service", "optional", "endian", "len", "const"],
             Self::Bytes => &[
-                "n", "t", "service", "optional", "endian", "len", "enc", "const",
+                "n", "t", "service", "optional", "endian", "len", "enc", "as", "const", "auto",
             ],
             Self::Unix { .. } => &["n", "t", "service", "optional", "endian", "as", "dec"],
             Self::Array => &[
@@ -264,6 +265,10 @@ impl Reader<'_, '_> {
             role = Role::Padding;
         }
         role = self.special_role(section, of_type, role, stand)?;
+        let label = self.echo_label(section, role).unwrap_or(label);
+        if role == Role::Value && !matches!(of_type, Type::Bits { .. }) {
+            self.refuse_value(&label, &section.place);
+        }
         let named = name.as_ref().map(|(n, p)| (*n, p));
         let store = self.store(section, scope, named, &mut role, of_type);
         let slot = self.slot(section, role, container);
@@ -308,87 +313,6 @@ impl Reader<'_, '_> {
             }
         }
         found
-    }
-
-    /// `as`, `auto`, `match` and `result`: values with a meaning of their own.
-    fn special_role(
-        &mut self,
-        section: &Section<'_, '_>,
-        of_type: Type,
-        plain: Role,
-        stand: Stand,
-    ) -> Option<Role> {
-        let mut role = plain;
-        for (key, direction) in [("auto", Direction::Down), ("match", Direction::Response)] {
-            let Some((text, place)) = section.text(self.errors, key) else {
-                continue;
-            };
-            if text != "mid" {
-                let message = format!("`{key}` is {text:?}, takes \"mid\"");
-                self.errors.add(&place, message);
-                continue;
-            }
-            if self.direction != direction || self.nested || stand != Stand::List {
-                let message = match key {
-                    "auto" => "`auto` belongs to a field of a message with dir = \"down\"",
-                    _ => "`match` belongs to a field of a message with dir = \"response\"",
-                };
-                self.errors.add(&place, message);
-            } else if !matches!(of_type, Type::Int { bytes, signed: false } if bytes >= 2) {
-                let message = "a mid is 1 to 65535: it needs u16 or wider";
-                self.errors.add(&section.place_of("t"), message);
-            }
-            role = Role::Mid;
-        }
-        if let Some((text, place)) = section.text(self.errors, "as") {
-            role = self.meaning_of_as(text, &place, of_type, role)?;
-        }
-        if section.flag(self.errors, "result") == Some(true) {
-            if self.direction != Direction::Response || self.nested {
-                let message = "`result` belongs to a field of a message with dir = \"response\"";
-                self.errors.add(&section.place_of("result"), message);
-            }
-            if role == Role::Value || role == Role::Padding {
-                role = Role::Result;
-            }
-            if !section.has("n") {
-                let message = "a result needs a name: give it one with `n`";
-                self.errors.add(&section.place, message);
-            }
-        }
-        Some(role)
-    }
-
-    fn meaning_of_as(
-        &mut self,
-        text: &str,
-        place: &Place,
-        of_type: Type,
-        plain: Role,
-    ) -> Option<Role> {
-        let role = match (text, of_type) {
-            ("event_time", Type::Unix { .. }) => Role::EventTime,
-            ("event_time", _) => {
-                let message = "`as = \"event_time\"` needs unix32 or unix64";
-                self.errors.add(place, message);
-                return None;
-            }
-            ("has_more", Type::Int { .. }) => Role::HasMore,
-            ("string", Type::Int { .. }) => return Some(plain),
-            _ => {
-                let hint = "takes \"event_time\" (unix32, unix64), \"has_more\" or \"string\" \
-                            (integers)";
-                let message = format!("`as` is {text:?}, which means nothing for this type");
-                self.errors.add_hint(place, message, hint);
-                return None;
-            }
-        };
-        if self.direction != Direction::Up || self.nested {
-            let message =
-                format!("`as = {text:?}` belongs to a field of a message with dir = \"up\"");
-            self.errors.add(place, message);
-        }
-        Some(role)
     }
 
     /// Gives a length that something refers to a place to be kept.

@@ -9,7 +9,9 @@ use super::{profile_of, root};
 use crate::base::limits::CODEC_OUTPUT_MAX;
 use crate::base::time::Timestamp;
 use crate::product::codec::table::{TableCodec, load};
-use crate::product::codec::{Codec, CodecError, Decoded, Encode, Uplink, fixture};
+use crate::product::codec::{
+    AnswerTo, Codec, CodecError, Decoded, Downlink, Encode, Uplink, fixture,
+};
 
 fn decode(codec: &TableCodec, payload: &[u8]) -> Result<Decoded, CodecError> {
     let uplink = Uplink {
@@ -27,7 +29,7 @@ fn decode(codec: &TableCodec, payload: &[u8]) -> Result<Decoded, CodecError> {
     plain
 }
 
-fn samples() -> Vec<TableCodec> {
+pub(super) fn samples() -> Vec<TableCodec> {
     let entries = std::fs::read_dir(root().join("codecs")).unwrap();
     let mut dirs: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     dirs.sort();
@@ -47,10 +49,18 @@ const EVERYTHING: &str = include_str!("../../../../../fixtures/codec/tables/ever
 fn any_bytes_are_a_value_or_an_error() {
     let codecs = samples();
     let water = codecs.last().unwrap();
-    proptest!(|(bytes in proptest::collection::vec(any::<u8>(), 0..200), id in 0_u8..5)| {
+    let answer = |codec: &TableCodec, request: &[u8]| {
+        let _outcome = codec.answer(&AnswerTo {
+            request,
+            errcode: 1,
+            has_more: true,
+        });
+    };
+    proptest!(|(bytes in proptest::collection::vec(any::<u8>(), 0..200), id in 0_u8..6)| {
         for codec in &codecs {
             let _outcome = decode(codec, &bytes);
             let _outcome = codec.decode_downlink(&bytes);
+            answer(codec, &bytes);
         }
         // With a known id and a right checksum the fields get to see them too.
         let mut framed = vec![id];
@@ -58,6 +68,7 @@ fn any_bytes_are_a_value_or_an_error() {
         let crc = crc::Crc::<u16>::new(&crc::CRC_16_MODBUS).checksum(&framed);
         framed.extend(crc.to_le_bytes());
         let _outcome = decode(water, &framed);
+        answer(water, &framed);
     });
 }
 
@@ -127,9 +138,8 @@ proptest! {
             .map_err(|e| TestCaseError::fail(format!("{e}\n{source}\n{paras:?}")))?;
         let back = codec.decode_downlink(&bytes).unwrap()
             .map_err(|e| TestCaseError::fail(format!("{e}\n{source}\n{paras:?}")))?;
-        prop_assert_eq!(back.paras, paras);
-        prop_assert_eq!(back.mid, Some(mid));
-        prop_assert_eq!(back.command_name, "GO");
+        let command_name = "GO".to_owned();
+        prop_assert_eq!(back, Downlink::Command { command_name, paras, mid: Some(mid) });
         // One byte less is no such command any more.
         let short = &bytes[..bytes.len() - 1];
         prop_assert!(codec.decode_downlink(short).unwrap().is_err());
@@ -137,7 +147,7 @@ proptest! {
 }
 
 /// A field's declaration, with `@` for its name, and a value of it. All have their own length.
-fn field() -> impl Strategy<Value = (String, Value)> {
+pub(super) fn field() -> impl Strategy<Value = (String, Value)> {
     let plain = |t: &str, v: Value| (format!("{{ n = \"@\", t = \"{t}\" }}"), v);
     prop_oneof![
         any::<u8>().prop_map(move |v| plain("u8", json!(v))),

@@ -1,3 +1,5 @@
+mod commands;
+
 use std::time::{Duration, Instant};
 
 use coap_lite::{CoapOption, MessageType};
@@ -24,12 +26,12 @@ impl Bench {
         }
     }
 
-    fn sent(&mut self) -> Vec<coap_lite::Packet> {
+    fn sent(&mut self) -> Vec<Packet> {
         let bytes = std::iter::from_fn(|| self.device.transmit());
         bytes.map(|b| message::read(&b).unwrap()).collect()
     }
 
-    fn sent_one(&mut self) -> coap_lite::Packet {
+    fn sent_one(&mut self) -> Packet {
         let mut all = self.sent();
         assert_eq!(all.len(), 1, "{all:?}");
         all.remove(0)
@@ -49,7 +51,7 @@ impl Bench {
         self.device.tick(self.now);
     }
 
-    fn answer(&mut self, request: &coap_lite::Packet, code: u8) {
+    fn answer(&mut self, request: &Packet, code: u8) {
         let ack = Draft::new(
             MessageType::Acknowledgement,
             code,
@@ -377,7 +379,7 @@ proptest::proptest! {
             bench.device.report(bench.now, datagram, false);
         }
         proptest::prop_assert!(bench.device.queue.len() <= QUEUE_MAX + 1);
-        proptest::prop_assert!(bench.device.answered.len() <= RECENT_MAX);
+        proptest::prop_assert!(bench.device.known.len() <= downlink::KNOWN_MAX);
         proptest::prop_assert!(bench.device.unconfirmed.len() <= RECENT_MAX);
     }
 }

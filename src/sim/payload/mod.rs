@@ -9,9 +9,15 @@
 //! | street-light | little-endian: id, fields, CRC-16/XMODEM high byte first |
 //! | parking-sensor | bit fields, 7 or 8 bytes, no id |
 //!
-//! Readings drift as in the field: volumes only grow, lamps burn at night, cars come and go.
+//! Readings drift as in the field: volumes only grow, lamps burn at night, cars come and go. What
+//! the products make of commands is in `command`; devices that speak JSON are in `json`.
+
+mod command;
+mod json;
 
 use crate::base::time::Timestamp;
+pub use command::{Command, Verdict};
+pub use json::JsonDevice;
 
 /// The sample products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +60,11 @@ pub struct Readings {
     serial: u32,
     /// Litres, or watt hours.
     total: u32,
+    /// As the last command left it: of a water meter 0 open, 1 closed; of a gas meter 0 closed, 1 open,
+    /// 2 locked.
+    valve: u8,
+    /// Percent, when a command said so.
+    brightness: Option<u8>,
 }
 
 impl Readings {
@@ -65,6 +76,11 @@ impl Readings {
             total: rng.u32(..1_000_000),
             rng,
             count: 0,
+            valve: match product {
+                Product::GasMeter => 1,
+                _ => 0,
+            },
+            brightness: None,
         }
     }
 
@@ -87,7 +103,8 @@ impl Readings {
     fn water_report(&mut self, unix_s: u32) -> Vec<u8> {
         let flow = self.rng.i16(0..300);
         let (voltage, level) = (self.rng.u8(33..37), self.rng.u8(40..=100));
-        let flags = u8::from(self.rng.u8(..) < 10); // a leak now and then
+        let leak = u8::from(self.rng.u8(..) < 10); // now and then
+        let flags = leak | self.valve << 4;
         let intervals: Vec<u16> = (0..self.rng.usize(..5))
             .map(|_| self.rng.u16(..400))
             .collect();
@@ -129,7 +146,9 @@ impl Readings {
             }
             entry(&mut entries, 0x10, &history);
         }
-        entry(&mut entries, 0x20, &[0b001, 0]); // valve open, normal
+        let is_locked = self.valve == 2;
+        let state = if is_locked { 2 } else { 0 };
+        entry(&mut entries, 0x20, &[u8::from(self.valve == 1), state]);
         gas_frame(self.serial, &entries)
     }
 
@@ -144,7 +163,9 @@ impl Readings {
 
     fn light_status(&mut self) -> Vec<u8> {
         let on = self.rng.bool();
-        let brightness = if on { self.rng.u8(20..=100) } else { 0 };
+        let by_itself = if on { self.rng.u8(20..=100) } else { 0 };
+        let brightness = self.brightness.unwrap_or(by_itself).min(100);
+        let on = brightness > 0;
         let power = u16::from(brightness) * 6; // tenths of a watt
         let runtime_s = u64::from(self.total) * 36;
         let faults: &[u8] = if self.rng.u8(..) < 16 { &[3] } else { &[] };
@@ -198,6 +219,11 @@ fn gas_frame(serial: u32, entries: &[u8]) -> Vec<u8> {
     let mut out = vec![0x68, 0x01, 0x00, 0x00];
     out.extend(bcd(serial));
     out.extend(entries);
+    gas_sum(out)
+}
+
+/// The sum of the bytes before it, and 16.
+fn gas_sum(mut out: Vec<u8>) -> Vec<u8> {
     let sum = out.iter().fold(0u8, |sum, b| sum.wrapping_add(*b));
     out.extend([sum, 0x16]);
     out

@@ -4,6 +4,9 @@
 //! at the end. Exit codes: 0 every report arrived, 1 any failed, a device was kept out or the server
 //! could not be provisioned, 2 usage.
 
+mod commands;
+mod executed;
+
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,6 +24,8 @@ use crate::sim::link::Quality;
 use crate::sim::payload::Product;
 use crate::sim::rest::{NewDevice, Rest, RestError};
 use crate::sim::session::SessionPlan;
+use commands::CommandArgs;
+use executed::{Executed, ExecutedError};
 
 /// Bytes of a random key.
 const SECRET_LEN: usize = 16;
@@ -120,6 +125,14 @@ pub struct Args {
     /// New port before every n-th report, as after NAT rebinding; 0: never
     #[arg(long, default_value_t = 0, value_name = "N")]
     rebind_every: u64,
+    /// Renews its registration before every n-th report (lwm2m); 0: at half its lifetime only
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    update_every: u64,
+    /// Reboots before every n-th report: registers anew, recognises nothing; 0: never
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    reboot_every: u64,
+    #[command(flatten)]
+    commands: CommandArgs,
     /// Wait for an acknowledgement before the first repetition
     #[arg(long, default_value = "2s", value_parser = values::some_duration)]
     ack_timeout: Duration,
@@ -148,6 +161,8 @@ pub enum SimError {
     Rest(#[from] RestError),
     #[error("the operating system: {0}")]
     Runtime(#[from] std::io::Error),
+    #[error(transparent)]
+    Executed(#[from] ExecutedError),
 }
 
 impl SimError {
@@ -157,6 +172,7 @@ impl SimError {
             Self::Fleet(e) => e.kind(),
             Self::Rest(e) => e.kind(),
             Self::Runtime(_) => "runtime",
+            Self::Executed(e) => e.kind(),
         }
     }
 }
@@ -189,6 +205,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, SimError> {
 /// True when every report arrived and no device was kept out.
 async fn simulate(args: &Args) -> Result<bool, SimError> {
     let clock = Clock::System;
+    let mut executed = Executed::open(args.commands.executed.as_deref())?;
     let members: Result<Vec<_>, _> = (0..args.count).map(|n| args.member(n)).collect();
     let members = members?;
     if let Some(base) = &args.provision {
@@ -211,6 +228,7 @@ async fn simulate(args: &Args) -> Result<bool, SimError> {
         tokio::select! {
             update = fleet.next() => {
                 let Some(update) = update else { break };
+                executed.take(clock.now(), &update)?;
                 if let Some(text) = watch.take(&update) {
                     progress.note(&text);
                 }
@@ -226,9 +244,13 @@ async fn simulate(args: &Args) -> Result<bool, SimError> {
     let farewell = async {
         while let Some(update) = fleet.next().await {
             watch.take(&update);
+            executed.take(clock.now(), &update)?;
         }
+        Ok::<_, SimError>(())
     };
-    tokio::time::timeout(FAREWELL, farewell).await.ok();
+    if let Ok(ended) = tokio::time::timeout(FAREWELL, farewell).await {
+        ended?;
+    }
     progress.finish();
     Ok(watch.sum_up(args.json))
 }
@@ -356,6 +378,9 @@ impl Args {
                 ack_timeout: self.ack_timeout,
                 ..Timing::default()
             },
+            conduct: self
+                .commands
+                .conduct(seed, self.sleep.then_some(self.awake)),
             ..Settings::new(format!("{}{number}", self.prefix), kind, seed)
         };
         Ok(Member {
@@ -365,6 +390,7 @@ impl Args {
                 .or_else(|| in_turn.copied())
                 .unwrap_or(Product::WaterMeter),
             secret: self.secret(number)?,
+            verdict: self.commands.verdict(),
         })
     }
 
@@ -385,8 +411,9 @@ impl Args {
             interval: self.interval,
             reports: self.reports,
             unconfirmed_every: self.unconfirmed_every,
-            awake: self.sleep.then_some(self.awake),
             rebind_every: self.rebind_every,
+            update_every: self.update_every,
+            reboot_every: self.reboot_every,
             deregister: self.deregister,
         }
     }

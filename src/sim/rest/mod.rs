@@ -4,6 +4,8 @@
 //! Plain `http://host:port` with keep-alive connections; bodies are JSON. Answers are read up to
 //! `BODY_MAX`. Creating what exists already is fine, so a run can be repeated.
 
+mod events;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,13 +18,12 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
 use crate::base::secret::Secret;
+pub use events::{Events, ServerEvent};
 
 /// Longest answer that is read.
 const BODY_MAX: usize = 4 * 1024 * 1024;
 /// Longest wait for one answer.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Longest line of the event stream.
-const LINE_MAX: usize = 1024 * 1024;
 
 /// Why the server's HTTP face did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -268,10 +269,19 @@ impl Rest {
         Ok(ids)
     }
 
-    /// Opens the server-sent events of `/v1/events`.
+    /// Opens the server-sent events of `/v1/events`, from now on.
     pub async fn events(&self) -> Result<Events, RestError> {
+        self.events_after(None).await
+    }
+
+    /// The same, from what follows the event with this id.
+    pub async fn events_after(&self, id: Option<&str>) -> Result<Events, RestError> {
         const PATH: &str = "/v1/events";
-        let request = self.request(&Method::GET, PATH, "text/event-stream", Bytes::new())?;
+        let mut request = self.request(&Method::GET, PATH, "text/event-stream", Bytes::new())?;
+        if let Some(id) = id {
+            let id = id.parse().map_err(|e| transport(&Method::GET, PATH, &e))?;
+            request.headers_mut().insert("last-event-id", id);
+        }
         let response = self.client.request(request).await;
         let response = response.map_err(|e| transport(&Method::GET, PATH, &e))?;
         let status = response.status().as_u16();
@@ -279,66 +289,8 @@ impl Rest {
             let body = Bytes::new();
             return Err(refused(Method::GET, PATH, &Answer { status, body }));
         }
-        Ok(Events {
-            body: response.into_body(),
-            buffer: Vec::new(),
-        })
+        Ok(Events::new(response.into_body(), id.map(str::to_owned)))
     }
-}
-
-/// A stream of server-sent events.
-#[derive(Debug)]
-pub struct Events {
-    body: hyper::body::Incoming,
-    buffer: Vec<u8>,
-}
-
-/// One server-sent event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerEvent {
-    /// `resource.event`.
-    pub name: String,
-    pub data: String,
-}
-
-impl Events {
-    /// The next event; `None` when the server closed the stream or sent nonsense.
-    pub async fn next(&mut self) -> Option<ServerEvent> {
-        loop {
-            while let Some(block) = take_block(&mut self.buffer) {
-                if let Some(event) = read_block(&block) {
-                    return Some(event);
-                }
-            }
-            if self.buffer.len() > LINE_MAX {
-                return None;
-            }
-            let frame = self.body.frame().await?.ok()?;
-            if let Ok(data) = frame.into_data() {
-                self.buffer.extend_from_slice(&data);
-            }
-        }
-    }
-}
-
-/// Takes what stands before the first empty line.
-fn take_block(buffer: &mut Vec<u8>) -> Option<String> {
-    let end = buffer.windows(2).position(|pair| pair == b"\n\n")?;
-    let rest = buffer.split_off(end + 2);
-    let block = std::mem::replace(buffer, rest);
-    Some(String::from_utf8_lossy(&block).into_owned())
-}
-
-/// Comments (keep-alives) and blocks without data are no events.
-fn read_block(block: &str) -> Option<ServerEvent> {
-    let field = |name: &str| {
-        let lines = block.lines().filter_map(|line| line.strip_prefix(name));
-        let values: Vec<_> = lines.map(|v| v.strip_prefix(' ').unwrap_or(v)).collect();
-        (!values.is_empty()).then(|| values.join("\n"))
-    };
-    let data = field("data:")?;
-    let name = field("event:").unwrap_or_default();
-    Some(ServerEvent { name, data })
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
@@ -392,24 +344,5 @@ mod tests {
         for base in ["127.0.0.1:8080", "https://h:1", "http://", ""] {
             assert_eq!(Rest::new(base, None).unwrap_err().kind(), "base", "{base}");
         }
-    }
-
-    #[test]
-    fn events_come_out_of_arbitrary_pieces() {
-        let wire =
-            b": keep\n\nevent: device.data\ndata: {\"a\":1}\n\ndata: x\ndata: y\n\nevent: cut";
-        let mut buffer = Vec::new();
-        let mut got = Vec::new();
-        for byte in wire {
-            buffer.push(*byte);
-            while let Some(block) = take_block(&mut buffer) {
-                got.extend(read_block(&block));
-            }
-        }
-        let event = |name: &str, data: &str| ServerEvent {
-            name: name.to_owned(),
-            data: data.to_owned(),
-        };
-        assert_eq!(got, [event("device.data", "{\"a\":1}"), event("", "x\ny")]);
     }
 }

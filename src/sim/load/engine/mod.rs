@@ -7,6 +7,8 @@
 //!
 //! A device has one request in flight (NSTART = 1); answers are told by device and message id.
 
+mod answering;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,8 @@ use super::{Body, Job, LoadError, Pace, Phase, Progress, Workload, template};
 use crate::base::wheel::Wheel;
 use crate::sim::message;
 use crate::sim::payload::Readings;
+pub(super) use answering::Answered;
+use answering::Answering;
 
 /// Datagrams sent between two looks at the sockets.
 pub(super) const BURST: usize = 64;
@@ -37,6 +41,8 @@ enum Step {
     Register,
     RegisterRaw,
     Work(Workload),
+    /// These bytes as an uplink.
+    Answer(Vec<u8>),
 }
 
 /// One device.
@@ -52,6 +58,7 @@ pub(super) struct Slot {
     token: Box<[u8]>,
     location: Box<str>,
     pub(super) datagram: Vec<u8>,
+    answering: Answering,
 }
 
 pub(super) struct Engine<'a> {
@@ -72,6 +79,7 @@ pub(super) struct Engine<'a> {
     answer: Vec<u8>,
     told_at: Instant,
     sums: Sums,
+    answered: Answered,
 }
 
 impl<'a> Engine<'a> {
@@ -101,6 +109,7 @@ impl<'a> Engine<'a> {
             answer: Vec::new(),
             told_at: opened,
             sums: Sums::new()?,
+            answered: Answered::default(),
         })
     }
 
@@ -119,8 +128,10 @@ impl<'a> Engine<'a> {
     /// Brings the devices to where the workload begins.
     pub(super) fn prepare(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), LoadError> {
         let step = match self.job.workload {
-            Workload::Update | Workload::Uplink { raw: false } => Step::Register,
-            Workload::Uplink { raw: true } => Step::RegisterRaw,
+            Workload::Update
+            | Workload::Uplink { raw: false }
+            | Workload::Command { raw: false } => Step::Register,
+            Workload::Uplink { raw: true } | Workload::Command { raw: true } => Step::RegisterRaw,
             Workload::Register | Workload::Echo { .. } | Workload::Handshake => return Ok(()),
         };
         let begun = self.job.clock.instant();
@@ -146,7 +157,11 @@ impl<'a> Engine<'a> {
                 answers,
             });
         }
-        if self.job.workload == (Workload::Uplink { raw: false }) {
+        let notifies = matches!(
+            self.job.workload,
+            Workload::Uplink { raw: false } | Workload::Command { raw: false }
+        );
+        if notifies {
             self.await_observations(progress)?;
         }
         self.once = false;
@@ -243,10 +258,21 @@ impl<'a> Engine<'a> {
         let Some(device) = self.idle.pop_front() else {
             return Ok(false);
         };
+        self.start(device, step, intended)?;
+        Ok(true)
+    }
+
+    /// Starts a request on a device that has none.
+    fn start(
+        &mut self,
+        device: u32,
+        step: &Step,
+        intended: Option<Instant>,
+    ) -> Result<(), LoadError> {
         let now_us = self.us(self.job.clock.instant());
         let intended_us = intended.map_or(now_us, |at| self.us(at));
         let Some(slot) = self.slots.get_mut(device as usize) else {
-            return Ok(false);
+            return Ok(());
         };
         slot.msg_id = slot.msg_id.wrapping_add(1);
         slot.attempts = 1;
@@ -258,7 +284,7 @@ impl<'a> Engine<'a> {
         self.lines.send(device, &slot.datagram)?;
         let key = (device, slot.msg_id);
         self.timers.add(repeat_at_ms(now_us, self.job, 1), key);
-        Ok(true)
+        Ok(())
     }
 
     fn hear(&mut self, wait: Duration) -> Result<(), LoadError> {
@@ -297,7 +323,7 @@ impl<'a> Engine<'a> {
                     self.idle.push_back(device);
                 }
                 self.count(ending, took);
-                Ok(())
+                self.answer_next(device)
             }
             Heard::Observe { msg_id, token } => {
                 self.observed += u32::from(slot.token.is_empty());
@@ -305,7 +331,12 @@ impl<'a> Engine<'a> {
                 slot.token = token;
                 Ok(self.lines.send(device, &self.answer)?)
             }
-            Heard::Request { msg_id, token } => {
+            Heard::Request {
+                msg_id,
+                token,
+                command: Some(bytes),
+            } if self.takes_commands() => self.take_command(device, msg_id, &token, &bytes),
+            Heard::Request { msg_id, token, .. } => {
                 template::not_found(&mut self.answer, msg_id, &token);
                 Ok(self.lines.send(device, &self.answer)?)
             }
@@ -353,6 +384,7 @@ impl<'a> Engine<'a> {
                 if !self.once {
                     self.idle.push_back(device);
                 }
+                self.answer_next(device)?;
                 continue;
             }
             slot.attempts += 1;
@@ -417,8 +449,17 @@ fn write(slot: &mut Slot, job: &Job, device: u32, step: &Step, readings: Option<
             slot.sequence = slot.sequence.wrapping_add(1);
             template::notify(out, id, &slot.token, slot.sequence, &payload(readings));
         }
-        // Handshakes have their own loop; a ping is what is nearest to them.
-        Step::Work(Workload::Echo { path: None } | Workload::Handshake) => template::ping(out, id),
+        Step::Answer(bytes) if job.workload == (Workload::Command { raw: true }) => {
+            template::post_data(out, id, bytes);
+        }
+        Step::Answer(bytes) => {
+            slot.sequence = slot.sequence.wrapping_add(1);
+            template::notify(out, id, &slot.token, slot.sequence, bytes);
+        }
+        // Handshakes and commands have their own loops; a ping is what is nearest to them.
+        Step::Work(
+            Workload::Echo { path: None } | Workload::Handshake | Workload::Command { .. },
+        ) => template::ping(out, id),
         Step::Work(Workload::Echo { path: Some(path) }) => template::read(out, id, path),
     }
 }

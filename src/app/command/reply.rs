@@ -1,0 +1,231 @@
+//! What devices say to what was sent to them: acknowledgements, answers by token, by correlation id
+//! (`mid`) or, where codecs have none, by order; refusals; and silence.
+//!
+//! Nothing late, repeated or foreign changes anything: it is traced.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::send::{carry_again, open_commands, wake};
+use super::story::tell_stray;
+use super::transit::{advance, failure, state_of};
+use crate::app::step::{Draft, From, Loaded, Note, Origin, Outcome, Step};
+use crate::app::uplink;
+use crate::base::ids::CommandId;
+use crate::base::time::Timestamp;
+use crate::engine::command::{Input, State};
+use crate::engine::exchange::Failure;
+use crate::engine::queue::{Owner, owner};
+use crate::product::codec::{Decoded, Response};
+use crate::store::commands::{CommandRecord, ResultRecord};
+use crate::wire::coap::Code;
+
+/// An empty acknowledgement.
+pub fn acknowledged(loaded: &Loaded, origin: Origin, token: u64, now: Timestamp) -> Step {
+    let mut draft = Draft::new(loaded, now);
+    let Some(id) = open_by_token(&draft, token) else {
+        return Step::default();
+    };
+    draft.hear_from(origin);
+    let mut changed = deliver(&mut draft, id);
+    changed |= wake(&mut draft);
+    finish(draft, changed)
+}
+
+/// A response with the token of something that went down: piggybacked on the acknowledgement, or
+/// separate.
+pub fn answered(loaded: &Loaded, from: From, answer: &TokenAnswer<'_>, now: Timestamp) -> Step {
+    let TokenAnswer {
+        token,
+        code,
+        payload,
+        content_format,
+    } = *answer;
+    let mut draft = Draft::new(loaded, now);
+    let recent = draft.state.queue.recent.iter().find(|r| r.token == token);
+    let resting = recent.filter(|r| r.rests).map(|r| r.id);
+    let Some(id) = open_by_token(&draft, token).or(resting) else {
+        draft.reply(from.reply, Code::CHANGED, Vec::new());
+        tell_stray(
+            &mut draft,
+            format!("answered {code} to something that has ended"),
+            "too late, or once more: nothing changes",
+        );
+        let mut step = draft.entries_only();
+        step.outcome = Outcome::Duplicate;
+        return step;
+    };
+    draft.hear_from(from.origin);
+    if code.is_success() && payload.is_empty() {
+        deliver(&mut draft, id);
+    } else if code.is_success() {
+        take_body(&mut draft, id, payload, content_format);
+    } else {
+        let why = failure("IOTDA.014016", format!("the device answered {code}"));
+        let input = match state_of(&draft, id) {
+            Some(State::Delivered { .. } | State::Rested) => Input::Answered { succeeded: false },
+            _ => Input::Refused,
+        };
+        advance(&mut draft, id, input, Some(&why));
+    }
+    draft.reply(from.reply, Code::CHANGED, Vec::new());
+    wake(&mut draft);
+    draft.finish(Outcome::Done)
+}
+
+/// A response by token, without how it came.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenAnswer<'a> {
+    pub token: u64,
+    pub code: Code,
+    pub payload: &'a Bytes,
+    pub content_format: Option<u16>,
+}
+
+/// The body of a response by token: the command's result, whatever correlation id it carries.
+fn take_body(draft: &mut Draft<'_>, id: CommandId, payload: &Bytes, format: Option<u16>) {
+    let data = crate::engine::observe::data(false, format, payload);
+    let decoded = data.map(|data| uplink::decode_payload(draft.loaded, data, draft.now));
+    match decoded {
+        None | Some(Ok(Decoded::Nothing)) => {
+            deliver(draft, id);
+        }
+        Some(Ok(Decoded::Response(response))) => {
+            end(draft, id, &response);
+        }
+        // It has the command, and says something else.
+        Some(Ok(Decoded::Report(report))) => {
+            deliver(draft, id);
+            uplink::take_report(draft, report, payload);
+        }
+        Some(Err(unread)) => {
+            deliver(draft, id);
+            uplink::keep_unread(draft, payload, &unread);
+        }
+    }
+}
+
+/// A command response that came as a report. Says what became of it.
+pub fn take_response(draft: &mut Draft<'_>, response: &Response) -> Note {
+    let queue = &draft.state.queue;
+    let open = open_commands(draft);
+    let resting = |r: &&crate::store::commands::RecentCommand| r.rests && r.by_mid;
+    let rested: Vec<u16> = queue.recent.iter().filter(resting).map(|r| r.mid).collect();
+    let found = match owner(response.mid, &open, &rested, queue.debts) {
+        Owner::Open(at) => {
+            let commands = queue.open.iter().filter(|o| is_command(o));
+            commands.map(|o| o.id).nth(at)
+        }
+        Owner::Rested(at) => queue.recent.iter().filter(resting).map(|r| r.id).nth(at),
+        Owner::Ambiguous => {
+            draft.state.queue.debts = queue.debts.saturating_sub(1);
+            return stray(response, "an earlier command may be meant: nothing changes");
+        }
+        Owner::Nobody => None,
+    };
+    match found {
+        Some(id) => {
+            end(draft, id, response);
+            let mut note = Note::new(format!("answered command {id}"));
+            note.detail = Some(Value::Object(response.paras.clone()));
+            note
+        }
+        None => stray(
+            response,
+            "no command of this device waits for it: nothing changes",
+        ),
+    }
+}
+
+fn is_command(open: &crate::store::commands::OpenRecord) -> bool {
+    open.kind == crate::store::commands::DownlinkKind::Command
+}
+
+fn stray(response: &Response, error: &str) -> Note {
+    let whose = match response.mid {
+        Some(mid) => format!("the command with mid {mid}"),
+        None => "a command".to_owned(),
+    };
+    let mut note = Note::failed(format!("answered {whose}"), error);
+    note.detail = Some(Value::Object(response.paras.clone()));
+    note
+}
+
+/// The device's answer ends the command.
+fn end(draft: &mut Draft<'_>, id: CommandId, response: &Response) {
+    let succeeded = response.succeeded;
+    let result = ResultRecord {
+        succeeded,
+        detail: response.paras.clone(),
+    };
+    advance(draft, id, Input::Answered { succeeded }, Some(&result));
+}
+
+/// The device has the message.
+fn deliver(draft: &mut Draft<'_>, id: CommandId) -> bool {
+    let waits_for_answer = |c: &&CommandRecord| c.id == id && c.expects_answer;
+    let open = draft.state.queue.open.iter().find(|o| o.id == id);
+    let answer_within_s = match draft.commands.iter().find(waits_for_answer) {
+        Some(_) => open.map(|o| o.response_timeout_s),
+        None => None,
+    };
+    advance(draft, id, Input::Acknowledged { answer_within_s }, None)
+}
+
+/// A request came to nothing. After silence its time-out decides, since the device may still answer.
+pub fn failed(loaded: &Loaded, token: u64, reason: Failure, now: Timestamp) -> Step {
+    let mut draft = Draft::new(loaded, now);
+    let why = match reason {
+        Failure::Timeout => return Step::default(),
+        Failure::Reset => "the device answered with a reset",
+        Failure::Busy => "another exchange with the device did not end in time",
+        Failure::Blockwise => "the message could not be transferred in blocks",
+    };
+    let Some(id) = open_by_token(&draft, token) else {
+        return Step::default();
+    };
+    let result = failure("IOTDA.014016", why);
+    let mut changed = advance(&mut draft, id, Input::Refused, Some(&result));
+    changed |= wake(&mut draft);
+    finish(draft, changed)
+}
+
+/// What was under way goes on, as it was.
+pub fn resume(loaded: &Loaded, now: Timestamp) -> Step {
+    let mut draft = Draft::new(loaded, now);
+    let mut changed = overdue(&mut draft);
+    changed |= carry_again(&mut draft, true);
+    changed |= wake(&mut draft);
+    finish(draft, changed)
+}
+
+/// Ends what its time has come for.
+pub fn overdue(draft: &mut Draft<'_>) -> bool {
+    let now = draft.now;
+    let queue = &draft.state.queue;
+    let expired = queue.pending.iter().filter(|p| p.expires_at <= now);
+    let mut due: Vec<CommandId> = expired.map(|p| p.id).collect();
+    let is_due = |o: &&crate::store::commands::OpenRecord| {
+        let state = crate::app::timers::open_state(o);
+        crate::engine::command::deadline(state).is_some_and(|at| at <= now)
+    };
+    due.extend(queue.open.iter().filter(is_due).map(|o| o.id));
+    let mut changed = false;
+    for id in due {
+        changed |= advance(draft, id, Input::Tick, None);
+    }
+    changed
+}
+
+fn open_by_token(draft: &Draft<'_>, token: u64) -> Option<CommandId> {
+    let open = draft.state.queue.open.iter().find(|o| o.token == token);
+    open.map(|o| o.id)
+}
+
+/// A step with what changed, or with the effects alone.
+pub fn finish(draft: Draft<'_>, changed: bool) -> Step {
+    if changed {
+        return draft.finish(Outcome::Done);
+    }
+    draft.entries_only()
+}
