@@ -1,3 +1,5 @@
+//! A fleet that takes commands.
+
 use super::*;
 use crate::sim::device::{Conduct, Event};
 
