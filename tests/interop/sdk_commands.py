@@ -71,7 +71,7 @@ def end(b, device, command, status, result="any", patience=60):
     deadline = time.monotonic() + patience
     show = lambda: b.do("show_async_device_command", device_id=device, command_id=command)  # noqa: E731
     while (got := show()).status != status and time.monotonic() < deadline:
-        time.sleep(0.1)
+        time.sleep(0.1 if patience <= 60 else 2)
     b.check("show_async_device_command", "status", got.status, status)
     if result != "any":
         b.check("show_async_device_command", "result", b.raw()["result"], result)
