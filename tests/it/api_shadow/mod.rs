@@ -105,7 +105,7 @@ impl Bench {
         self.server = Server::over(Arc::clone(&self.store));
         let passed = now.since_ms(self.began);
         self.server.clock.advance(Duration::from_millis(passed));
-        self.hand(Input::Resume).await;
+        self.hand(Input::Due).await;
     }
 
     /// Time passes, after all that was handed over has had its effect.
