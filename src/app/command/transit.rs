@@ -149,7 +149,7 @@ fn enter(
     if matches!(next, State::Rested | State::Ended(_)) {
         close(draft, id, next == State::Rested);
         if record.kind == DownlinkKind::Properties {
-            converge::ended(draft, &record.service_id);
+            converge::ended(draft, &record);
         }
     }
     story::tell(draft, &record, next);
