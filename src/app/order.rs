@@ -120,7 +120,7 @@ pub enum OrderError {
     Full { max: usize },
     #[error("X-Request-Id: another command was submitted with it")]
     NameTaken,
-    #[error("shadow[{at}].version: got {got}, the shadow has version {is}: read it again")]
+    #[error("shadow[{at}].version: the shadow has version {is}, got {got}: read it again")]
     Version { at: usize, got: u64, is: u64 },
     /// Too much is under way for this device.
     #[error("the device has too much to do, try again")]

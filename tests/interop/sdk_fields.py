@@ -181,6 +181,8 @@ ANSWERS = {
     "untag_device": (200, None),
     "list_resources_by_tags": (200, "Resources"),
     "show_device_shadow": (200, "Shadow"),
+    "update_device_shadow_desired_data": (200, "Shadow"),
+    "delete_device_shadow": (204, None),
     "create_batch_task": (201, "Task"),
     "list_batch_tasks": (200, "Tasks"),
     "show_batch_task": (200, "TaskWithDetails"),

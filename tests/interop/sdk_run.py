@@ -32,6 +32,7 @@ import sdk_paging  # noqa: E402
 import sdk_products  # noqa: E402
 import sdk_rules  # noqa: E402
 import sdk_search  # noqa: E402
+import sdk_shadow  # noqa: E402
 import sdk_shape  # noqa: E402
 from sdk_bench import WAYS, Bench, SceneOver, Tally  # noqa: E402
 from sdk_fields import ANSWERS  # noqa: E402
@@ -40,6 +41,7 @@ MODULES = [
     sdk_commands,
     sdk_products,
     sdk_devices,
+    sdk_shadow,
     sdk_search,
     sdk_groups,
     sdk_batch,
