@@ -38,8 +38,8 @@ impl Play<'_> {
         let conduct = Conduct {
             receipt,
             answer_after,
-            // What it has lost it does not recognise either.
-            recognises_duplicates: receipt != Receipt::Ignored,
+            // What it was told to ignore it shall not recognise later.
+            recognises_duplicates: false,
             ..Conduct::default()
         };
         self.world.set_conduct(0, conduct);
