@@ -4,10 +4,11 @@ use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::input::{Alphabet, Fields, Problems, TextRule};
-use super::{command_body, device_body};
+use super::{command_body, device_body, shadow};
 use crate::app::batch::{Input, NewSubtask, Refused, SUBTASKS_MAX, Work};
 use crate::app::command::NewCommand;
 use crate::app::device::{DevicePatch, NewDevice};
+use crate::app::order::DesiredService;
 use crate::base::ids::{AppId, DeviceId, FileId, GroupId};
 use crate::base::time::Timestamp;
 use crate::engine::batch::{RETRY_COUNT_MAX, RETRY_INTERVAL_MAX_MIN};
@@ -30,7 +31,7 @@ pub const TASK_TYPES: [(&str, Option<TaskType>); 12] = {
         ("moduleUpgrade", None),
         ("createCommands", None),
         ("createMessages", None),
-        ("updateDeviceShadows", None),
+        served(TaskType::UpdateDeviceShadows),
     ]
 };
 
@@ -69,7 +70,7 @@ impl TaskBody {
     pub const fn patch(&self) -> Option<&DevicePatch> {
         match &self.work {
             Some(Work::Update(patch)) => Some(patch),
-            Some(Work::Send(_)) | None => None,
+            Some(Work::Send(_) | Work::Desire(_)) | None => None,
         }
     }
 }
@@ -80,6 +81,7 @@ struct Document {
     devices: Option<Vec<NewSubtask>>,
     patch: Option<DevicePatch>,
     command: Option<NewCommand>,
+    desired: Option<Vec<DesiredService>>,
 }
 
 /// Reads a `CreateBatchTask`.
@@ -155,6 +157,12 @@ pub fn new_task(fields: &Fields<'_>) -> Option<TaskBody> {
             }
             document.command.map(Work::Send)
         }
+        TaskType::UpdateDeviceShadows => {
+            if document.desired.as_ref().is_none_or(Vec::is_empty) {
+                fields.missing("document.shadow", "services with what is desired of them");
+            }
+            document.desired.map(Work::Desire)
+        }
         TaskType::CreateDevices
         | TaskType::DeleteDevices
         | TaskType::FreezeDevices
@@ -224,6 +232,7 @@ fn document(fields: &Fields<'_>, task_type: Option<TaskType>) -> Document {
         devices: devices.map(|devices| devices.iter().map(new_subtask).collect()),
         patch,
         command,
+        desired: shadow::desired_services(fields),
     }
 }
 
@@ -302,6 +311,7 @@ pub fn document_of(work: &Work) -> Value {
             "expire_time": command_body::expire_time(command.strategy, command.expire_time_s),
             "send_strategy": command_body::strategy_word(command.strategy),
         }),
+        Work::Desire(desired) => shadow_document(desired),
     }
 }
 
@@ -327,4 +337,16 @@ fn patch_document(patch: &DevicePatch) -> Value {
         (!auth.is_empty()).then_some(Value::Object(auth)),
     );
     Value::Object(document)
+}
+
+/// The same of a change of shadows.
+fn shadow_document(desired: &[DesiredService]) -> Value {
+    let shown = desired.iter().map(|one| {
+        let mut shown = json!({ "service_id": one.service_id, "desired": one.desired });
+        if let (Some(version), Some(map)) = (one.version, shown.as_object_mut()) {
+            map.insert("version".to_owned(), version.into());
+        }
+        shown
+    });
+    json!({ "shadow": shown.collect::<Vec<_>>() })
 }

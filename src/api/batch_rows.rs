@@ -53,7 +53,8 @@ pub fn subtasks_of(
         TaskType::DeleteDevices
         | TaskType::FreezeDevices
         | TaskType::UnfreezeDevices
-        | TaskType::CreateAsyncCommands => (DEVICE, &["device_id"]),
+        | TaskType::CreateAsyncCommands
+        | TaskType::UpdateDeviceShadows => (DEVICE, &["device_id"]),
     };
     let fields = fields_of(sheet, known, needed)?;
     let nothing = patch.is_none_or(|patch| *patch == DevicePatch::default());

@@ -16,6 +16,7 @@ use crate::app::forwarding::ForwardingError;
 use crate::app::group::GroupError;
 use crate::app::order::OrderError;
 use crate::app::product::ProductError;
+use crate::app::push::PushError;
 use crate::app::space::SpaceError;
 use crate::app::trace::TraceError;
 use crate::product::codec::LoadError;
@@ -254,6 +255,18 @@ impl From<ForwardingError> for ApiError {
             ForwardingError::Contended => Self::contended(message),
             ForwardingError::Space(error) => error.into(),
             ForwardingError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PushError> for ApiError {
+    fn from(error: PushError) -> Self {
+        let message = error.to_string();
+        match error {
+            PushError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, code::INVALID, message),
+            PushError::Idle(_) | PushError::NotSetAside(_) => Self::invalid(message),
+            PushError::Stopping => Self::unavailable("the server is stopping, try again"),
+            PushError::Store(error) => error.into(),
         }
     }
 }

@@ -33,6 +33,7 @@ pub mod product_body;
 pub mod product_model;
 pub mod products;
 pub mod push_certificates;
+pub mod pushes;
 pub mod queues;
 pub mod request;
 pub mod respond;
@@ -43,6 +44,7 @@ pub mod routing_sql;
 pub mod search;
 pub mod server;
 pub mod settings;
+pub mod shadow;
 pub mod spaces;
 pub mod tags;
 pub mod trace;
@@ -101,6 +103,7 @@ fn routes() -> Routes {
         .merge(product_model::routes())
         .merge(devices::routes())
         .merge(commands::routes())
+        .merge(shadow::routes())
         .merge(groups::routes())
         .merge(tags::routes())
         .merge(search::routes())
@@ -110,6 +113,7 @@ fn routes() -> Routes {
         .merge(routing_actions::routes())
         .merge(routing_policies::routes())
         .merge(queues::routes())
+        .merge(pushes::routes())
         .merge(push_certificates::routes())
         .merge(codec::routes())
         .merge(settings::routes())

@@ -108,7 +108,7 @@ pub fn routes() -> Routes {
 }
 
 /// `{action_id}` of the path. One whose rule is not the caller's to see is not there.
-pub struct ActionPath(ActionId);
+pub struct ActionPath(pub ActionId);
 
 impl FromRequestParts<App> for ActionPath {
     type Rejection = ApiError;

@@ -90,6 +90,7 @@ pub enum TaskType {
     UnfreezeDevices,
     UpdateDevices,
     CreateAsyncCommands,
+    UpdateDeviceShadows,
 }
 
 impl TaskType {
@@ -102,6 +103,7 @@ impl TaskType {
             Self::UnfreezeDevices => "unfreezeDevices",
             Self::UpdateDevices => "updateDevices",
             Self::CreateAsyncCommands => "createAsyncCommands",
+            Self::UpdateDeviceShadows => "updateDeviceShadows",
         }
     }
 }

@@ -29,11 +29,13 @@ mod api_openapi;
 mod api_policies;
 mod api_products;
 mod api_push_certificates;
+mod api_pushes;
 mod api_routing_sql;
 mod api_rules;
 mod api_search;
 mod api_secrets;
 mod api_server;
+mod api_shadow;
 mod api_signatures;
 mod api_spaces;
 mod api_tags;
@@ -46,6 +48,7 @@ mod codecs_sent;
 mod conformity;
 mod credentials_cli;
 mod devices;
+mod pushes;
 mod registration;
 #[path = "../sim/server.rs"]
 #[allow(dead_code, reason = "the simulation uses more of it")]

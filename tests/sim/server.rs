@@ -25,7 +25,7 @@ use strait::store::catalog::{
 };
 use strait::store::commands::{CommandRecord, SubmissionRecord};
 use strait::store::find::{Find, Found, Leaving};
-use strait::store::forwarding::ForwardingRecord;
+use strait::store::forwarding::{DeliveryRecord, ForwardingRecord, SetAsideQuery, SetAsideRecord};
 use strait::store::memory::{Memory, MemoryStore};
 use strait::store::records::{
     CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
@@ -296,6 +296,14 @@ impl Store for Disk {
         self.inner.events(after, limit)
     }
 
+    fn deliveries(&self) -> Result<Vec<(u64, DeliveryRecord)>, StoreError> {
+        self.inner.deliveries()
+    }
+
+    fn set_aside(&self, query: &SetAsideQuery) -> Result<Vec<SetAsideRecord>, StoreError> {
+        self.inner.set_aside(query)
+    }
+
     fn last_event(&self) -> u64 {
         self.inner.last_event()
     }
@@ -337,6 +345,8 @@ impl Server {
             store: StoreSettings::default(),
             traced_devices_max: 10,
             batch: strait::app::batch::Settings::default(),
+            push: strait::app::push::Settings::default(),
+            dialer: strait::net::webhook::Dialer::Network,
             commands: strait::app::command::Settings::default(),
             credentials: Arc::new(Credentials::nobody_asked()),
         };

@@ -172,6 +172,7 @@ impl Batches {
                 let patch: DevicePatch = read(row.input.as_ref().or(job.work.as_ref()))?;
                 devices.update_beside(id, patch, beside).await.map(drop)
             }
+            TaskType::UpdateDeviceShadows => self.desire(id, job.work.as_ref(), beside).await,
         }
     }
 

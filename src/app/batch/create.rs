@@ -10,6 +10,7 @@ use super::board::{CHUNK, Entry};
 use super::{BatchError, Batches, SUBTASKS_MAX, TaskDetail, task_id};
 use crate::app::command::NewCommand;
 use crate::app::device::{DevicePatch, NewDevice};
+use crate::app::order::DesiredService;
 use crate::app::space::SpaceError;
 use crate::base::ids::{AppId, FileId, GroupId};
 use crate::base::time::Timestamp;
@@ -51,6 +52,7 @@ pub struct NewTask {
 pub enum Work {
     Update(DevicePatch),
     Send(NewCommand),
+    Desire(Vec<DesiredService>),
 }
 
 /// One target.

@@ -18,6 +18,7 @@ mod error;
 mod files;
 mod orders;
 mod runner;
+mod shadow;
 pub mod sheet;
 mod targets;
 
@@ -32,6 +33,7 @@ use crate::app::envelope;
 use crate::app::group::Groups;
 use crate::app::outbox::Outbox;
 use crate::app::product::Products;
+use crate::app::shadow::Shadows;
 use crate::app::space::Spaces;
 use crate::app::tasks::Tasks;
 use crate::app::trace::Tracer;
@@ -92,6 +94,7 @@ pub struct Parts {
     pub products: Arc<Products>,
     pub spaces: Arc<Spaces>,
     pub groups: Arc<Groups>,
+    pub shadows: Arc<Shadows>,
     pub tracer: Arc<Tracer>,
     pub commands: Arc<Commands>,
     pub outbox: Arc<Outbox>,

@@ -2,7 +2,7 @@
 
 use serde_json::Map;
 
-use super::story;
+use super::{converge, story};
 use crate::app::envelope::{self, DeviceHeader};
 use crate::app::step::Draft;
 use crate::app::timers::open_state;
@@ -175,6 +175,9 @@ fn enter(
     if matches!(next, State::Rested | State::Ended(_)) {
         let is_owed = is_owed(&record, next);
         close(draft, id, next == State::Rested, is_owed);
+        if record.kind == DownlinkKind::Properties {
+            converge::ended(draft, &record.service_id);
+        }
     }
     story::tell(draft, &record, next);
     if record.kind == DownlinkKind::Command && record.status != before {

@@ -233,7 +233,7 @@ async fn a_restart_changes_nothing() {
         (bench.show(&sent).await, bench.show(&pending).await),
         before
     );
-    bench.hand(Input::Resume).await;
+    bench.hand(Input::Due).await;
     assert_eq!(bench.down().await, down);
     bench.report(&answer(&down, 0)).await;
     bench.until(&sent, "SUCCESSFUL").await;
