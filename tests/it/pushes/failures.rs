@@ -52,6 +52,11 @@ async fn rude_subscribers_are_pushed_to_again() {
         }
         is_well.store(true, Ordering::SeqCst);
         world.until(&action, |s| s.delivered == 1).await;
+        // The status counts, whatever becomes of the body.
+        world.subscriber.react(|_| Reaction::AnswerAndHang);
+        world.emit([("d0", 2)]);
+        let status = world.until(&action, |s| s.delivered == 2).await;
+        assert_eq!(status.failed, 3);
     }
 }
 
