@@ -42,7 +42,10 @@ pub struct Submit {
 /// What is committed with a command, made from the command as that commit leaves it. A repetition
 /// of a submission commits nothing.
 #[derive(Clone)]
-pub struct BesideCommand(Arc<dyn Fn(&CommandRecord) -> Vec<Change> + Send + Sync>);
+pub struct BesideCommand(Arc<Making>);
+
+/// Makes changes of a command as it is committed.
+type Making = dyn Fn(&CommandRecord) -> Vec<Change> + Send + Sync;
 
 impl BesideCommand {
     pub fn new(changes: impl Fn(&CommandRecord) -> Vec<Change> + Send + Sync + 'static) -> Self {
@@ -156,7 +159,9 @@ fn in_words(violations: &[Violation]) -> String {
 /// Where the answer to an order goes. The first answer counts; a ticket that is dropped unanswered tells
 /// whoever waits that the server stops.
 #[derive(Debug, Clone)]
-pub struct Ticket(Arc<Mutex<Option<oneshot::Sender<Result<Told, OrderError>>>>>);
+pub struct Ticket(Arc<Mutex<Option<Answering>>>);
+
+type Answering = oneshot::Sender<Result<Told, OrderError>>;
 
 impl Ticket {
     /// A ticket, and what waits for it.
