@@ -38,8 +38,9 @@ impl Play<'_> {
         let conduct = Conduct {
             receipt,
             answer_after,
-            // What it was told to ignore it shall not recognise later.
-            recognises_duplicates: false,
+            // What it has ignored it shall take later; but without a mid, an answer to each repetition
+            // could not be told from the next command's.
+            recognises_duplicates: self.ports[0] == WITHOUT_MID,
             ..Conduct::default()
         };
         self.world.set_conduct(0, conduct);
