@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 use super::device_body;
 use super::error::ApiError;
 use super::input::{Alphabet, Fields, Problems, TextRule};
+use super::shadow;
 use crate::app::batch::{Input, NewSubtask, Refused, SUBTASKS_MAX};
 use crate::app::device::{DevicePatch, NewDevice};
+use crate::app::order::DesiredService;
 use crate::base::ids::{AppId, DeviceId, FileId, GroupId};
 use crate::base::time::Timestamp;
 use crate::engine::batch::{RETRY_COUNT_MAX, RETRY_INTERVAL_MAX_MIN};
@@ -25,7 +27,7 @@ pub const TASK_TYPES: [(&str, Option<TaskType>); 12] = [
     ("createCommands", None),
     ("createAsyncCommands", None),
     ("createMessages", None),
-    ("updateDeviceShadows", None),
+    ("updateDeviceShadows", Some(TaskType::UpdateDeviceShadows)),
 ];
 
 /// Groups of one task.
@@ -47,6 +49,8 @@ pub struct TaskBody {
     pub targets: Targets,
     /// Of `updateDevices`.
     pub patch: Option<DevicePatch>,
+    /// Of `updateDeviceShadows`.
+    pub desired: Option<Vec<DesiredService>>,
     pub policy: Option<PolicyRecord>,
 }
 
@@ -76,7 +80,7 @@ pub fn new_task(fields: &Fields<'_>) -> Option<TaskBody> {
     let named = targets(fields, SUBTASKS_MAX);
     let groups = fields.object("targets_filter").map(|f| groups(&f));
     let document = fields.object("document").map(|f| document(&f));
-    let (devices, patch) = document.unwrap_or_default();
+    let (devices, patch, desired) = document.unwrap_or_default();
     let file = fields.id("document_source", FileId::parse);
     let policy = fields.object("task_policy").map(|f| policy(&f));
     let task_type = task_type?;
@@ -126,6 +130,10 @@ pub fn new_task(fields: &Fields<'_>) -> Option<TaskBody> {
             "one or more of device_name, description, extension_info, auth_info",
         );
     }
+    let desired = desired.filter(|_| task_type == TaskType::UpdateDeviceShadows);
+    if task_type == TaskType::UpdateDeviceShadows && desired.as_ref().is_none_or(Vec::is_empty) {
+        fields.missing("document.shadow", "services with what is desired of them");
+    }
     Some(TaskBody {
         app_id,
         task_name,
@@ -135,6 +143,7 @@ pub fn new_task(fields: &Fields<'_>) -> Option<TaskBody> {
         task_ext_info: task_ext_info.map(Value::Object),
         targets: targets?,
         patch,
+        desired,
         policy,
     })
 }
@@ -172,12 +181,19 @@ fn groups(fields: &Fields<'_>) -> Vec<GroupId> {
     ids.unwrap_or_default()
 }
 
-/// Devices to create, each judged by itself; and what to change of devices.
-fn document(fields: &Fields<'_>) -> (Option<Vec<NewSubtask>>, Option<DevicePatch>) {
+type Document = (
+    Option<Vec<NewSubtask>>,
+    Option<DevicePatch>,
+    Option<Vec<DesiredService>>,
+);
+
+/// Devices to create, each judged by itself; what to change of devices; and what to desire of them.
+fn document(fields: &Fields<'_>) -> Document {
     let each = "As `add_device` takes it; a wrong one is a failed subtask.";
     let devices = fields.objects_alone("devices", 1..=SUBTASKS_MAX, each);
     let devices = devices.map(|devices| devices.iter().map(new_subtask).collect());
-    (devices, device_body::device_patch(fields))
+    let patch = device_body::device_patch(fields);
+    (devices, patch, shadow::desired_services(fields))
 }
 
 fn new_subtask(fields: &Fields<'_>) -> NewSubtask {
@@ -267,4 +283,16 @@ pub fn document_of(patch: &DevicePatch) -> Value {
         (!auth.is_empty()).then_some(Value::Object(auth)),
     );
     Value::Object(document)
+}
+
+/// The same of a change of shadows.
+pub fn shadow_document_of(desired: &[DesiredService]) -> Value {
+    let shown = desired.iter().map(|one| {
+        let mut shown = json!({ "service_id": one.service_id, "desired": one.desired });
+        if let (Some(version), Some(map)) = (one.version, shown.as_object_mut()) {
+            map.insert("version".to_owned(), version.into());
+        }
+        shown
+    });
+    json!({ "shadow": shown.collect::<Vec<_>>() })
 }

@@ -50,9 +50,10 @@ pub fn subtasks_of(
     let (known, needed): (_, &[&str]) = match task_type {
         TaskType::CreateDevices => (CREATE, &["node_id", "product_id"]),
         TaskType::UpdateDevices => (UPDATE, &["device_id"]),
-        TaskType::DeleteDevices | TaskType::FreezeDevices | TaskType::UnfreezeDevices => {
-            (DEVICE, &["device_id"])
-        }
+        TaskType::DeleteDevices
+        | TaskType::FreezeDevices
+        | TaskType::UnfreezeDevices
+        | TaskType::UpdateDeviceShadows => (DEVICE, &["device_id"]),
     };
     let fields = fields_of(sheet, known, needed)?;
     let nothing = patch.is_none_or(|patch| *patch == DevicePatch::default());

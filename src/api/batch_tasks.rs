@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::batch_body::{
-    self, TASK_TYPES, Targets, TaskBody, document_of, order_targets, type_word,
+    self, TASK_TYPES, Targets, TaskBody, document_of, order_targets, shadow_document_of, type_word,
 };
 use super::batch_rows::subtasks_of;
 use super::batch_view::{DetailView, List, OrderAnswer, ResultView, TaskAnswer, TaskView};
@@ -206,6 +206,7 @@ async fn new_task(app: &App, caller: &Caller, body: TaskBody) -> Result<NewTask,
         }
     }
     let document = body.patch.as_ref().map(document_of);
+    let document = document.or_else(|| body.desired.as_deref().map(shadow_document_of));
     Ok(NewTask {
         // Whoever names a space has its devices alone, so that its callers may see the task.
         space: app_id.clone(),
@@ -222,6 +223,7 @@ async fn new_task(app: &App, caller: &Caller, body: TaskBody) -> Result<NewTask,
         document,
         document_source,
         patch: body.patch,
+        desired: body.desired,
         policy: body.policy,
     })
 }

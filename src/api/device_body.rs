@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::input::{Alphabet, Fields, TextRule};
+use super::shadow;
 use crate::app::device::{Desired, DevicePatch, NewAuth, NewDevice, SecretKind};
 use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
 use crate::base::secret::Secret;
@@ -18,10 +19,8 @@ const SECRET_KINDS: [(&str, SecretKind); 2] = [
     ("SECONDARY", SecretKind::Secondary),
 ];
 
-/// Bytes of JSON in `extension_info`, and in one service's desired properties.
+/// Bytes of JSON in `extension_info`.
 const OBJECT_MAX: usize = 16 * 1024;
-/// Services in `shadow`: as many as a model has.
-const SHADOW_MAX: usize = 500;
 /// Seconds in `timeout`.
 const TIMEOUT_MAX: u32 = 2_147_483_647;
 
@@ -36,9 +35,10 @@ pub fn new_device(fields: &Fields<'_>) -> Option<NewDevice> {
     let gateway_id = fields.id("gateway_id", DeviceId::parse);
     let app_id = fields.id("app_id", AppId::parse);
     let extension_info = fields.map("extension_info", OBJECT_MAX);
-    let shadow = fields.objects("shadow", 0..=SHADOW_MAX).unwrap_or_default();
+    let services = fields.objects("shadow", 0..=shadow::SERVICES_MAX);
+    let services = services.unwrap_or_default();
     Some(NewDevice {
-        desired: shadow.iter().map(desired).collect(),
+        desired: services.iter().map(desired).collect(),
         node_id: node_id?,
         product_id: product_id?,
         auth: auth.unwrap_or_default(),
@@ -62,12 +62,9 @@ fn new_auth(fields: &Fields<'_>) -> NewAuth {
 }
 
 fn desired(fields: &Fields<'_>) -> Desired {
-    if !fields.has("desired") {
-        fields.missing("desired", "an object of properties");
-    }
     Desired {
         service_id: fields.needed_text("service_id", TextRule::name(32)),
-        properties: fields.map("desired", OBJECT_MAX).unwrap_or_default(),
+        properties: shadow::desired(fields),
     }
 }
 

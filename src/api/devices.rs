@@ -1,11 +1,11 @@
-//! `…/devices` of the v5 API, and the shadow as it is read.
+//! `…/devices` of the v5 API.
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::device_body;
 use super::error::ApiError;
@@ -20,8 +20,6 @@ use crate::app::device::list::DeviceQuery;
 use crate::app::device::view::{DeviceSummary, DeviceView};
 use crate::app::device::{DeviceError, SecretKind};
 use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
-use crate::base::time::Timestamp;
-use crate::store::records::ShadowRecord;
 
 /// What this file serves.
 pub fn routes() -> Routes {
@@ -71,12 +69,11 @@ pub fn routes() -> Routes {
         .merge(state_routes())
 }
 
-/// A device's secret, whether it may connect, and its shadow.
+/// A device's secret, and whether it may connect.
 fn state_routes() -> Routes {
     const ACTION: &str = "/v5/iot/{project_id}/devices/{device_id}/action";
     const FREEZE: &str = "/v5/iot/{project_id}/devices/{device_id}/freeze";
     const UNFREEZE: &str = "/v5/iot/{project_id}/devices/{device_id}/unfreeze";
-    const SHADOW: &str = "/v5/iot/{project_id}/devices/{device_id}/shadow";
     Routes::tagged("Devices")
         .add(
             Operation::post(ACTION, "reset_device_secret", "Gives a device a new secret")
@@ -103,15 +100,6 @@ fn state_routes() -> Routes {
             )
             .answers_nothing(StatusCode::NO_CONTENT),
             unfreeze,
-        )
-        .add(
-            Operation::get(
-                SHADOW,
-                "show_device_shadow",
-                "Shows what is reported and desired",
-            )
-            .answers::<Shadow<'_>>(StatusCode::OK),
-            shadow,
         )
 }
 
@@ -271,54 +259,4 @@ pub async fn unfreeze(
 ) -> Result<StatusCode, ApiError> {
     app.devices.unfreeze(id).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-#[derive(Serialize, JsonSchema)]
-struct Shadow<'a> {
-    device_id: &'a DeviceId,
-    shadow: Vec<ServiceShadow<'a>>,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct ServiceShadow<'a> {
-    service_id: &'a str,
-    desired: Side<'a>,
-    reported: Side<'a>,
-    version: u64,
-}
-
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "ShadowSide")]
-struct Side<'a> {
-    properties: &'a Map<String, Value>,
-    event_time: Option<String>,
-}
-
-impl<'a> From<&'a ShadowRecord> for ServiceShadow<'a> {
-    fn from(shadow: &'a ShadowRecord) -> Self {
-        let side = |properties, at: Option<Timestamp>| Side {
-            properties,
-            event_time: at.map(Timestamp::compact),
-        };
-        Self {
-            service_id: &shadow.service_id,
-            desired: side(&shadow.desired, shadow.desired_at),
-            reported: side(&shadow.reported, shadow.reported_at),
-            version: shadow.version,
-        }
-    }
-}
-
-/// `GET …/devices/{device_id}/shadow`: services that were reported or are desired. Errors: 404.
-pub async fn shadow(
-    State(app): State<App>,
-    DevicePath(id): DevicePath,
-) -> Result<Response, ApiError> {
-    let device = app.devices.show(&id)?;
-    let state = device.state.unwrap_or_default();
-    let shown = Shadow {
-        device_id: &id,
-        shadow: state.shadow.iter().map(ServiceShadow::from).collect(),
-    };
-    Ok(answer(StatusCode::OK, &shown))
 }

@@ -218,6 +218,24 @@ impl From<DeviceError> for ApiError {
     }
 }
 
+impl From<OrderError> for ApiError {
+    fn from(error: OrderError) -> Self {
+        let message = error.to_string();
+        match error {
+            OrderError::NotFound => Self::new(StatusCode::NOT_FOUND, code::NO_DEVICE, message),
+            OrderError::Model(_) => Self::invalid(message),
+            OrderError::Full { .. } => Self::new(StatusCode::FORBIDDEN, code::INVALID, message),
+            // Waiting does not help: the caller has to look first.
+            OrderError::NameTaken | OrderError::Version { .. } => {
+                Self::new(StatusCode::CONFLICT, code::INVALID, message)
+            }
+            OrderError::Busy => Self::unavailable(message),
+            OrderError::Overtaken => Self::contended(message),
+            OrderError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<CertificateError> for ApiError {
     fn from(error: CertificateError) -> Self {
         let message = error.to_string();
@@ -284,23 +302,6 @@ impl From<GroupError> for ApiError {
             | GroupError::Dynamic
             | GroupError::Rule(_)
             | GroupError::Invalid { .. } => Self::invalid(message),
-        }
-    }
-}
-
-impl From<OrderError> for ApiError {
-    fn from(error: OrderError) -> Self {
-        let message = error.to_string();
-        match error {
-            OrderError::NotFound => Self::new(StatusCode::NOT_FOUND, code::NO_DEVICE, message),
-            OrderError::Model(_) | OrderError::NameTaken => Self::invalid(message),
-            OrderError::Full { .. } => {
-                Self::new(StatusCode::FORBIDDEN, code::DEVICE_LIMIT, message)
-            }
-            OrderError::Version { .. } => Self::new(StatusCode::CONFLICT, code::INVALID, message),
-            OrderError::Overtaken => Self::contended(message),
-            OrderError::Busy => Self::unavailable(message),
-            OrderError::Store(error) => error.into(),
         }
     }
 }

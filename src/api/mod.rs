@@ -43,6 +43,7 @@ pub mod routing_sql;
 pub mod search;
 pub mod server;
 pub mod settings;
+pub mod shadow;
 pub mod spaces;
 pub mod tags;
 pub mod trace;
@@ -101,6 +102,7 @@ fn routes() -> Routes {
         .merge(product_model::routes())
         .merge(devices::routes())
         .merge(commands::routes())
+        .merge(shadow::routes())
         .merge(groups::routes())
         .merge(tags::routes())
         .merge(search::routes())

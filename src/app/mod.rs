@@ -56,6 +56,7 @@ use group::{GroupLimits, Groups};
 use outbox::Outbox;
 use product::Products;
 use removal::Removals;
+use shadow::Shadows;
 use shards::ShardsLink;
 use space::Spaces;
 use tasks::Tasks;
@@ -84,6 +85,7 @@ pub struct App {
     pub devices: Arc<Devices>,
     pub certificates: Arc<Certificates>,
     pub commands: Arc<Commands>,
+    pub shadows: Arc<Shadows>,
     pub batches: Arc<Batches>,
     pub groups: Arc<Groups>,
     pub forwarding: Arc<Forwarding>,
@@ -148,6 +150,7 @@ impl App {
             tasks: tasks.clone(),
             spaces: Arc::clone(&spaces),
         }));
+        let shadows = Arc::new(Shadows::new(shards.clone()));
         let commands = Arc::new(Commands::new(command::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),
@@ -162,6 +165,7 @@ impl App {
             products: Arc::clone(&products),
             spaces: Arc::clone(&spaces),
             groups: Arc::clone(&groups),
+            shadows: Arc::clone(&shadows),
             tracer: Arc::clone(&tracer),
             settings: batch,
         })?;
@@ -191,6 +195,7 @@ impl App {
             devices,
             certificates,
             commands,
+            shadows,
             batches,
             groups,
             forwarding,

@@ -89,6 +89,7 @@ pub enum TaskType {
     FreezeDevices,
     UnfreezeDevices,
     UpdateDevices,
+    UpdateDeviceShadows,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -135,12 +135,17 @@ pub struct RecentCommand {
     pub rests: bool,
 }
 
-/// Sets of one service's properties that were sent for the same wish.
+/// Sets of one service's properties that were sent for the same wish, in rounds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptRecord {
     pub service_id: String,
+    /// Rounds begun.
     pub tries: u32,
+    /// When the last set of it was sent or, later, ended.
     pub last_at: Timestamp,
+    /// Names of the properties that were tried in this round.
+    #[serde(default)]
+    pub sent: Vec<String>,
 }
 
 /// Which command a submission made: a repetition of the submission gets it back.

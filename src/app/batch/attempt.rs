@@ -159,6 +159,7 @@ impl Batches {
                 let patch: DevicePatch = read(row.input.as_ref().or(job.work.as_ref()))?;
                 devices.update_beside(id, patch, beside).await.map(drop)
             }
+            TaskType::UpdateDeviceShadows => self.desire(id, job.work.as_ref(), beside).await,
         }
     }
 
@@ -224,7 +225,7 @@ fn told(error: &DeviceError) -> String {
     }
 }
 
-fn read<T: DeserializeOwned>(input: Option<&Value>) -> Result<T, DeviceError> {
+pub(super) fn read<T: DeserializeOwned>(input: Option<&Value>) -> Result<T, DeviceError> {
     let input = input.cloned().unwrap_or_default();
     serde_json::from_value(input).map_err(|e| {
         bug!("a subtask's input can't be read: {e}");

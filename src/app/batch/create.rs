@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::board::{CHUNK, Entry};
 use super::{BatchError, Batches, SUBTASKS_MAX, TaskDetail, task_id};
 use crate::app::device::{DevicePatch, NewDevice};
+use crate::app::order::DesiredService;
 use crate::app::space::SpaceError;
 use crate::base::ids::{AppId, FileId, GroupId};
 use crate::base::time::Timestamp;
@@ -41,6 +42,8 @@ pub struct NewTask {
     pub document_source: Option<FileId>,
     /// Of `updateDevices`: what to change of each target that has no input of its own.
     pub patch: Option<DevicePatch>,
+    /// Of `updateDeviceShadows`: what is desired of each target.
+    pub desired: Option<Vec<DesiredService>>,
     pub policy: Option<PolicyRecord>,
 }
 
@@ -113,7 +116,7 @@ impl Batches {
             targets_filter: new.targets_filter,
             document: new.document,
             document_source: new.document_source,
-            work: new.patch.as_ref().map(written).transpose()?,
+            work: work_of(&new.patch, &new.desired)?,
             space: new.space,
             policy: new.policy,
             total: u32::try_from(rows.len()).unwrap_or(u32::MAX),
@@ -280,6 +283,18 @@ fn row_of(one: NewSubtask) -> Result<SubtaskRecord, BatchError> {
         }
     }
     Ok(row)
+}
+
+/// What each subtask does that has no input of its own.
+fn work_of(
+    patch: &Option<DevicePatch>,
+    desired: &Option<Vec<DesiredService>>,
+) -> Result<Option<Value>, BatchError> {
+    match (patch, desired) {
+        (Some(patch), _) => written(patch).map(Some),
+        (None, Some(desired)) => written(desired).map(Some),
+        (None, None) => Ok(None),
+    }
 }
 
 fn written<T: serde::Serialize>(value: &T) -> Result<Value, BatchError> {

@@ -17,6 +17,7 @@ mod error;
 mod files;
 mod orders;
 mod runner;
+mod shadow;
 pub mod sheet;
 mod targets;
 
@@ -28,6 +29,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use crate::app::device::Devices;
 use crate::app::group::Groups;
 use crate::app::product::Products;
+use crate::app::shadow::Shadows;
 use crate::app::space::Spaces;
 use crate::app::tasks::Tasks;
 use crate::app::trace::Tracer;
@@ -86,6 +88,7 @@ pub struct Parts {
     pub products: Arc<Products>,
     pub spaces: Arc<Spaces>,
     pub groups: Arc<Groups>,
+    pub shadows: Arc<Shadows>,
     pub tracer: Arc<Tracer>,
     pub settings: Settings,
 }

@@ -3,8 +3,10 @@
 //!
 //! The states are `engine::command`, whose turn it is `engine::queue`. Here they meet the device's state and
 //! the store: `submit` takes a command, `send` sends what is next, `reply` takes what the device says,
-//! and `transit` makes rows, events and trace of each step. [`Commands`] is what the API calls.
+//! `transit` makes rows, events and trace of each step,
+//! and `converge` sends what a device's shadow lacks. [`Commands`] is what the API calls.
 
+pub mod converge;
 mod list;
 pub mod load;
 pub mod reply;

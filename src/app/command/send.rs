@@ -11,8 +11,8 @@
 use bytes::Bytes;
 use std::time::Duration;
 
+use super::converge::converge;
 use super::transit::{advance, failure};
-use crate::app::shadow;
 use crate::app::step::{Draft, left_peer};
 use crate::base::ids::CommandId;
 use crate::engine::command::{Input, TURN_WAIT_S};
@@ -71,8 +71,9 @@ pub fn wake(draft: &mut Draft<'_>) -> bool {
             send(draft, next.id, false);
         }
     }
-    if is_free(draft) && draft.state.queue.pending.is_empty() {
-        changed |= shadow::converge(draft);
+    let queue = &draft.state.queue;
+    if is_free(draft) && queue.pending.is_empty() && !queue.more_follows {
+        changed |= converge(draft);
     }
     changed
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Map;
 
-use super::story;
+use super::{converge, story};
 use crate::app::envelope::{self, DeviceHeader};
 use crate::app::step::Draft;
 use crate::app::timers::open_state;
@@ -148,6 +148,9 @@ fn enter(
     let record = record.clone();
     if matches!(next, State::Rested | State::Ended(_)) {
         close(draft, id, next == State::Rested);
+        if record.kind == DownlinkKind::Properties {
+            converge::ended(draft, &record.service_id);
+        }
     }
     story::tell(draft, &record, next);
     if record.kind == DownlinkKind::Command && record.status != before {

@@ -7,16 +7,14 @@ use super::{
     alone, check_secret, error, fresh_secret,
 };
 use crate::app::product::ProductRuntime;
+use crate::app::shadow::{misfits, oversize};
 use crate::base::ids::{AppId, DeviceId};
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
-use crate::product::check;
-use crate::product::codec::{Report, ServiceReport};
+use crate::engine::shadow::misnamed;
+use crate::product::check::Violation;
 use crate::store::records::{AuthRecord, AuthType, DeviceRecord, ShadowRecord, StateRecord};
 use crate::store::{Change, Commit, Guard};
-
-/// Mistakes told in one answer.
-const TOLD_MAX: usize = 20;
 
 impl Devices {
     /// Creates a device and emits `device:create`.
@@ -175,9 +173,12 @@ fn first_shadow(
     for service in &product.record.profile.services {
         let mut one = empty(&service.service_id);
         for property in &service.properties {
-            if let Some(value) = property.default_value.as_ref().filter(|v| !v.is_null()) {
-                one.desired
-                    .insert(property.property_name.clone(), value.clone());
+            let default = property.default_value.as_ref().filter(|v| !v.is_null());
+            let default = default.map(|v| (property.property_name.clone(), v.clone()));
+            let default = serde_json::Map::from_iter(default);
+            // A name that no shadow takes could not be taken back.
+            if misnamed(&default).is_none() {
+                one.desired.extend(default);
             }
         }
         if !one.desired.is_empty() {
@@ -185,6 +186,7 @@ fn first_shadow(
         }
     }
     check_desired(product, desired)?;
+    let defaults = shadow.clone();
     for want in desired {
         let at = shadow.iter().position(|s| s.service_id == want.service_id);
         let mut one = match at {
@@ -196,39 +198,25 @@ fn first_shadow(
             .extend(values.map(|(k, v)| (k.clone(), v.clone())));
         shadow.push(one);
     }
-    Ok(shadow)
+    match oversize(&defaults, &shadow) {
+        Some(violation) => Err(mistakes(vec![violation])),
+        None => Ok(shadow),
+    }
 }
 
 /// What is wanted must be in the model: tells all that is not, up to a bound.
 fn check_desired(product: &ProductRuntime, desired: &[Desired]) -> Result<(), DeviceError> {
-    let mut mistakes = Vec::new();
-    for (at, want) in desired.iter().enumerate() {
-        let mut properties = want.properties.clone();
-        properties.retain(|_, value| !value.is_null());
-        let mut report = Report {
-            services: vec![ServiceReport {
-                service_id: want.service_id.clone(),
-                properties,
-                event_time: None,
-            }],
-            has_more: false,
-        };
-        for found in check::report(&product.record.profile, &mut report) {
-            let place = found.path.strip_prefix("services[0]").unwrap_or_default();
-            let field = match place.strip_prefix(".properties") {
-                Some(property) => format!("shadow[{at}].desired{property}"),
-                None => format!("shadow[{at}].service_id"),
-            };
-            mistakes.push(format!("{field}: {}", found.message));
-        }
+    let wishes = desired.iter().enumerate();
+    let wishes = wishes.map(|(at, want)| (at, want.service_id.as_str(), &want.properties));
+    match misfits(&product.record.profile, wishes) {
+        found if found.is_empty() => Ok(()),
+        found => Err(mistakes(found)),
     }
-    if mistakes.is_empty() {
-        return Ok(());
-    }
-    let untold = mistakes.len().saturating_sub(TOLD_MAX);
-    mistakes.truncate(TOLD_MAX);
-    if untold > 0 {
-        mistakes.push(format!("and {untold} more"));
-    }
-    Err(DeviceError::Mistakes(mistakes))
+}
+
+fn mistakes(found: Vec<Violation>) -> DeviceError {
+    let told = found
+        .into_iter()
+        .map(|v| format!("{}: {}", v.path, v.message));
+    DeviceError::Mistakes(told.collect())
 }
