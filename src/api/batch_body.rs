@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::device_body;
 use super::error::ApiError;
 use super::input::{Alphabet, Fields, Problems, TextRule};
-use super::shadow;
-use crate::app::batch::{Input, NewSubtask, Refused, SUBTASKS_MAX};
+use super::{command_body, device_body, shadow};
+use crate::app::batch::{Input, NewSubtask, Refused, SUBTASKS_MAX, Work};
+use crate::app::command::NewCommand;
 use crate::app::device::{DevicePatch, NewDevice};
 use crate::app::order::DesiredService;
 use crate::base::ids::{AppId, DeviceId, FileId, GroupId};
@@ -15,20 +15,25 @@ use crate::engine::batch::{RETRY_COUNT_MAX, RETRY_INTERVAL_MAX_MIN};
 use crate::store::catalog::{PolicyRecord, TaskType};
 
 /// Every type of the API, and what is served of them.
-pub const TASK_TYPES: [(&str, Option<TaskType>); 12] = [
-    ("createDevices", Some(TaskType::CreateDevices)),
-    ("deleteDevices", Some(TaskType::DeleteDevices)),
-    ("freezeDevices", Some(TaskType::FreezeDevices)),
-    ("unfreezeDevices", Some(TaskType::UnfreezeDevices)),
-    ("updateDevices", Some(TaskType::UpdateDevices)),
-    ("softwareUpgrade", None),
-    ("firmwareUpgrade", None),
-    ("moduleUpgrade", None),
-    ("createCommands", None),
-    ("createAsyncCommands", None),
-    ("createMessages", None),
-    ("updateDeviceShadows", Some(TaskType::UpdateDeviceShadows)),
-];
+pub const TASK_TYPES: [(&str, Option<TaskType>); 12] = {
+    const fn served(task_type: TaskType) -> (&'static str, Option<TaskType>) {
+        (task_type.word(), Some(task_type))
+    }
+    [
+        served(TaskType::CreateDevices),
+        served(TaskType::DeleteDevices),
+        served(TaskType::FreezeDevices),
+        served(TaskType::UnfreezeDevices),
+        served(TaskType::UpdateDevices),
+        served(TaskType::CreateAsyncCommands),
+        ("softwareUpgrade", None),
+        ("firmwareUpgrade", None),
+        ("moduleUpgrade", None),
+        ("createCommands", None),
+        ("createMessages", None),
+        served(TaskType::UpdateDeviceShadows),
+    ]
+};
 
 /// Groups of one task.
 const GROUPS_MAX: usize = 100;
@@ -47,10 +52,7 @@ pub struct TaskBody {
     pub need_confirm: Option<bool>,
     pub task_ext_info: Option<Value>,
     pub targets: Targets,
-    /// Of `updateDevices`.
-    pub patch: Option<DevicePatch>,
-    /// Of `updateDeviceShadows`.
-    pub desired: Option<Vec<DesiredService>>,
+    pub work: Option<Work>,
     pub policy: Option<PolicyRecord>,
 }
 
@@ -63,10 +65,23 @@ pub enum Targets {
     File(FileId),
 }
 
-/// The word of a type.
-pub fn type_word(task_type: TaskType) -> &'static str {
-    let found = TASK_TYPES.iter().find(|(_, t)| *t == Some(task_type));
-    found.map_or("", |(word, _)| word)
+impl TaskBody {
+    /// Of `updateDevices`.
+    pub const fn patch(&self) -> Option<&DevicePatch> {
+        match &self.work {
+            Some(Work::Update(patch)) => Some(patch),
+            Some(Work::Send(_) | Work::Desire(_)) | None => None,
+        }
+    }
+}
+
+/// `document`: each type of task has its own.
+#[derive(Default)]
+struct Document {
+    devices: Option<Vec<NewSubtask>>,
+    patch: Option<DevicePatch>,
+    command: Option<NewCommand>,
+    desired: Option<Vec<DesiredService>>,
 }
 
 /// Reads a `CreateBatchTask`.
@@ -79,12 +94,12 @@ pub fn new_task(fields: &Fields<'_>) -> Option<TaskBody> {
     let task_ext_info = fields.map("task_ext_info", EXTENSION_MAX);
     let named = targets(fields, SUBTASKS_MAX);
     let groups = fields.object("targets_filter").map(|f| groups(&f));
-    let document = fields.object("document").map(|f| document(&f));
-    let (devices, patch, desired) = document.unwrap_or_default();
+    let document = fields.object("document").map(|f| document(&f, task_type));
+    let document = document.unwrap_or_default();
     let file = fields.id("document_source", FileId::parse);
     let policy = fields.object("task_policy").map(|f| policy(&f));
     let task_type = task_type?;
-    let targets = match (task_type, named, groups, devices, file) {
+    let targets = match (task_type, named, groups, document.devices, file) {
         (TaskType::CreateDevices, Some(_), ..) => {
             fields.problem(
                 "targets",
@@ -121,19 +136,38 @@ pub fn new_task(fields: &Fields<'_>) -> Option<TaskBody> {
             None
         }
     };
-    let patch = patch.filter(|_| task_type == TaskType::UpdateDevices);
     let has_file = matches!(targets, Some(Targets::File(_)));
-    let changes_nothing = patch.as_ref().is_none_or(|p| *p == DevicePatch::default());
-    if task_type == TaskType::UpdateDevices && changes_nothing && !has_file {
-        fields.missing(
-            "document",
-            "one or more of device_name, description, extension_info, auth_info",
-        );
-    }
-    let desired = desired.filter(|_| task_type == TaskType::UpdateDeviceShadows);
-    if task_type == TaskType::UpdateDeviceShadows && desired.as_ref().is_none_or(Vec::is_empty) {
-        fields.missing("document.shadow", "services with what is desired of them");
-    }
+    let work = match task_type {
+        TaskType::UpdateDevices => {
+            let changes = document.patch.clone().unwrap_or_default();
+            if changes == DevicePatch::default() && !has_file {
+                fields.missing(
+                    "document",
+                    "one or more of device_name, description, extension_info, auth_info",
+                );
+            }
+            document.patch.map(Work::Update)
+        }
+        TaskType::CreateAsyncCommands => {
+            if !fields.has("document") {
+                fields.missing(
+                    "document",
+                    "service_id, command_name, paras, send_strategy, expire_time",
+                );
+            }
+            document.command.map(Work::Send)
+        }
+        TaskType::UpdateDeviceShadows => {
+            if document.desired.as_ref().is_none_or(Vec::is_empty) {
+                fields.missing("document.shadow", "services with what is desired of them");
+            }
+            document.desired.map(Work::Desire)
+        }
+        TaskType::CreateDevices
+        | TaskType::DeleteDevices
+        | TaskType::FreezeDevices
+        | TaskType::UnfreezeDevices => None,
+    };
     Some(TaskBody {
         app_id,
         task_name,
@@ -142,8 +176,7 @@ pub fn new_task(fields: &Fields<'_>) -> Option<TaskBody> {
         need_confirm,
         task_ext_info: task_ext_info.map(Value::Object),
         targets: targets?,
-        patch,
-        desired,
+        work,
         policy,
     })
 }
@@ -181,19 +214,26 @@ fn groups(fields: &Fields<'_>) -> Vec<GroupId> {
     ids.unwrap_or_default()
 }
 
-type Document = (
-    Option<Vec<NewSubtask>>,
-    Option<DevicePatch>,
-    Option<Vec<DesiredService>>,
-);
-
-/// Devices to create, each judged by itself; what to change of devices; and what to desire of them.
-fn document(fields: &Fields<'_>) -> Document {
+/// Devices to create, each judged by itself; what to change of devices; a command for each.
+fn document(fields: &Fields<'_>, task_type: Option<TaskType>) -> Document {
     let each = "As `add_device` takes it; a wrong one is a failed subtask.";
     let devices = fields.objects_alone("devices", 1..=SUBTASKS_MAX, each);
-    let devices = devices.map(|devices| devices.iter().map(new_subtask).collect());
     let patch = device_body::device_patch(fields);
-    (devices, patch, shadow::desired_services(fields))
+    let command = match task_type {
+        Some(TaskType::CreateAsyncCommands) => command_body::new_command(fields),
+        Some(_) => None,
+        // Of which type is not known, so nothing is missing.
+        None => {
+            command_body::described(fields);
+            None
+        }
+    };
+    Document {
+        devices: devices.map(|devices| devices.iter().map(new_subtask).collect()),
+        patch,
+        command,
+        desired: shadow::desired_services(fields),
+    }
 }
 
 fn new_subtask(fields: &Fields<'_>) -> NewSubtask {
@@ -261,7 +301,21 @@ pub fn order_targets(fields: &Fields<'_>) -> Option<Vec<String>> {
 }
 
 /// What a task shows as its document.
-pub fn document_of(patch: &DevicePatch) -> Value {
+pub fn document_of(work: &Work) -> Value {
+    match work {
+        Work::Update(patch) => patch_document(patch),
+        Work::Send(command) => json!({
+            "service_id": command.service_id,
+            "command_name": command.command_name,
+            "paras": command.paras,
+            "expire_time": command_body::expire_time(command.strategy, command.expire_time_s),
+            "send_strategy": command_body::strategy_word(command.strategy),
+        }),
+        Work::Desire(desired) => shadow_document(desired),
+    }
+}
+
+fn patch_document(patch: &DevicePatch) -> Value {
     let mut document = serde_json::Map::new();
     let mut put = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -286,7 +340,7 @@ pub fn document_of(patch: &DevicePatch) -> Value {
 }
 
 /// The same of a change of shadows.
-pub fn shadow_document_of(desired: &[DesiredService]) -> Value {
+fn shadow_document(desired: &[DesiredService]) -> Value {
     let shown = desired.iter().map(|one| {
         let mut shown = json!({ "service_id": one.service_id, "desired": one.desired });
         if let (Some(version), Some(map)) = (one.version, shown.as_object_mut()) {

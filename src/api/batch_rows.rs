@@ -53,6 +53,7 @@ pub fn subtasks_of(
         TaskType::DeleteDevices
         | TaskType::FreezeDevices
         | TaskType::UnfreezeDevices
+        | TaskType::CreateAsyncCommands
         | TaskType::UpdateDeviceShadows => (DEVICE, &["device_id"]),
     };
     let fields = fields_of(sheet, known, needed)?;

@@ -6,9 +6,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::batch_body::{
-    self, TASK_TYPES, Targets, TaskBody, document_of, order_targets, shadow_document_of, type_word,
-};
+use super::batch_body::{self, TASK_TYPES, Targets, TaskBody, document_of, order_targets};
 use super::batch_rows::subtasks_of;
 use super::batch_view::{DetailView, List, OrderAnswer, ResultView, TaskAnswer, TaskView};
 use super::error::{ApiError, code};
@@ -164,6 +162,7 @@ fn stopping() -> ApiError {
 
 /// Finds what the body names, and who asks.
 async fn new_task(app: &App, caller: &Caller, body: TaskBody) -> Result<NewTask, ApiError> {
+    let patch = body.patch().cloned();
     let app_id = visible_space(caller, body.app_id)?;
     let space = caller.space.as_ref();
     let mut groups = Vec::new();
@@ -194,9 +193,9 @@ async fn new_task(app: &App, caller: &Caller, body: TaskBody) -> Result<NewTask,
                 }
             })?;
             document_source = Some(id);
-            let (task_type, patch) = (body.task_type, body.patch.clone());
-            let work = move || subtasks_of(&sheet, task_type, patch.as_ref());
-            let read = tokio::task::spawn_blocking(work).await;
+            let task_type = body.task_type;
+            let reading = move || subtasks_of(&sheet, task_type, patch.as_ref());
+            let read = tokio::task::spawn_blocking(reading).await;
             read.map_err(|_| stopping())??
         }
     };
@@ -205,8 +204,7 @@ async fn new_task(app: &App, caller: &Caller, body: TaskBody) -> Result<NewTask,
             new.app_id = new.app_id.take().or_else(|| app_id.clone());
         }
     }
-    let document = body.patch.as_ref().map(document_of);
-    let document = document.or_else(|| body.desired.as_deref().map(shadow_document_of));
+    let document = body.work.as_ref().map(document_of);
     Ok(NewTask {
         // Whoever names a space has its devices alone, so that its callers may see the task.
         space: app_id.clone(),
@@ -222,8 +220,7 @@ async fn new_task(app: &App, caller: &Caller, body: TaskBody) -> Result<NewTask,
         subtasks,
         document,
         document_source,
-        patch: body.patch,
-        desired: body.desired,
+        work: body.work,
         policy: body.policy,
     })
 }
@@ -355,7 +352,7 @@ pub async fn confirm(
 ) -> Result<Response, ApiError> {
     let targets = read_body(&body, order_targets)?;
     let task = app.batches.show(&id, caller.space.as_ref())?;
-    let word = type_word(task.record.task_type);
+    let word = task.record.task_type.word();
     let problem = format!("a task of type {word} has nothing to confirm");
     if targets.is_empty() {
         return Err(ApiError::invalid(format!("task_id: {problem}")));

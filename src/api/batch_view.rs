@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::batch_body::type_word;
 use super::error::code_of_kind;
 use super::page::PageInfo;
 use crate::app::batch::{Detail, TaskDetail};
@@ -109,7 +108,7 @@ impl From<TaskDetail> for TaskView {
         Self {
             task_id: record.task_id,
             task_name: record.task_name,
-            task_type: type_word(record.task_type),
+            task_type: record.task_type.word(),
             task_mode: record.task_mode,
             need_confirm: record.need_confirm,
             task_ext_info: record.task_ext_info,

@@ -25,22 +25,40 @@ pub const fn strategy_word(strategy: Strategy) -> &'static str {
     }
 }
 
+/// What answers tell of the time that a command waits at most: none waits that is sent at once.
+pub const fn expire_time(strategy: Strategy, expire_time_s: u32) -> u32 {
+    match strategy {
+        Strategy::Immediately => 0,
+        Strategy::Delay => expire_time_s,
+    }
+}
+
 /// Reads a command to send. What the model says of it is judged by the device's shard.
 pub fn new_command(fields: &Fields<'_>) -> Option<NewCommand> {
-    let service_id = fields.needed_text("service_id", SERVICE_ID);
-    let command_name = fields.needed_text("command_name", COMMAND_NAME);
-    if !fields.has("paras") {
-        fields.missing("paras", "an object with the command's parameters");
+    let needed = [
+        ("service_id", "the service's name"),
+        ("command_name", "the command's name"),
+        ("paras", "an object with the command's parameters"),
+        ("send_strategy", "one of immediately, delay"),
+    ];
+    for (name, takes) in needed {
+        if !fields.has(name) {
+            fields.missing(name, takes);
+        }
     }
+    described(fields)
+}
+
+/// The same where nothing has to be there.
+pub fn described(fields: &Fields<'_>) -> Option<NewCommand> {
+    let service_id = fields.text("service_id", SERVICE_ID);
+    let command_name = fields.text("command_name", COMMAND_NAME);
     let paras = fields.map("paras", COMMAND_PARAS_MAX);
     let expire_time_s = fields.integer("expire_time", 0..=EXPIRE_MAX_S);
-    if !fields.has("send_strategy") {
-        fields.missing("send_strategy", "one of immediately, delay");
-    }
     let strategy = fields.one_of("send_strategy", &STRATEGIES)?;
     Some(NewCommand {
-        service_id,
-        command_name,
+        service_id: service_id?,
+        command_name: command_name?,
         paras: paras?,
         strategy,
         expire_time_s: match (strategy, expire_time_s) {

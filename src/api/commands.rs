@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::command_body::{COMMAND_NAME, new_command, strategy_word, submission_name};
+use super::command_body::{COMMAND_NAME, expire_time, new_command, strategy_word, submission_name};
 use super::error::{ApiError, code};
 use super::input::{Query, quoted, read_body, read_query};
 use super::operation::{Operation, Routes};
@@ -25,7 +25,7 @@ use crate::app::command::{CommandFilter, CommandList};
 use crate::app::envelope::result_code;
 use crate::base::ids::{CommandId, DeviceId};
 use crate::base::time::Timestamp;
-use crate::store::commands::{CommandRecord, CommandStatus, Strategy};
+use crate::store::commands::{CommandRecord, CommandStatus};
 
 /// What this file serves.
 pub fn routes() -> Routes {
@@ -201,10 +201,7 @@ impl<'a> Head<'a> {
             command_id: record.id.to_string(),
             service_id: &record.service_id,
             command_name: &record.command_name,
-            expire_time: match record.strategy {
-                Strategy::Immediately => 0,
-                Strategy::Delay => record.expire_time_s,
-            },
+            expire_time: expire_time(record.strategy, record.expire_time_s),
             status: status_word(record.status),
             created_time: record.id.created_at.compact(),
             send_strategy: strategy_word(record.strategy),

@@ -16,6 +16,7 @@ use crate::app::forwarding::ForwardingError;
 use crate::app::group::GroupError;
 use crate::app::order::OrderError;
 use crate::app::product::ProductError;
+use crate::app::push::PushError;
 use crate::app::space::SpaceError;
 use crate::app::trace::TraceError;
 use crate::product::codec::LoadError;
@@ -218,24 +219,6 @@ impl From<DeviceError> for ApiError {
     }
 }
 
-impl From<OrderError> for ApiError {
-    fn from(error: OrderError) -> Self {
-        let message = error.to_string();
-        match error {
-            OrderError::NotFound => Self::new(StatusCode::NOT_FOUND, code::NO_DEVICE, message),
-            OrderError::Model(_) => Self::invalid(message),
-            OrderError::Full { .. } => Self::new(StatusCode::FORBIDDEN, code::INVALID, message),
-            // Waiting does not help: the caller has to look first.
-            OrderError::NameTaken | OrderError::Version { .. } => {
-                Self::new(StatusCode::CONFLICT, code::INVALID, message)
-            }
-            OrderError::Busy => Self::unavailable(message),
-            OrderError::Overtaken => Self::contended(message),
-            OrderError::Store(error) => error.into(),
-        }
-    }
-}
-
 impl From<CertificateError> for ApiError {
     fn from(error: CertificateError) -> Self {
         let message = error.to_string();
@@ -276,6 +259,18 @@ impl From<ForwardingError> for ApiError {
     }
 }
 
+impl From<PushError> for ApiError {
+    fn from(error: PushError) -> Self {
+        let message = error.to_string();
+        match error {
+            PushError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, code::INVALID, message),
+            PushError::Idle(_) | PushError::NotSetAside(_) => Self::invalid(message),
+            PushError::Stopping => Self::unavailable("the server is stopping, try again"),
+            PushError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<PackageError> for ApiError {
     fn from(error: PackageError) -> Self {
         match error {
@@ -302,6 +297,23 @@ impl From<GroupError> for ApiError {
             | GroupError::Dynamic
             | GroupError::Rule(_)
             | GroupError::Invalid { .. } => Self::invalid(message),
+        }
+    }
+}
+
+impl From<OrderError> for ApiError {
+    fn from(error: OrderError) -> Self {
+        let message = error.to_string();
+        match error {
+            OrderError::NotFound => Self::new(StatusCode::NOT_FOUND, code::NO_DEVICE, message),
+            OrderError::Model(_) | OrderError::NameTaken => Self::invalid(message),
+            OrderError::Full { .. } => {
+                Self::new(StatusCode::FORBIDDEN, code::DEVICE_LIMIT, message)
+            }
+            OrderError::Version { .. } => Self::new(StatusCode::CONFLICT, code::INVALID, message),
+            OrderError::Overtaken => Self::contended(message),
+            OrderError::Busy => Self::unavailable(message),
+            OrderError::Store(error) => error.into(),
         }
     }
 }

@@ -33,6 +33,7 @@ pub mod product_body;
 pub mod product_model;
 pub mod products;
 pub mod push_certificates;
+pub mod pushes;
 pub mod queues;
 pub mod request;
 pub mod respond;
@@ -112,6 +113,7 @@ fn routes() -> Routes {
         .merge(routing_actions::routes())
         .merge(routing_policies::routes())
         .merge(queues::routes())
+        .merge(pushes::routes())
         .merge(push_certificates::routes())
         .merge(codec::routes())
         .merge(settings::routes())

@@ -53,8 +53,8 @@ pub(super) const CHANNELS: [&str; 12] = [
 /// Judged as a URL where all of it is at hand.
 const URL: TextRule = TextRule::new(Alphabet::Any, 1, 2048);
 const TOKEN: TextRule = TextRule::new(Alphabet::Plain, 3, 32);
-/// An empty text takes the name away.
-const CN_NAME: TextRule = TextRule::any(253);
+/// An empty text takes the name away. A host's longest name, and a port.
+const CN_NAME: TextRule = TextRule::any(259);
 /// An empty text takes the certificate away.
 const CERT_ID: TextRule = TextRule::new(Alphabet::Id, 0, PushCertificateId::MAX_LEN);
 
@@ -108,7 +108,7 @@ pub fn routes() -> Routes {
 }
 
 /// `{action_id}` of the path. One whose rule is not the caller's to see is not there.
-pub struct ActionPath(ActionId);
+pub struct ActionPath(pub ActionId);
 
 impl FromRequestParts<App> for ActionPath {
     type Rejection = ApiError;

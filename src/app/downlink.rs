@@ -87,7 +87,8 @@ pub fn observe(draft: &mut Draft<'_>, path: &str, new_token: u64) {
         resume: None,
     };
     // A request of before the device's reboot must not compete with this one.
-    draft.effect(Outgoing::Cancel { peer, token });
+    let tokens = vec![token];
+    draft.effect(Outgoing::Cancel { peer, tokens });
     draft.effect(Outgoing::Request(Box::new(request)));
 }
 

@@ -8,8 +8,10 @@ use serde::Serialize;
 
 use crate::base::ids::{AppId, DeviceId, NodeId, ProductId};
 use crate::base::time::Timestamp;
+use crate::bug;
+use crate::store::catalog::TaskRecord;
 use crate::store::commands::{CommandRecord, ResultRecord};
-use crate::store::records::{DeviceRecord, EnvelopeRecord};
+use crate::store::records::{DeviceRecord, EnvelopeRecord, TagRecord};
 
 /// Whose event it is. Ids hold only letters, digits, `_` and `-`, so they need no escaping.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +21,7 @@ pub struct DeviceHeader {
     pub node_id: NodeId,
     pub product_id: ProductId,
     pub gateway_id: DeviceId,
+    pub tags: Vec<TagRecord>,
 }
 
 impl From<&DeviceRecord> for DeviceHeader {
@@ -29,6 +32,7 @@ impl From<&DeviceRecord> for DeviceHeader {
             node_id: device.node_id.clone(),
             product_id: device.product_id.clone(),
             gateway_id: device.gateway_id.clone(),
+            tags: device.tags.clone(),
         }
     }
 }
@@ -46,7 +50,18 @@ impl DeviceHeader {
             json.push_str(lead);
             json.push_str(id);
         }
-        json.push_str("\",\"tags\":[]}");
+        json.push_str("\",\"tags\":");
+        match self.tags.as_slice() {
+            [] => json.push_str("[]"),
+            tags => match serde_json::to_string(tags) {
+                Ok(tags) => json.push_str(&tags),
+                Err(error) => {
+                    bug!("tags can't be written: {error}");
+                    json.push_str("[]");
+                }
+            },
+        }
+        json.push('}');
     }
 }
 
@@ -168,6 +183,28 @@ pub fn product_change<B: Serialize>(
     })
 }
 
+/// `batchtask:update`: no header. `status` is one of the words of the v5 API.
+pub fn batch_task(
+    task: &TaskRecord,
+    status: &str,
+    at: Timestamp,
+) -> Result<EnvelopeRecord, serde_json::Error> {
+    let body = serde_json::json!({
+        "app_id": task.app_id,
+        "task_id": task.task_id,
+        "task_type": task.task_type.word(),
+        "status": status,
+        "status_desc": task.status_desc.as_deref().unwrap_or_default(),
+    });
+    Ok(EnvelopeRecord {
+        resource: "batchtask".into(),
+        event: "update".into(),
+        device_id: None,
+        json: with_body("batchtask", "update", &body, at)?,
+        app_id: Some(task.app_id.clone()),
+    })
+}
+
 fn with_body<B: Serialize>(
     resource: &str,
     event: &str,
@@ -226,12 +263,32 @@ mod tests {
             node_id: NodeId::parse("n").unwrap(),
             product_id: ProductId::parse("p").unwrap(),
             gateway_id: DeviceId::parse("p_n").unwrap(),
+            tags: Vec::new(),
         }
     }
 
     fn header_json() -> Value {
         json!({"app_id": "a", "device_id": "p_n", "node_id": "n", "product_id": "p",
                "gateway_id": "p_n", "tags": []})
+    }
+
+    #[test]
+    fn a_header_carries_the_tags_of_its_device() {
+        let tag = |key: &str, value: &str| TagRecord {
+            tag_key: key.into(),
+            tag_value: value.into(),
+        };
+        let tagged = DeviceHeader {
+            tags: vec![tag("city", "水\"\\"), tag("x", "")],
+            ..header()
+        };
+        let at = Timestamp::from_ms(0);
+        let told = device_status(&tagged, "FROZEN", None, at);
+        let got: Value = serde_json::from_str(&told.json).unwrap();
+        assert_eq!(
+            got["notify_data"]["header"]["tags"],
+            json!([{"tag_key": "city", "tag_value": "水\"\\"}, {"tag_key": "x", "tag_value": ""}])
+        );
     }
 
     #[test]

@@ -76,8 +76,10 @@ pub enum Input {
         token: u64,
         reason: Failure,
     },
-    /// What was under way when the server stopped, or when a commit was in doubt, goes on.
-    Resume,
+    /// What was under way when a commit was in doubt goes on: these tokens of it.
+    Resume {
+        tokens: Vec<u64>,
+    },
     /// An application asks for something.
     Order {
         order: Order,
@@ -177,7 +179,7 @@ impl Input {
             | Self::Repeated { .. }
             | Self::Acknowledged { .. }
             | Self::RequestFailed { .. }
-            | Self::Resume
+            | Self::Resume { .. }
             | Self::Order { .. }
             | Self::Due
             | Self::Changed => None,
@@ -206,7 +208,7 @@ impl Input {
             | Self::Repeated { origin } => Some(*origin),
             // Nobody's message has to cause it.
             Self::RequestFailed { origin, .. } => origin.mark.is_some().then_some(*origin),
-            Self::Resume | Self::Order { .. } | Self::Due | Self::Changed => None,
+            Self::Resume { .. } | Self::Order { .. } | Self::Due | Self::Changed => None,
         }
     }
 
@@ -228,7 +230,7 @@ impl Input {
             | Self::Acknowledged { .. }
             | Self::Answered { .. }
             | Self::RequestFailed { .. }
-            | Self::Resume
+            | Self::Resume { .. }
             | Self::Order { .. }
             | Self::Due
             | Self::Changed => None,
@@ -246,7 +248,7 @@ impl Input {
             Self::Acknowledged { .. }
             | Self::Answered { .. }
             | Self::RequestFailed { .. }
-            | Self::Resume => "downlink",
+            | Self::Resume { .. } => "downlink",
             Self::Order {
                 order: Order::Submit(_),
                 ..
@@ -277,7 +279,9 @@ impl Input {
                 Failure::Reset => Direction::Up,
                 Failure::Timeout | Failure::Busy | Failure::Blockwise => Direction::Platform,
             },
-            Self::Resume | Self::Order { .. } | Self::Due | Self::Changed => Direction::Platform,
+            Self::Resume { .. } | Self::Order { .. } | Self::Due | Self::Changed => {
+                Direction::Platform
+            }
         }
     }
 
@@ -296,7 +300,7 @@ impl Input {
             | Self::Repeated { .. }
             | Self::Acknowledged { .. }
             | Self::RequestFailed { .. }
-            | Self::Resume
+            | Self::Resume { .. }
             | Self::Order { .. }
             | Self::Due
             | Self::Changed => None,

@@ -21,6 +21,7 @@ pub mod order;
 pub mod outbox;
 pub mod platform;
 pub mod product;
+pub mod push;
 mod random;
 pub mod registration;
 pub mod removal;
@@ -44,6 +45,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::mpsc;
 
 use crate::base::time::Clock;
+use crate::net::webhook::Dialer;
 use crate::store::{Store, StoreError};
 use audit::Audit;
 use batch::Batches;
@@ -55,6 +57,7 @@ use forwarding::Forwarding;
 use group::{GroupLimits, Groups};
 use outbox::Outbox;
 use product::Products;
+use push::Pushes;
 use removal::Removals;
 use shadow::Shadows;
 use shards::ShardsLink;
@@ -72,6 +75,9 @@ pub struct Parts {
     pub shards: ShardsLink,
     pub traced_devices_max: usize,
     pub batch: batch::Settings,
+    pub push: push::Settings,
+    /// Where pushes leave.
+    pub dialer: Dialer,
     pub credentials: Arc<Credentials>,
 }
 
@@ -89,6 +95,7 @@ pub struct App {
     pub batches: Arc<Batches>,
     pub groups: Arc<Groups>,
     pub forwarding: Arc<Forwarding>,
+    pub pushes: Arc<Pushes>,
     pub removals: Arc<Removals>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
@@ -110,6 +117,8 @@ impl App {
             shards,
             traced_devices_max,
             batch,
+            push,
+            dialer,
             credentials,
         } = parts;
         let tasks = Tasks::new();
@@ -167,6 +176,8 @@ impl App {
             groups: Arc::clone(&groups),
             shadows: Arc::clone(&shadows),
             tracer: Arc::clone(&tracer),
+            commands: Arc::clone(&commands),
+            outbox: Arc::clone(&outbox),
             settings: batch,
         })?;
         let forwarding = Arc::new(Forwarding::load(forwarding::Parts {
@@ -187,6 +198,15 @@ impl App {
             forwarding: Arc::clone(&forwarding),
         }));
         removals.resume()?;
+        let pushes = Arc::new(Pushes::start(push::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            outbox: Arc::clone(&outbox),
+            tracer: Arc::clone(&tracer),
+            snapshot: forwarding.subscribe(),
+            settings: push,
+            dialer,
+        }));
         Ok(Self {
             store,
             clock,
@@ -199,6 +219,7 @@ impl App {
             batches,
             groups,
             forwarding,
+            pushes,
             removals,
             outbox,
             tracer,

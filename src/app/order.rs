@@ -1,6 +1,7 @@
 //! What an application asks of a device's shard, and how it is answered: through a [`Ticket`], once it is
 //! durable. The shard alone writes what the device's state holds, so that nobody overtakes anybody.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,35 @@ pub struct Submit {
     pub name: Option<[u8; 16]>,
     /// Of what is asked for, to tell a repetition from a mistake.
     pub digest: u64,
-    pub beside: Beside,
+    pub beside: BesideCommand,
+}
+
+/// What is committed with a command, made from the command as that commit leaves it. A repetition
+/// of a submission commits nothing.
+#[derive(Clone)]
+pub struct BesideCommand(Arc<dyn Fn(&CommandRecord) -> Vec<Change> + Send + Sync>);
+
+impl BesideCommand {
+    pub fn new(changes: impl Fn(&CommandRecord) -> Vec<Change> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(changes))
+    }
+
+    pub fn changes(&self, command: &CommandRecord) -> Vec<Change> {
+        (self.0)(command)
+    }
+}
+
+/// Nothing.
+impl Default for BesideCommand {
+    fn default() -> Self {
+        Self::new(|_| Vec::new())
+    }
+}
+
+impl fmt::Debug for BesideCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BesideCommand")
+    }
 }
 
 /// A change of the desired half of a shadow.

@@ -45,6 +45,12 @@ impl Outbox {
         self.store.last_event()
     }
 
+    /// Tells the position of the newest event, whenever it moves. After a read that came to an end,
+    /// whoever waits for it misses nothing.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
     /// Admits one caller from outside, until the permit is dropped; `None` when there are too many.
     pub fn admit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.readers).try_acquire_owned().ok()

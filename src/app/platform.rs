@@ -22,12 +22,13 @@ use super::sessions::{Resuming, Sessions};
 use super::shard::{self, Shard};
 use super::shards::{Shards, shard_of};
 use super::tasks::Tasks;
-use super::{App, batch, command, retention, timers};
+use super::{App, batch, command, push, retention, timers};
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::Settings as ExchangeSettings;
 use crate::net::dtls::{self, Stored};
 use crate::net::endpoint::{self, Channels, EVENT_QUEUE, OUTGOING_QUEUE};
+use crate::net::webhook::Dialer;
 use crate::net::{Arrival, Datagram, Downward};
 use crate::store::{Store, StoreError, StoreSettings};
 
@@ -45,6 +46,9 @@ pub struct Settings {
     pub store: StoreSettings,
     pub traced_devices_max: usize,
     pub batch: batch::Settings,
+    pub push: push::Settings,
+    /// Where pushes leave.
+    pub dialer: Dialer,
     pub commands: command::Settings,
     /// Who may use the HTTP face.
     pub credentials: Arc<Credentials>,
@@ -111,6 +115,8 @@ impl Platform {
             shards: senders.link(),
             traced_devices_max: settings.traced_devices_max,
             batch: settings.batch,
+            push: settings.push,
+            dialer: settings.dialer.clone(),
             credentials: Arc::clone(&settings.credentials),
         })?;
         let directory = Arc::new(Directory::default());
@@ -240,10 +246,12 @@ impl Platform {
         }
     }
 
-    /// Takes nothing new, finishes what was begun, and says which tasks had to be cancelled.
+    /// Takes nothing new, finishes what was begun, then lets pushes end, and says which tasks had to
+    /// be cancelled.
     pub async fn stop(self) -> Vec<&'static str> {
         self.intake.cancel();
         let mut cancelled = self.tasks.shut_down(PATIENCE).await;
+        cancelled.extend(self.app.pushes.stop(PATIENCE).await);
         cancelled.extend(self.app.tasks.shut_down(PATIENCE).await);
         cancelled
     }
@@ -290,8 +298,7 @@ fn load(count: usize, parts: &shard::Parts) -> Result<(Vec<Shard>, Vec<Stored>),
         }
         let deadline = timers::deadline(&device, &state, now);
         if let Some(shard) = shards.get_mut(shard_of(&device.device_id, count)) {
-            let under_way = state.queue.open.iter().any(|o| o.delivered_at.is_none());
-            shard.adopt(&device.device_id, deadline, under_way);
+            shard.adopt(&device.device_id, deadline, &state);
         }
         ControlFlow::Continue(())
     })?;

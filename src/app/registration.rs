@@ -5,7 +5,7 @@
 //! An Update of a registration whose lifetime has passed revives it: some clients never register
 //! again once they were answered 4.04. After a Deregister the answer is 4.04.
 
-use super::command::send::wake;
+use super::command::send::{set_down, wake};
 use super::downlink::{answer_wait_ms, observe, observe_again, resume_observed};
 use super::step::{
     Draft, From, Input, Loaded, Note, Outcome, Refusal, Reply, Step, place, refusal,
@@ -77,9 +77,14 @@ pub fn register(
         RegistrationKind::Lwm2m => {}
         RegistrationKind::Raw => observe(&mut draft, RAW_PATH, fresh.token),
     }
-    // Whatever it was about to say before it started anew, it says anew; and it owes no answers.
+    // Whatever it was about to say before it started anew, it says anew; and it owes no answers. But
+    // those that it has sent already may come after this, and not each that registers has started anew.
     draft.state.queue.more_follows = false;
-    draft.state.queue.debts = 0;
+    let late_ms = u64::try_from(loaded.timing().exchange_lifetime.as_millis()).unwrap_or(u64::MAX);
+    let owed_at = draft.state.queue.debts_at;
+    if owed_at.is_none_or(|at| now.since_ms(at) >= late_ms) {
+        draft.state.queue.debts = 0;
+    }
     wake(&mut draft);
     let mut step = draft.finish(Outcome::Registered);
     step.note = Some(Note::new(format!(
@@ -148,6 +153,9 @@ pub fn deregister(loaded: &Loaded, from: From, now: Timestamp) -> Step {
     draft.remember(from.key);
     draft.hear(from);
     draft.reply(from.reply, Code::DELETED, Vec::new());
+    let open = draft.state.queue.open.iter();
+    let tokens: Vec<u64> = open.map(|o| o.token).collect();
+    set_down(&mut draft, &tokens);
     let mut step = draft.finish(Outcome::Deregistered);
     step.note = Some(Note::new("deregistered"));
     step
@@ -315,7 +323,7 @@ pub fn step(loaded: &Loaded, input: &Input, now: Timestamp, fresh: &Fresh) -> Op
         | Input::Acknowledged { .. }
         | Input::Answered { .. }
         | Input::RequestFailed { .. }
-        | Input::Resume
+        | Input::Resume { .. }
         | Input::Order { .. }
         | Input::Due
         | Input::Changed => return None,

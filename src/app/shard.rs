@@ -31,6 +31,7 @@ use super::{due, shadow, uplink};
 use crate::base::ids::DeviceId;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::{Outgoing, Response, Settle, Timing};
+use crate::store::records::StateRecord;
 use crate::store::{Commit, CommitError, Completion, Store, StoreError};
 use crate::wire::coap::{Code, option};
 
@@ -44,6 +45,10 @@ const BATCH: usize = 256;
 const TRIES: u8 = 5;
 /// What a timer or a change by the API asked for could not be made durable: looked at again then.
 const AGAIN_AFTER_S: u64 = 30;
+/// Devices whose commit is in doubt are looked at again then: while they still listen.
+const DOUBT_AFTER_S: u64 = 2;
+/// Tokens of one device that are in doubt, as many as may be open and to spare.
+const DOUBTFUL_MAX: usize = 64;
 /// Devices remembered for a notification that was not acknowledged.
 const UNHEARD_MAX: usize = 100_000;
 /// Max-Age of a 5.03: when the device may try again.
@@ -76,9 +81,9 @@ pub struct Shard {
     /// Devices with a notification that was not acknowledged, for want of the store. One that
     /// gives up on it ends the observation (RFC 7641 §4.5), so it is asked to observe again.
     unheard: HashSet<DeviceId>,
-    /// Devices whose commands may be under way without anybody who carries them: after a start, and
-    /// after a commit of which nobody knows whether it is there.
-    doubtful: HashSet<DeviceId>,
+    /// Devices with tokens of what may be under way without anybody who carries it: a commit failed, but
+    /// may be there all the same, or what the device said to it is lost.
+    doubtful: HashMap<DeviceId, Vec<u64>>,
     deadlines: Deadlines,
 }
 
@@ -118,17 +123,24 @@ impl Shard {
             commits: FuturesUnordered::new(),
             started_at,
             unheard: HashSet::new(),
-            doubtful: HashSet::new(),
+            doubtful: HashMap::new(),
             deadlines,
         }
     }
 
-    /// Takes up a device that the store knows, at start. `under_way`: something was going down to it.
-    pub fn adopt(&mut self, device_id: &DeviceId, deadline: Option<Timestamp>, under_way: bool) {
-        if under_way {
-            self.doubtful.insert(device_id.clone());
-        }
-        let deadline = match under_way {
+    /// Takes up a device that the store knows, at start.
+    pub fn adopt(
+        &mut self,
+        device_id: &DeviceId,
+        deadline: Option<Timestamp>,
+        state: &StateRecord,
+    ) {
+        let queue = &state.queue;
+        let under_way = queue.open.iter().any(|o| o.delivered_at.is_none());
+        // To one that always listens, what waits may have been about to go.
+        let registration = state.registration.as_ref();
+        let listens = registration.is_some_and(|r| !r.queue_mode);
+        let deadline = match under_way || (listens && !queue.pending.is_empty()) {
             true => Some(self.started_at),
             false => deadline,
         };
@@ -313,7 +325,7 @@ impl Shard {
             Input::RequestFailed { token, reason, .. } => {
                 reply::failed(loaded, *token, *reason, now)
             }
-            Input::Resume => reply::resume(loaded, now),
+            Input::Resume { tokens } => reply::resume(loaded, tokens, now),
             Input::Order { order, .. } => match order {
                 Order::Submit(submit) => command::submit::submit(loaded, submit, now),
                 Order::Desire(desire) => shadow::desire(loaded, desire, now),
@@ -456,12 +468,27 @@ impl Shard {
     /// A commit failed, but may be there all the same: then what was to go down waits for somebody
     /// who carries it.
     fn doubt(&mut self, device_id: &DeviceId, step: &Step) {
-        let sends = |e: &Outgoing| matches!(e, Outgoing::Request(_));
-        if step.effects.iter().any(sends) || step.told.is_some() {
-            self.doubtful.insert(device_id.clone());
-            let at = self.parts.clock.now().plus_s(AGAIN_AFTER_S);
-            self.deadlines.arm(device_id, Some(at));
+        let sent = step.effects.iter().filter_map(|effect| match effect {
+            Outgoing::Request(request) => request.token.to_u64(),
+            Outgoing::Respond { .. } | Outgoing::Settle { .. } | Outgoing::Cancel { .. } => None,
+        });
+        let tokens: Vec<u64> = sent.collect();
+        if !tokens.is_empty() || step.told.is_some() {
+            self.look_again(device_id, &tokens, DOUBT_AFTER_S);
         }
+    }
+
+    /// Looks at the device then; these tokens are in doubt.
+    fn look_again(&mut self, device_id: &DeviceId, tokens: &[u64], after_s: u64) {
+        if !tokens.is_empty() {
+            let doubtful = self.doubtful.entry(device_id.clone()).or_default();
+            doubtful.retain(|token| !tokens.contains(token));
+            doubtful.extend(tokens);
+            let spare = doubtful.len().saturating_sub(DOUBTFUL_MAX);
+            doubtful.drain(..spare);
+        }
+        let at = self.parts.clock.now().plus_s(after_s);
+        self.deadlines.arm(device_id, Some(at));
     }
 
     /// Looks at devices whose timer fired: a batch, and as many as commits may be under way.
@@ -475,8 +502,8 @@ impl Shard {
                 return;
             };
             let input = match self.doubtful.remove(&device_id) {
-                true => Input::Resume,
-                false => Input::Due,
+                Some(tokens) => Input::Resume { tokens },
+                None => Input::Due,
             };
             self.take(device_id, input).await;
         }
@@ -485,26 +512,20 @@ impl Shard {
     /// What nobody will ask for again is looked at again later.
     fn again(&mut self, device_id: &DeviceId, input: &Input) {
         match input {
-            Input::Resume => {
-                self.doubtful.insert(device_id.clone());
-                let at = self.parts.clock.now().plus_s(AGAIN_AFTER_S);
-                self.deadlines.arm(device_id, Some(at));
+            // What the device said of a command is not said again, unless it gets the message again.
+            Input::Resume { tokens } => self.look_again(device_id, tokens, AGAIN_AFTER_S),
+            Input::Acknowledged { token, .. }
+            | Input::Answered { token, .. }
+            | Input::RequestFailed { token, .. } => {
+                self.look_again(device_id, &[*token], AGAIN_AFTER_S);
             }
-            // What the device said of a command is not said again.
-            Input::Due
-            | Input::Changed
-            | Input::Acknowledged { .. }
-            | Input::RequestFailed { .. } => {
-                let at = self.parts.clock.now().plus_s(AGAIN_AFTER_S);
-                self.deadlines.arm(device_id, Some(at));
-            }
+            Input::Due | Input::Changed => self.look_again(device_id, &[], AGAIN_AFTER_S),
             Input::Register { .. }
             | Input::Update { .. }
             | Input::Deregister { .. }
             | Input::Report { .. }
             | Input::Partial { .. }
             | Input::ObserveFailed { .. }
-            | Input::Answered { .. }
             | Input::Order { .. }
             | Input::Strayed { .. }
             | Input::Repeated { .. } => {}

@@ -497,11 +497,8 @@ impl<'a> Draft<'a> {
         if let Some(peer) = left_peer(loaded, &state) {
             let observed = state.observations.iter().map(|o| o.token);
             let open = loaded.state.queue.open.iter().map(|o| o.token);
-            let cancel = |token| Outgoing::Cancel {
-                peer,
-                token: Token::from_u64(token),
-            };
-            effects.splice(..0, observed.chain(open).map(cancel));
+            let tokens = observed.chain(open).map(Token::from_u64).collect();
+            effects.insert(0, Outgoing::Cancel { peer, tokens });
         }
         // Only here, so that no durable step goes without the record that it came in.
         state.received = newer(state.received, loaded.mark());

@@ -3,22 +3,23 @@
 //! each layer in parts.
 
 mod http;
+mod listen;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::api::server::tls::TlsError;
-use crate::app::{batch, command};
+use crate::app::{batch, command, push};
 use crate::engine::dtls::{self, crypto::Suite};
 use crate::store::StoreSettings;
 use crate::telemetry::LogFormat;
 
 pub use http::Http;
+pub use listen::Listen;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -31,6 +32,7 @@ pub struct Config {
     pub http: Http,
     pub store: StoreSettings,
     pub batch: batch::Settings,
+    pub push: push::Settings,
     pub commands: command::Settings,
     pub trace: Trace,
     pub log: Log,
@@ -45,6 +47,7 @@ impl Default for Config {
             http: Http::default(),
             store: StoreSettings::default(),
             batch: batch::Settings::default(),
+            push: push::Settings::default(),
             commands: command::Settings::default(),
             trace: Trace::default(),
             log: Log::default(),
@@ -228,35 +231,6 @@ impl Default for Log {
     }
 }
 
-/// An address to listen on, or `off`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listen {
-    On(SocketAddr),
-    Off,
-}
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "off" {
-            return Ok(Self::Off);
-        }
-        let address = text.parse();
-        address.map(Self::On).map_err(|_| {
-            format!("{text:?} is no address: takes HOST:PORT with a numeric host, or \"off\"")
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for Listen {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
-    }
-}
-
 /// Why the configuration can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -384,6 +358,9 @@ impl Config {
                 return wrong(field, &value, takes);
             }
         }
+        if let Err((field, got, takes)) = self.push.check() {
+            return wrong(field, &got, takes);
+        }
         if let Err(error) = crate::telemetry::parse_filter(&self.log.filter) {
             let got = error.to_string();
             return wrong("log.filter", &got, "a level (info) or target=level,…");
@@ -475,6 +452,10 @@ mod tests {
         config.http.no_auth = false;
         assert!(config.check().is_ok());
         type Change = fn(&mut Http);
+        let mut wrong = config.clone();
+        (wrong.push.retry_first_s, wrong.push.retry_max_s) = (61, 60);
+        let error = wrong.check().unwrap_err().to_string();
+        assert!(error.contains("push.retry_max_s is 60"), "{error}");
         let cases: [(Change, &str); 5] = [
             (
                 |http| http.tls_cert = "cert.pem".into(),

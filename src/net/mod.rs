@@ -11,6 +11,7 @@
 pub mod dtls;
 pub mod endpoint;
 pub mod udp;
+pub mod webhook;
 
 use std::net::SocketAddr;
 

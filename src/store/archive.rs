@@ -146,7 +146,9 @@ pub const fn is_portable(table: Table) -> bool {
         | Table::Forwarding
         | Table::Queue
         | Table::Ended
-        | Table::Submissions => true,
+        | Table::Submissions
+        | Table::Deliveries
+        | Table::SetAside => true,
         // A restored counter would use numbers again, which breaks the keys.
         Table::Sessions => false,
     }

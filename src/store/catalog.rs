@@ -89,7 +89,23 @@ pub enum TaskType {
     FreezeDevices,
     UnfreezeDevices,
     UpdateDevices,
+    CreateAsyncCommands,
     UpdateDeviceShadows,
+}
+
+impl TaskType {
+    /// The word of the v5 API.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::CreateDevices => "createDevices",
+            Self::DeleteDevices => "deleteDevices",
+            Self::FreezeDevices => "freezeDevices",
+            Self::UnfreezeDevices => "unfreezeDevices",
+            Self::UpdateDevices => "updateDevices",
+            Self::CreateAsyncCommands => "createAsyncCommands",
+            Self::UpdateDeviceShadows => "updateDeviceShadows",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

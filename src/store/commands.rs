@@ -96,10 +96,14 @@ pub struct QueueRecord {
     pub last_mid: u16,
     /// The device said that more uplink follows: queued commands wait.
     pub more_follows: bool,
-    /// Commands that rest unanswered and whose answer could be taken for another's.
+    /// Commands that may still be answered, although nobody waits for that any more, and whose answer
+    /// could be taken for another's.
     pub debts: u32,
     /// Property sets that did not bring the device where it shall be.
     pub attempts: Vec<AttemptRecord>,
+    /// When the last of the debts came up.
+    #[serde(default)]
+    pub debts_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

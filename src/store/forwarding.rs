@@ -230,6 +230,13 @@ pub struct DeliveryRecord {
     pub outstanding: Vec<u64>,
     /// Pushes that were dropped, by size or age of the backlog.
     pub dropped: u64,
+    pub delivered: u64,
+    /// Tries that did not succeed.
+    pub failed: u64,
+    /// How many are set aside now.
+    pub set_aside: u64,
+    /// Whether its rule was active: else the next activation begins anew.
+    pub active: bool,
 }
 
 /// A push that its subscriber refused again and again.
@@ -238,9 +245,40 @@ pub struct SetAsideRecord {
     pub at: Timestamp,
     /// Position of the event.
     pub position: u64,
+    /// Which of the event's envelopes.
+    pub index: u32,
     pub tries: u32,
     /// What the subscriber said last.
     pub reason: String,
     /// As it was pushed.
     pub envelope: EnvelopeRecord,
+}
+
+impl SetAsideRecord {
+    pub const fn key(&self) -> SetAsideKey {
+        SetAsideKey {
+            position: self.position,
+            index: self.index,
+        }
+    }
+}
+
+/// Names a push of an action that was set aside; ascending in order of the events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SetAsideKey {
+    pub position: u64,
+    pub index: u32,
+}
+
+/// Which of an action's pushes that were set aside.
+#[derive(Debug, Clone, Copy)]
+pub struct SetAsideQuery {
+    pub action_seq: u64,
+    /// Only those above this one.
+    pub after: Option<SetAsideKey>,
+    /// Only those below this one.
+    pub before: Option<SetAsideKey>,
+    /// Else the newest come first.
+    pub oldest_first: bool,
+    pub limit: usize,
 }

@@ -30,6 +30,8 @@
 //! | 18 | queue | device seq `u64`, created ms `u64`, command seq `u64` | row: `CommandRecord` |
 //! | 19 | ended | device seq `u64`, created ms `u64`, command seq `u64` | row: `CommandRecord` |
 //! | 1a | submissions | device seq `u64`, hash of the caller's name for it, 16 bytes | row: `SubmissionRecord` |
+//! | 1c | deliveries | action seq `u64` | row: `DeliveryRecord` |
+//! | 1d | set_aside | action seq `u64`, position `u64`, index `u32` | row: `SetAsideRecord` |
 //!
 //! 03, 04, 05 and 16 are indexes of 01: text as it is, without a row header (`rows.rs`). Ids hold
 //! no 00 byte, so 05 is unambiguous; names may, so 16 escapes it. Prefixes are never used anew.
@@ -40,7 +42,7 @@ use crate::base::ids::{
 use crate::base::peer::DeviceSeq;
 use crate::base::time::Timestamp;
 use crate::store::HistoryKey;
-use crate::store::forwarding::ForwardingKey;
+use crate::store::forwarding::{ForwardingKey, SetAsideKey};
 
 /// A table: the first byte of its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,11 +75,13 @@ pub enum Table {
     Queue = 0x18,
     Ended = 0x19,
     Submissions = 0x1a,
+    Deliveries = 0x1c,
+    SetAside = 0x1d,
 }
 
 impl Table {
     /// Every table, ascending.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::Meta,
         Self::Devices,
         Self::States,
@@ -105,6 +109,8 @@ impl Table {
         Self::Queue,
         Self::Ended,
         Self::Submissions,
+        Self::Deliveries,
+        Self::SetAside,
     ];
 
     /// The first byte of this table's keys.
@@ -148,6 +154,8 @@ impl Table {
             Self::Queue => "queue",
             Self::Ended => "ended",
             Self::Submissions => "submissions",
+            Self::Deliveries => "deliveries",
+            Self::SetAside => "set_aside",
         }
     }
 
@@ -432,11 +440,34 @@ pub fn event(position: u64) -> Vec<u8> {
     Table::Events.key(&[&position.to_be_bytes()])
 }
 
+pub fn delivery(action_seq: u64) -> Vec<u8> {
+    Table::Deliveries.key(&[&action_seq.to_be_bytes()])
+}
+
+pub fn set_aside(action_seq: u64, at: SetAsideKey) -> Vec<u8> {
+    Table::SetAside.key(&[
+        &action_seq.to_be_bytes(),
+        &at.position.to_be_bytes(),
+        &at.index.to_be_bytes(),
+    ])
+}
+
+/// The smallest key of what an action set aside, and the smallest above it.
+pub fn all_set_aside(action_seq: u64) -> (Vec<u8>, Vec<u8>) {
+    let from = Table::SetAside.key(&[&action_seq.to_be_bytes()]);
+    let to = match action_seq.checked_add(1) {
+        Some(next) => Table::SetAside.key(&[&next.to_be_bytes()]),
+        None => Table::SetAside.span().1,
+    };
+    (from, to)
+}
+
 pub fn part(split_id: u64, index: u16) -> Vec<u8> {
     Table::Parts.key(&[&split_id.to_be_bytes(), &index.to_be_bytes()])
 }
 
-/// The number right behind the prefix, in `order`, `events`, `history`, `raw` and `parts`.
+/// The number right behind the prefix, in `order`, `events`, `history`, `raw`, `parts` and
+/// `deliveries`.
 pub fn leading_number(key: &[u8]) -> Option<u64> {
     let (number, _) = key.get(1..)?.split_first_chunk::<8>()?;
     Some(u64::from_be_bytes(*number))

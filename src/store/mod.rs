@@ -44,7 +44,9 @@ use catalog::{
 };
 use commands::{CommandRecord, CommandStatus, SubmissionRecord};
 use find::{Find, Found, Leaving};
-use forwarding::{ForwardingKey, ForwardingRecord};
+use forwarding::{
+    DeliveryRecord, ForwardingKey, ForwardingRecord, SetAsideKey, SetAsideQuery, SetAsideRecord,
+};
 use key_file::KeyError;
 use records::{
     CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord, SessionRecord,
@@ -134,6 +136,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Events with a position above `after`, ascending.
     fn events(&self, after: u64, limit: usize) -> Result<Vec<(u64, EventRecord)>, StoreError>;
+    /// How far the pushes of each action have come, by its `seq`.
+    fn deliveries(&self) -> Result<Vec<(u64, DeliveryRecord)>, StoreError>;
+    /// Pushes that their subscriber refused again and again.
+    fn set_aside(&self, query: &SetAsideQuery) -> Result<Vec<SetAsideRecord>, StoreError>;
     /// Position of the newest event ever written, 0 when there is none.
     fn last_event(&self) -> u64;
 
@@ -261,6 +267,22 @@ pub enum Change {
     KeepRaw {
         device_seq: u64,
         record: Box<RawRecord>,
+    },
+    PutDelivery {
+        action_seq: u64,
+        record: Box<DeliveryRecord>,
+    },
+    /// What was set aside is deleted before, row by row.
+    DeleteDelivery {
+        action_seq: u64,
+    },
+    PutSetAside {
+        action_seq: u64,
+        record: Box<SetAsideRecord>,
+    },
+    DeleteSetAside {
+        action_seq: u64,
+        key: SetAsideKey,
     },
     /// Takes the next position, in commit order.
     Emit(Box<EventRecord>),

@@ -249,6 +249,9 @@ def read_only(b):
         ("list_batch_task_files", {}),
         ("show_applications", {}),
         ("show_application", {"app_id": space}),
+        ("list_routing_rules", {}),
+        ("list_rule_actions", {}),
+        ("batch_show_queue", {}),
     ):
         b.do(operation, client=client, **arguments)
     member = {"group_id": group, "action_id": "addDevice", "device_id": device}
@@ -275,6 +278,8 @@ def read_only(b):
         ("add_application", {"body": {"app_name": "x"}}),
         ("update_application", {"app_id": space, "body": {"app_name": "x"}}),
         ("delete_application", {"app_id": space}),
+        ("create_routing_rule", {"body": {"subject": {"resource": "device", "event": "create"}}}),
+        ("create_access_code", {"body": {}}),
     ):
         b.refused(operation, 403, FORBIDDEN, client=client, **arguments)
     b.do("show_device", device_id=device)

@@ -104,6 +104,33 @@ MODELS = {
     "Application": "app_id! s, app_name! s, create_time! time, default_app! b",
     "Applications": "applications! ApplicationDTO[]",
     "ApplicationDTO": "app_id! s, app_name! s, create_time! time, default_app! b",
+    # Routing rules
+    "RoutingRule": """
+        rule_id! hex24, rule_name s, description s, subject! RoutingRuleSubject,
+        app_type! GLOBAL|APP, app_id s, select s, where s, active! b""",
+    "RoutingRuleSubject": "resource! s, event! s",
+    "RoutingRules": "rules! RoutingRule[], count! i, marker hex24",
+    # Of the channels this server has one, and its tls_verify is the server's own.
+    "RoutingRuleAction": """
+        action_id! hex24, rule_id! hex24, app_id s, channel! HTTP_FORWARDING,
+        channel_detail! HttpChannel""",
+    "HttpChannel": "http_forwarding! HttpPush",
+    "HttpPush": """
+        url! s, cert_id hex24, cn_name s, sni_enable! b, signature_enable! b, token s,
+        tls_verify! b""",
+    "RoutingRuleActions": "actions! RoutingRuleAction[], count! i, marker hex24",
+    "BacklogPolicyInfo": """
+        policy_id! hex24, policy_name s, description s, backlog_size! i, backlog_time! i""",
+    "BacklogPolicies": "backlog_policies! BacklogPolicyInfo[], count! i, marker hex24",
+    "FlowControlPolicyInfo": """
+        policy_id! hex24, policy_name s, description s, scope! USER|CHANNEL|RULE|ACTION,
+        scope_value s, limit! i""",
+    "FlowControlPolicies": """
+        flowcontrol_policies! FlowControlPolicyInfo[], count! i, marker hex24""",
+    # Queues
+    "QueryQueueBase": "queue_id! hex24, queue_name! s, create_time! time, last_modify_time! time",
+    "Queues": "queues! QueryQueueBase[], page! Page",
+    "AccessCode": "access_key! s, access_code! s",
 }
 
 # Operation: its status and the model of its body; None: no body.
@@ -148,4 +175,29 @@ ANSWERS = {
     "show_application": (200, "Application"),
     "update_application": (200, "Application"),
     "delete_application": (204, None),
+    "create_routing_rule": (201, "RoutingRule"),
+    "list_routing_rules": (200, "RoutingRules"),
+    "show_routing_rule": (200, "RoutingRule"),
+    "update_routing_rule": (200, "RoutingRule"),
+    "delete_routing_rule": (204, None),
+    "create_rule_action": (201, "RoutingRuleAction"),
+    "list_rule_actions": (200, "RoutingRuleActions"),
+    "show_rule_action": (200, "RoutingRuleAction"),
+    "update_rule_action": (200, "RoutingRuleAction"),
+    "delete_rule_action": (204, None),
+    "create_routing_backlog_policy": (201, "BacklogPolicyInfo"),
+    "list_routing_backlog_policy": (200, "BacklogPolicies"),
+    "show_routing_backlog_policy": (200, "BacklogPolicyInfo"),
+    "update_routing_backlog_policy": (200, "BacklogPolicyInfo"),
+    "delete_routing_backlog_policy": (204, None),
+    "create_routing_flow_control_policy": (201, "FlowControlPolicyInfo"),
+    "list_routing_flow_control_policy": (200, "FlowControlPolicies"),
+    "show_routing_flow_control_policy": (200, "FlowControlPolicyInfo"),
+    "update_routing_flow_control_policy": (200, "FlowControlPolicyInfo"),
+    "delete_routing_flow_control_policy": (204, None),
+    "add_queue": (201, "QueryQueueBase"),
+    "batch_show_queue": (200, "Queues"),
+    "show_queue": (200, "QueryQueueBase"),
+    "delete_queue": (204, None),
+    "create_access_code": (201, "AccessCode"),
 }

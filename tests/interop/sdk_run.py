@@ -29,6 +29,7 @@ import sdk_files  # noqa: E402
 import sdk_groups  # noqa: E402
 import sdk_paging  # noqa: E402
 import sdk_products  # noqa: E402
+import sdk_rules  # noqa: E402
 import sdk_search  # noqa: E402
 import sdk_shape  # noqa: E402
 from sdk_bench import WAYS, Bench, SceneOver, Tally  # noqa: E402
@@ -42,6 +43,7 @@ MODULES = [
     sdk_batch,
     sdk_files,
     sdk_apps,
+    sdk_rules,
     sdk_paging,
     sdk_auth,
 ]

@@ -90,6 +90,8 @@ impl Server {
             shards: shards.link(),
             traced_devices_max: 10,
             batch: app::batch::Settings::default(),
+            push: app::push::Settings::default(),
+            dialer: strait::net::webhook::Dialer::Network,
             credentials: Arc::new(credentials),
         })
         .unwrap();

@@ -394,7 +394,7 @@ async fn a_bound_task_stays_in_its_space() {
         }],
         document: None,
         document_source: None,
-        patch: None,
+        work: None,
         policy: None,
     };
     let task = server.app.batches.create(new).await.unwrap();

@@ -12,6 +12,8 @@
     reason = "a test that can't go on has failed"
 )]
 
+mod commands;
+mod flight;
 mod scenes;
 mod server;
 mod session;

@@ -3,8 +3,9 @@
 
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::Request;
@@ -24,7 +25,7 @@ use strait::store::catalog::{
 };
 use strait::store::commands::{CommandRecord, SubmissionRecord};
 use strait::store::find::{Find, Found, Leaving};
-use strait::store::forwarding::ForwardingRecord;
+use strait::store::forwarding::{DeliveryRecord, ForwardingRecord, SetAsideQuery, SetAsideRecord};
 use strait::store::memory::{Memory, MemoryStore};
 use strait::store::records::{
     CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
@@ -46,6 +47,11 @@ const CODEC: &str = include_str!("../../fixtures/api/flow.toml");
 pub(crate) struct Disk {
     inner: MemoryStore,
     mute: AtomicBool,
+    dead: AtomicBool,
+    /// How many commits there are until the process dies at one, and whether that is durable.
+    doom: Mutex<Option<(usize, bool)>>,
+    lies: AtomicUsize,
+    failed_at: Mutex<Option<Instant>>,
     unanswered: Mutex<Vec<oneshot::Sender<Result<(), CommitError>>>>,
 }
 
@@ -55,6 +61,10 @@ impl Disk {
         Self {
             inner: MemoryStore::over(memory.clone()),
             mute: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
+            doom: Mutex::default(),
+            lies: AtomicUsize::new(0),
+            failed_at: Mutex::default(),
             unanswered: Mutex::default(),
         }
     }
@@ -62,6 +72,40 @@ impl Disk {
     /// From now on commits are made durable, and nobody hears of it: the process is about to die.
     pub(crate) fn fall_mute(&self) {
         self.mute.store(true, Ordering::SeqCst);
+    }
+
+    /// The process dies at the commit after so many: just before it, or when it is durable and nobody
+    /// has heard of it.
+    pub(crate) fn die_at(&self, commits: usize, durable: bool) {
+        *self.doom.lock().unwrap() = Some((commits, durable));
+    }
+
+    /// It has died: whoever runs the server must drop it.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::SeqCst)
+    }
+
+    /// The next `count` commits are said to have failed, and are durable.
+    pub(crate) fn lie_next(&self, count: usize) {
+        self.lies.store(count, Ordering::SeqCst);
+    }
+
+    /// When a commit failed last.
+    pub(crate) fn failed_at(&self) -> Option<Instant> {
+        *self.failed_at.lock().unwrap()
+    }
+
+    /// Whether this commit is the last one; `Some(true)`: a durable one.
+    fn judge(&self) -> Option<bool> {
+        let mut doom = self.doom.lock().unwrap();
+        match &mut *doom {
+            None => None,
+            Some((0, durable)) => Some(*durable),
+            Some((left, _)) => {
+                *left -= 1;
+                None
+            }
+        }
     }
 
     /// The next `count` commits fail.
@@ -73,10 +117,38 @@ impl Disk {
 
 impl Store for Disk {
     fn commit(&self, commit: Commit) -> Completion {
+        let (sender, completion) = Completion::new();
+        let last = if self.is_dead() {
+            Some(false)
+        } else {
+            self.judge()
+        };
+        if let Some(durable) = last {
+            self.dead.store(true, Ordering::SeqCst);
+            self.unanswered.lock().unwrap().push(sender);
+            if !durable {
+                return completion;
+            }
+            // Nobody waits for it.
+            let wait = || self.inner.commit(commit).wait();
+            drop(std::thread::scope(|scope| {
+                scope.spawn(wait).join().unwrap()
+            }));
+            return completion;
+        }
         // A thread of its own may block, a task may not.
         let wait = || self.inner.commit(commit).wait();
         let result = std::thread::scope(|scope| scope.spawn(wait).join().unwrap());
-        let (sender, completion) = Completion::new();
+        let lies = |n: usize| n.checked_sub(1);
+        let (set, seen) = (Ordering::SeqCst, Ordering::SeqCst);
+        let result = match self.lies.fetch_update(set, seen, lies) {
+            Ok(_) => Err(StoreError::Io("the disk lies".to_owned()).into()),
+            Err(_) => result,
+        };
+        if matches!(result, Err(CommitError::Store(_))) {
+            let now = tokio::time::Instant::now().into_std();
+            *self.failed_at.lock().unwrap() = Some(now);
+        }
         if self.mute.load(Ordering::SeqCst) {
             self.unanswered.lock().unwrap().push(sender);
         } else {
@@ -224,6 +296,14 @@ impl Store for Disk {
         self.inner.events(after, limit)
     }
 
+    fn deliveries(&self) -> Result<Vec<(u64, DeliveryRecord)>, StoreError> {
+        self.inner.deliveries()
+    }
+
+    fn set_aside(&self, query: &SetAsideQuery) -> Result<Vec<SetAsideRecord>, StoreError> {
+        self.inner.set_aside(query)
+    }
+
     fn last_event(&self) -> u64 {
         self.inner.last_event()
     }
@@ -265,6 +345,8 @@ impl Server {
             store: StoreSettings::default(),
             traced_devices_max: 10,
             batch: strait::app::batch::Settings::default(),
+            push: strait::app::push::Settings::default(),
+            dialer: strait::net::webhook::Dialer::Network,
             commands: strait::app::command::Settings::default(),
             credentials: Arc::new(Credentials::nobody_asked()),
         };
@@ -302,7 +384,13 @@ impl Server {
             .await
     }
 
-    async fn request(&self, method: &str, path: &str, media: &str, body: String) -> Value {
+    pub(crate) async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        media: &str,
+        body: String,
+    ) -> Value {
         let request = Request::builder().method(method).uri(path);
         let request = request.header("content-type", media).body(Body::from(body));
         let router = api::router(self.platform.app.clone());

@@ -17,10 +17,13 @@ use strait::base::ids::DeviceId;
 use strait::base::peer::DeviceSeq;
 use strait::base::time::Clock;
 use strait::net::{Datagram, Downward};
-use strait::sim::device::{Device, Event, Failure, Kind, ReportId, Settings, Timing};
+use strait::sim::device::{
+    Conduct, Device, Event, Failure, Kind, Reaction, ReportId, Settings, Timing,
+};
 use strait::sim::link::{Link, Quality};
 use strait::store::memory::Memory;
 
+use crate::flight::Flight;
 use crate::server::{Server, virtual_clock};
 use crate::session::Session;
 
@@ -64,6 +67,9 @@ pub(crate) struct Node {
     down: Link,
     volumes: BTreeMap<ReportId, u64>,
     pub(crate) session: Option<Session>,
+    conduct: Conduct,
+    /// What the server has under way to it.
+    pub(crate) flight: Flight,
 }
 
 impl World {
@@ -96,10 +102,21 @@ impl World {
 
     /// Adds a device that the server knows; its index. `change` makes its settings special.
     pub(crate) async fn add(&mut self, kind: Kind, change: impl FnOnce(&mut Settings)) -> usize {
+        self.add_to("p", kind, change).await
+    }
+
+    /// The same for a device of that product.
+    pub(crate) async fn add_to(
+        &mut self,
+        product: &str,
+        kind: Kind,
+        change: impl FnOnce(&mut Settings),
+    ) -> usize {
         let index = self.nodes.len();
         let node_id = format!("86772503831{index:04}");
-        self.server().create_device("p", &node_id, json!({})).await;
-        let device_id = format!("p_{node_id}");
+        let server = self.server();
+        server.create_device(product, &node_id, json!({})).await;
+        let device_id = format!("{product}_{node_id}");
         let mut settings = Settings::new(node_id, kind, self.rng.u64(..));
         // As the product assumes: what is repeated later than its exchange lifetime is new.
         settings.timing = Timing {
@@ -107,6 +124,7 @@ impl World {
             max_retransmit: 2,
         };
         change(&mut settings);
+        let conduct = settings.conduct;
         let host = u8::try_from(index).unwrap();
         self.nodes.push(Node {
             device: Device::new(settings),
@@ -121,6 +139,8 @@ impl World {
             down: Link::new(GOOD, 0),
             volumes: BTreeMap::new(),
             session: None,
+            conduct,
+            flight: Flight::default(),
         });
         self.weather(index, GOOD);
         index
@@ -133,12 +153,28 @@ impl World {
         change: impl FnOnce(&mut Settings),
     ) -> usize {
         let index = self.add(kind, change).await;
+        self.secure(index).await;
+        index
+    }
+
+    /// From now on a device must come over DTLS, and has shaken hands.
+    pub(crate) async fn secure(&mut self, index: usize) {
         let id = self.nodes[index].device_id.clone();
         let secured = json!({"auth_info": {"secure_access": true}});
         let path = format!("/v5/iot/x/devices/{id}");
         self.server().call("PUT", &path, &secured).await;
         self.shake_hands(index);
-        index
+    }
+
+    /// How a device treats commands from now on.
+    pub(crate) fn set_conduct(&mut self, index: usize, conduct: Conduct) {
+        let node = &mut self.nodes[index];
+        node.conduct = conduct;
+        node.device.set_conduct(conduct);
+    }
+
+    pub(crate) fn conduct_of(&self, index: usize) -> Conduct {
+        self.nodes[index].conduct
     }
 
     /// A secured device has a new session. What is in the air is of the former one.
@@ -207,7 +243,7 @@ impl World {
         loop {
             self.turn().await;
             let now = self.now();
-            if now >= end {
+            if now >= end || self.is_dead() {
                 return;
             }
             let next = self.nodes.iter().filter_map(Node::deadline).min();
@@ -223,9 +259,17 @@ impl World {
         }
     }
 
+    /// The server died at a commit.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.server.as_ref().is_some_and(|s| s.disk.is_dead())
+    }
+
     /// The server dies at once, and is back after `down`.
     pub(crate) async fn crash(&mut self, down: Duration) {
         self.server = None;
+        for node in &mut self.nodes {
+            node.flight.forget();
+        }
         self.run(down).await;
         self.server = Some(Server::start(&self.memory, &self.clock, self.rng.u64(..)));
         // What the store says of each session is all that is left of it.
@@ -274,10 +318,12 @@ impl World {
                     continue;
                 };
                 let Some(session) = &mut node.session else {
+                    node.flight.hear(now, &datagram);
                     server.hear(node.address, datagram).await;
                     continue;
                 };
                 if let Some(arrival) = session.open(node.address, &datagram) {
+                    node.flight.hear(now, &arrival.bytes);
                     server.arrive(arrival).await;
                 }
             }
@@ -291,17 +337,27 @@ impl World {
         let now = self.now();
         match down {
             Down::Plain(to, datagram) => {
+                let server = self.server.as_ref();
                 let plain = |node: &&mut Node| node.address == to && node.session.is_none();
                 if let Some(node) = self.nodes.iter_mut().find(plain) {
+                    if let Some(server) = server {
+                        node.flight.send(now, &datagram, server, &node.device_id);
+                    }
                     node.down.push(now, datagram.to_vec());
                 }
             }
             Down::Secured(Downward::Send(device, datagram)) => {
+                let server = self.server.take();
+                let node = self.secured(device);
+                if let Some(server) = &server {
+                    node.flight.send(now, &datagram, server, &node.device_id);
+                }
                 let node = self.secured(device);
                 // Else it goes to where the device was.
                 if node.session.as_ref().unwrap().address == node.address {
                     node.down.push(now, datagram.to_vec());
                 }
+                self.server = server;
             }
             Down::Secured(Downward::Proven(device, address)) => {
                 let session = self.secured(device).session.as_mut().unwrap();
@@ -359,6 +415,14 @@ impl Node {
         ];
         let next = deadlines.into_iter().flatten().min();
         next.filter(|_| !self.is_off)
+    }
+
+    /// Hands downlinks to an application.
+    pub(crate) fn equip(
+        &mut self,
+        application: impl FnMut(&[u8]) -> Reaction + Send + Sync + 'static,
+    ) {
+        self.device.set_application(application);
     }
 
     pub(crate) fn id(&self) -> DeviceId {

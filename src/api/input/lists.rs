@@ -73,6 +73,23 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// A list of so many whole numbers. What is none is a problem and left out.
+    pub fn integers(&self, name: &'static str, count: RangeInclusive<usize>) -> Option<Vec<u64>> {
+        if let Some(sketch) = &self.sketch {
+            let number = json!({"type": "integer", "minimum": 0});
+            sketch.plain(name, sketch::items(number, &count));
+            return Some(vec![0; *count.start()]);
+        }
+        let mut found = Vec::new();
+        for (i, item) in self.list(name, &count)?.iter().enumerate() {
+            match item.as_u64() {
+                Some(number) => found.push(number),
+                None => self.wrong(&format!("{name}[{i}]"), item, "a whole number"),
+            }
+        }
+        Some(found)
+    }
+
     fn items<T>(
         &self,
         name: &'static str,

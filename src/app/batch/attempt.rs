@@ -11,6 +11,7 @@ use super::board::{note, subtask_of};
 use super::create::of_commit;
 use super::{Batches, Entry};
 use crate::app::device::{Beside, DeviceDetail, DeviceError, DevicePatch, NewDevice};
+use crate::app::order::OrderError;
 use crate::app::tasks::Stop;
 use crate::base::ids::{AppId, DeviceId};
 use crate::bug;
@@ -27,7 +28,7 @@ pub(super) struct Job {
     pub(super) seq: u64,
     pub(super) index: u32,
     task_type: TaskType,
-    work: Option<Value>,
+    pub(super) work: Option<Value>,
     space: Option<AppId>,
     policy: RetryPolicy,
 }
@@ -38,6 +39,15 @@ pub(super) struct Done {
     pub(super) index: u32,
     /// `None`: the server stops; it begins anew after the next start.
     pub(super) state: Option<State>,
+}
+
+/// Why a try came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Order(#[from] OrderError),
 }
 
 impl Job {
@@ -102,12 +112,19 @@ impl Batches {
             record.output = is_new.then(|| output_of(detail));
             vec![put(task_seq, index, record)]
         });
-        match self.perform(job, &row, beside).await {
-            Ok(()) => Ok(success.state),
-            Err(error) if passes(&error) => Err(match error {
-                DeviceError::Store(error) => error,
-                _ => StoreError::Busy,
-            }),
+        let ended = match job.task_type {
+            TaskType::CreateAsyncCommands => match self.target(job, &row) {
+                Ok(id) => self.send(job, &id, row.clone(), subtask).await,
+                Err(error) => Err(error.into()),
+            },
+            _ => {
+                let done = self.perform(job, &row, beside).await;
+                done.map(|()| success.state).map_err(Trouble::from)
+            }
+        };
+        match ended {
+            Ok(state) => Ok(state),
+            Err(trouble) if trouble.passes() => Err(trouble.store()),
             Err(error) => {
                 let fail = Input::Fail { retriable: true };
                 subtask.step(self.parts.clock.now(), fail);
@@ -115,7 +132,7 @@ impl Batches {
                 note(&mut failed, &subtask);
                 failed.error = Some(SubtaskError {
                     error_code: error.kind().to_owned(),
-                    error_msg: told(&error),
+                    error_msg: error.told(),
                 });
                 let commit = Commit {
                     guards: Vec::new(),
@@ -140,14 +157,10 @@ impl Batches {
             self.bind(&mut new, job.space.as_ref())?;
             return devices.create_beside(new, beside).await.map(drop);
         }
-        let id = DeviceId::parse(&row.target).map_err(|e| invalid("device_id", e))?;
-        if let Some(space) = &job.space
-            && devices.show(&id)?.device.app_id != *space
-        {
-            return Err(DeviceError::NotFound(id));
-        }
+        let id = self.target(job, row)?;
         match job.task_type {
-            TaskType::CreateDevices => Ok(()),
+            // Done elsewhere.
+            TaskType::CreateDevices | TaskType::CreateAsyncCommands => Ok(()),
             TaskType::DeleteDevices => {
                 devices.delete_beside(id.clone(), beside).await?;
                 self.parts.tracer.stop(&id);
@@ -161,6 +174,17 @@ impl Batches {
             }
             TaskType::UpdateDeviceShadows => self.desire(id, job.work.as_ref(), beside).await,
         }
+    }
+
+    /// The device that a subtask is about. For a task that is bound to a space, one of another is not there.
+    fn target(&self, job: &Job, row: &SubtaskRecord) -> Result<DeviceId, DeviceError> {
+        let id = DeviceId::parse(&row.target).map_err(|e| invalid("device_id", e))?;
+        if let Some(space) = &job.space
+            && self.parts.devices.show(&id)?.device.app_id != *space
+        {
+            return Err(DeviceError::NotFound(id));
+        }
+        Ok(id)
     }
 
     /// A device of a task that is bound to a space is of that space, as its product is.
@@ -188,7 +212,7 @@ impl Batches {
     }
 }
 
-fn put(task_seq: u64, index: u32, record: SubtaskRecord) -> Change {
+pub(super) fn put(task_seq: u64, index: u32, record: SubtaskRecord) -> Change {
     Change::PutSubtask {
         task_seq,
         index,
@@ -202,26 +226,53 @@ fn output_of(detail: &DeviceDetail) -> String {
     json!({"device_id": device.device_id, "node_id": device.node_id}).to_string()
 }
 
-/// Whether waiting helps by itself.
-fn passes(error: &DeviceError) -> bool {
-    match error {
-        DeviceError::Contended => true,
-        DeviceError::Store(error) => matches!(
-            error,
-            StoreError::Full { .. } | StoreError::Io(_) | StoreError::Busy | StoreError::Closed
-        ),
-        _ => false,
-    }
-}
-
-/// Internal text never reaches a caller.
-fn told(error: &DeviceError) -> String {
-    match error {
-        DeviceError::Store(error) => {
-            tracing::warn!(%error, "a subtask failed because of the store");
-            "what the server holds of the device can't be read, its operator knows more".to_owned()
+impl Trouble {
+    /// Stable word for rows.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Device(error) => error.kind(),
+            Self::Order(error) => error.kind(),
         }
-        other => other.to_string(),
+    }
+
+    fn as_store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Device(DeviceError::Store(error)) | Self::Order(OrderError::Store(error)) => {
+                Some(error)
+            }
+            Self::Device(_) | Self::Order(_) => None,
+        }
+    }
+
+    /// Whether waiting helps by itself.
+    fn passes(&self) -> bool {
+        match (self.as_store(), self) {
+            (Some(error), _) => matches!(
+                error,
+                StoreError::Full { .. } | StoreError::Io(_) | StoreError::Busy | StoreError::Closed
+            ),
+            (None, Self::Device(error)) => matches!(error, DeviceError::Contended),
+            (None, Self::Order(error)) => {
+                matches!(error, OrderError::Busy | OrderError::Overtaken)
+            }
+        }
+    }
+
+    /// Of what passes: what is waited for.
+    fn store(&self) -> StoreError {
+        self.as_store().cloned().unwrap_or(StoreError::Busy)
+    }
+
+    /// Internal text never reaches a caller.
+    fn told(&self) -> String {
+        match self.as_store() {
+            Some(error) => {
+                tracing::warn!(%error, "a subtask failed because of the store");
+                "what the server holds of the device can't be read, its operator knows more"
+                    .to_owned()
+            }
+            None => self.to_string(),
+        }
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) struct Live {
     pub(super) waiting: VecDeque<u32>,
     pub(super) retries: BTreeSet<(Timestamp, u32)>,
     pub(super) running: BTreeSet<u32>,
+    /// Subscribers know that it is being processed, as far as this process told them.
+    pub(super) is_told: bool,
 }
 
 impl Live {
@@ -193,7 +195,7 @@ impl Board {
                 continue; // over
             };
             self.turns.push_back(seq);
-            if entry.task.phase != Phase::Running {
+            if entry.task.phase != Phase::Running || !live.is_told {
                 continue;
             }
             if let Some(index) = live.waiting.pop_front() {
@@ -203,6 +205,17 @@ impl Board {
             }
         }
         None
+    }
+
+    /// Tasks that could begin and whose beginning nobody was told.
+    pub(super) fn untold(&self) -> Vec<u64> {
+        let begins = |entry: &&Entry| {
+            let live = entry.live.as_ref();
+            entry.task.phase == Phase::Running
+                && live.is_some_and(|live| !live.is_told && !live.waiting.is_empty())
+        };
+        let untold = self.entries.values().filter(begins);
+        untold.map(|entry| entry.record.seq).collect()
     }
 
     /// A try has ended; `None`: it was given up, and begins anew later.

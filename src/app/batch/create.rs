@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::board::{CHUNK, Entry};
 use super::{BatchError, Batches, SUBTASKS_MAX, TaskDetail, task_id};
+use crate::app::command::NewCommand;
 use crate::app::device::{DevicePatch, NewDevice};
 use crate::app::order::DesiredService;
 use crate::app::space::SpaceError;
@@ -40,11 +42,17 @@ pub struct NewTask {
     pub subtasks: Vec<NewSubtask>,
     pub document: Option<Value>,
     pub document_source: Option<FileId>,
-    /// Of `updateDevices`: what to change of each target that has no input of its own.
-    pub patch: Option<DevicePatch>,
-    /// Of `updateDeviceShadows`: what is desired of each target.
-    pub desired: Option<Vec<DesiredService>>,
+    pub work: Option<Work>,
     pub policy: Option<PolicyRecord>,
+}
+
+/// What is done to each target that has no input of its own, where the task's type does not say it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Work {
+    Update(DevicePatch),
+    Send(NewCommand),
+    Desire(Vec<DesiredService>),
 }
 
 /// One target.
@@ -106,7 +114,7 @@ impl Batches {
             version: 1,
             task_id: task_id(seq)?,
             seq,
-            app_id,
+            app_id: app_id.clone(),
             task_name: new.task_name,
             task_type: new.task_type,
             task_mode: new.task_mode,
@@ -116,7 +124,7 @@ impl Batches {
             targets_filter: new.targets_filter,
             document: new.document,
             document_source: new.document_source,
-            work: work_of(&new.patch, &new.desired)?,
+            work: new.work.as_ref().map(written).transpose()?,
             space: new.space,
             policy: new.policy,
             total: u32::try_from(rows.len()).unwrap_or(u32::MAX),
@@ -129,20 +137,20 @@ impl Batches {
             created_at: now,
             ended_at: None,
         };
-        let mut entry = Entry::new(record.clone());
+        let mut entry = Entry::new(record);
         for (index, row) in (0..).zip(&rows) {
             let subtask = super::board::subtask_of(row, entry.policy());
             entry.join(index, subtask.state);
         }
-        if let Err(error) = self.write(&record, rows).await {
+        if let Err(error) = self.write(&entry, rows).await {
             self.sweep(seq);
             return Err(error);
         }
         let detail = self.detail(&entry)?;
         self.board().insert(entry);
         // Its space may be on its way out since the commit, and have been looked for tasks already.
-        if self.parts.spaces.check(&record.app_id).is_err() {
-            self.forget_space(&record.app_id);
+        if self.parts.spaces.check(&app_id).is_err() {
+            self.forget_space(&app_id);
         }
         self.wake();
         Ok(detail)
@@ -190,7 +198,8 @@ impl Batches {
     }
 
     /// The rows in chunks, then the record.
-    async fn write(&self, record: &TaskRecord, rows: Vec<SubtaskRecord>) -> Result<(), BatchError> {
+    async fn write(&self, entry: &Entry, rows: Vec<SubtaskRecord>) -> Result<(), BatchError> {
+        let record = &entry.record;
         let task_seq = record.seq;
         let mut rows = (0..).zip(rows).peekable();
         while rows.peek().is_some() {
@@ -211,12 +220,19 @@ impl Batches {
                 Guard::TaskVersion(task_seq, 0),
                 Guard::AppExists(record.app_id.clone()),
             ],
-            changes: vec![Change::PutTask(Box::new(record.clone()))],
+            changes: [Change::PutTask(Box::new(record.clone()))]
+                .into_iter()
+                .chain(super::event(record, entry.status(), record.created_at))
+                .collect(),
         };
         match self.parts.store.commit(commit).await {
-            Err(CommitError::Conflict(Guard::AppExists(id))) => Err(SpaceError::Unknown(id).into()),
-            other => Ok(other.map_err(of_commit)?),
+            Err(CommitError::Conflict(Guard::AppExists(id))) => {
+                return Err(SpaceError::Unknown(id).into());
+            }
+            other => other.map_err(of_commit)?,
         }
+        self.parts.outbox.notify();
+        Ok(())
     }
 }
 
@@ -285,19 +301,7 @@ fn row_of(one: NewSubtask) -> Result<SubtaskRecord, BatchError> {
     Ok(row)
 }
 
-/// What each subtask does that has no input of its own.
-fn work_of(
-    patch: &Option<DevicePatch>,
-    desired: &Option<Vec<DesiredService>>,
-) -> Result<Option<Value>, BatchError> {
-    match (patch, desired) {
-        (Some(patch), _) => written(patch).map(Some),
-        (None, Some(desired)) => written(desired).map(Some),
-        (None, None) => Ok(None),
-    }
-}
-
-fn written<T: serde::Serialize>(value: &T) -> Result<Value, BatchError> {
+fn written<T: Serialize>(value: &T) -> Result<Value, BatchError> {
     serde_json::to_value(value).map_err(|e| BatchError::invalid("document", e))
 }
 

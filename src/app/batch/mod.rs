@@ -11,6 +11,7 @@
 
 mod attempt;
 mod board;
+mod command;
 mod create;
 mod details;
 mod error;
@@ -26,22 +27,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Deserialize;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
+use crate::app::command::Commands;
 use crate::app::device::Devices;
+use crate::app::envelope;
 use crate::app::group::Groups;
+use crate::app::outbox::Outbox;
 use crate::app::product::Products;
 use crate::app::shadow::Shadows;
 use crate::app::space::Spaces;
 use crate::app::tasks::Tasks;
 use crate::app::trace::Tracer;
 use crate::base::ids::{AppId, TaskId};
-use crate::base::time::Clock;
+use crate::base::time::{Clock, Timestamp};
+use crate::bug;
 use crate::engine::batch::{Counts, Status};
 use crate::store::catalog::{TaskRecord, TaskType};
-use crate::store::{Store, StoreError};
+use crate::store::records::EventRecord;
+use crate::store::{Change, Store, StoreError};
 use board::{Board, Entry};
 use orders::Request;
 
-pub use create::{Input, NewSubtask, NewTask, Refused};
+pub use create::{Input, NewSubtask, NewTask, Refused, Work};
 pub use details::{Detail, DetailPage, DetailQuery};
 pub use error::BatchError;
 pub use files::NewFile;
@@ -90,6 +96,8 @@ pub struct Parts {
     pub groups: Arc<Groups>,
     pub shadows: Arc<Shadows>,
     pub tracer: Arc<Tracer>,
+    pub commands: Arc<Commands>,
+    pub outbox: Arc<Outbox>,
     pub settings: Settings,
 }
 
@@ -271,6 +279,17 @@ impl Batches {
             count,
         })
     }
+}
+
+/// Tells subscribers how a task stands. That it is being stopped is no status of theirs.
+fn event(record: &TaskRecord, status: Status, at: Timestamp) -> Option<Change> {
+    if status == Status::Stopping {
+        return None;
+    }
+    let envelope = envelope::batch_task(record, status.word(), at);
+    let envelope = envelope.inspect_err(|e| bug!("a batch task's event can't be written: {e}"));
+    let envelopes = vec![envelope.ok()?];
+    Some(Change::Emit(Box::new(EventRecord { at, envelopes })))
 }
 
 /// A task that reaches into other spaces is for callers of all spaces, whatever space it is in.

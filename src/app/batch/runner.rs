@@ -15,7 +15,7 @@ use super::create::of_commit;
 use super::orders::Request;
 use super::{Batches, Entry};
 use crate::app::tasks::Stop;
-use crate::engine::batch::{Input, Order, State};
+use crate::engine::batch::{Input, Order, State, Status};
 use crate::store::catalog::TaskRecord;
 use crate::store::{Change, Commit, CommitError, Guard, StoreError};
 
@@ -69,10 +69,10 @@ impl Runner {
     async fn turn(&mut self, stop: &Stop) -> Duration {
         let batches = Arc::clone(&self.batches);
         let now = batches.parts.clock.now();
-        let (stopping, finished) = {
+        let (stopping, finished, untold) = {
             let mut board = batches.board();
             board.look(now);
-            (board.stopping(), board.finished())
+            (board.stopping(), board.finished(), board.untold())
         };
         let mut sleep = IDLE;
         let mut note_failure = |result: Result<(), StoreError>| match result {
@@ -88,6 +88,9 @@ impl Runner {
         }
         for seq in finished {
             note_failure(batches.finish(seq).await);
+        }
+        for seq in untold {
+            note_failure(batches.tell_begun(seq).await);
         }
         while self.in_flight.len() < batches.parts.settings.in_flight_max {
             let job = {
@@ -171,6 +174,23 @@ impl Batches {
         });
     }
 
+    /// Tells that a task is being processed, before anything of it is done. A restart tells it again.
+    async fn tell_begun(&self, seq: u64) -> Result<(), StoreError> {
+        let Some(entry) = self.copy_of(seq) else {
+            return Ok(());
+        };
+        let now = self.parts.clock.now();
+        let told = super::event(&entry.record, Status::Processing, now);
+        self.commit(told.into_iter().collect()).await?;
+        self.parts.outbox.notify();
+        let mut board = self.board();
+        let there = board.entries.get_mut(&seq);
+        if let Some(live) = there.and_then(|there| there.live.as_mut()) {
+            live.is_told = true;
+        }
+        Ok(())
+    }
+
     /// Writes that a task is over.
     pub(super) async fn finish(&self, seq: u64) -> Result<(), StoreError> {
         let Some(mut entry) = self.copy_of(seq) else {
@@ -202,10 +222,13 @@ impl Batches {
 
     /// Writes the entry's record as its task stands; the entry has it afterwards.
     pub(super) async fn put(&self, entry: &mut Entry) -> Result<(), StoreError> {
-        let record = entry.next_record(self.parts.clock.now());
+        let now = self.parts.clock.now();
+        let record = entry.next_record(now);
+        let mut changes = vec![Change::PutTask(Box::new(record.clone()))];
+        changes.extend(super::event(&record, entry.status(), now));
         let commit = Commit {
             guards: vec![Guard::TaskVersion(record.seq, entry.record.version)],
-            changes: vec![Change::PutTask(Box::new(record.clone()))],
+            changes,
         };
         match self.parts.store.commit(commit).await {
             Ok(()) => {}
@@ -213,6 +236,7 @@ impl Batches {
             Err(CommitError::Conflict(_)) if self.is_written(&record)? => {}
             Err(error) => return Err(of_commit(error)),
         }
+        self.parts.outbox.notify();
         entry.record = record;
         Ok(())
     }

@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::order::{Beside, Order, OrderError, Submit, Told};
+use super::order::{BesideCommand, Order, OrderError, Submit, Told};
 use super::shards::ShardsLink;
 use super::tasks::Tasks;
 use crate::base::ids::{CommandId, DeviceId};
@@ -50,7 +50,7 @@ impl Default for Settings {
 }
 
 /// A command as an application asks for it. Lengths and ranges were checked by the caller.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewCommand {
     pub service_id: String,
     pub command_name: String,
@@ -92,17 +92,26 @@ impl Commands {
         request_id: Option<&str>,
     ) -> Result<CommandRecord, OrderError> {
         let name = request_id.map(name_of);
-        self.submit_beside(device_id, new, name, Beside::default())
+        self.order(device_id, new, name, BesideCommand::default())
             .await
     }
 
-    /// The same, committed together with other changes or not at all.
+    /// Submits a command, committed together with other changes or not at all.
     pub async fn submit_beside(
         self: &Arc<Self>,
         device_id: &DeviceId,
         new: NewCommand,
+        beside: BesideCommand,
+    ) -> Result<CommandRecord, OrderError> {
+        self.order(device_id, new, None, beside).await
+    }
+
+    async fn order(
+        &self,
+        device_id: &DeviceId,
+        new: NewCommand,
         name: Option<[u8; 16]>,
-        beside: Beside,
+        beside: BesideCommand,
     ) -> Result<CommandRecord, OrderError> {
         let submit = Submit {
             id: CommandId {

@@ -6,9 +6,9 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::send::{carry_again, open_commands, wake};
+use super::send::{carry_again, is_reachable, open_commands, set_down, wake};
 use super::story::tell_stray;
-use super::transit::{advance, failure, state_of};
+use super::transit::{advance, debts, failure, pay_debt, state_of};
 use crate::app::step::{Draft, From, Loaded, Note, Origin, Outcome, Step};
 use crate::app::uplink;
 use crate::base::ids::CommandId;
@@ -124,14 +124,14 @@ pub fn take_response(draft: &mut Draft<'_>, response: &Response) -> Note {
     let open = open_commands(draft);
     let resting = |r: &&crate::store::commands::RecentCommand| r.rests && r.by_mid;
     let rested: Vec<u16> = queue.recent.iter().filter(resting).map(|r| r.mid).collect();
-    let found = match owner(response.mid, &open, &rested, queue.debts) {
+    let found = match owner(response.mid, &open, &rested, debts(draft)) {
         Owner::Open(at) => {
             let commands = queue.open.iter().filter(|o| is_command(o));
             commands.map(|o| o.id).nth(at)
         }
         Owner::Rested(at) => queue.recent.iter().filter(resting).map(|r| r.id).nth(at),
         Owner::Ambiguous => {
-            draft.state.queue.debts = queue.debts.saturating_sub(1);
+            pay_debt(draft);
             return stray(
                 response,
                 "an earlier command may be meant: nothing changes",
@@ -229,11 +229,14 @@ fn unheard(draft: &Draft<'_>, token: u64) -> Step {
     }
 }
 
-/// What was under way goes on, as it was.
-pub fn resume(loaded: &Loaded, now: Timestamp) -> Step {
+/// What was under way goes on, as it was: at once, or when the device listens again.
+pub fn resume(loaded: &Loaded, tokens: &[u64], now: Timestamp) -> Step {
     let mut draft = Draft::new(loaded, now);
     let mut changed = overdue(&mut draft);
-    changed |= carry_again(&mut draft, true);
+    changed |= match is_reachable(&draft) {
+        true => carry_again(&mut draft, tokens),
+        false => set_down(&mut draft, tokens),
+    };
     changed |= wake(&mut draft);
     finish(draft, changed)
 }

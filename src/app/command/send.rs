@@ -12,9 +12,10 @@ use bytes::Bytes;
 use std::time::Duration;
 
 use super::converge::converge;
-use super::transit::{advance, failure};
+use super::transit::{advance, failure, forget};
 use crate::app::step::{Draft, left_peer};
 use crate::base::ids::CommandId;
+use crate::base::time::Timestamp;
 use crate::engine::command::{Input, TURN_WAIT_S};
 use crate::engine::exchange::{MsgIds, Outgoing, Request};
 use crate::engine::presence::is_awake;
@@ -30,6 +31,13 @@ use crate::wire::coap::{Code, ContentFormat, Token, option};
 
 /// Bytes of a message that goes in one datagram.
 const WHOLE_MAX: usize = 1024;
+/// Bytes of the smallest block (RFC 7959 §2.2).
+const BLOCK_MIN: usize = 16;
+
+/// How long what is sent immediately waits for its turn.
+const TURN_WAIT: Duration = Duration::from_secs(TURN_WAIT_S);
+/// When that was last carried which nobody carries: it goes at the next opportunity.
+const NOBODY_CARRIES: Timestamp = Timestamp::from_ms(0);
 
 /// Whether the device listens now. A sleeping one does for a while after each of its messages.
 pub fn is_reachable(draft: &Draft<'_>) -> bool {
@@ -53,19 +61,22 @@ pub fn wake(draft: &mut Draft<'_>) -> bool {
     if !is_reachable(draft) {
         return false;
     }
-    let mut changed = take_turns(draft);
-    changed |= carry_again(draft, false);
+    let mut changed = carry_again(draft, &[]);
+    changed |= take_turns(draft);
     while is_free(draft) && !draft.state.queue.more_follows {
         let Some(next) = draft.state.queue.pending.first().copied() else {
             break;
         };
-        if draft.commands.iter().all(|c| c.id != next.id) {
+        let is_missing = draft.commands.iter().all(|c| c.id != next.id);
+        if is_missing && !was_asked_for(draft, next) {
             // Only what may go was loaded: the one before it has just ended, the rest follows.
             draft.follow = true;
             break;
         }
         changed = true;
-        if next.expires_at <= draft.now {
+        if is_missing {
+            forget(draft, next.id);
+        } else if next.expires_at <= draft.now {
             advance(draft, next.id, Input::Tick, None);
         } else {
             send(draft, next.id, false);
@@ -76,6 +87,13 @@ pub fn wake(draft: &mut Draft<'_>) -> bool {
         changed |= converge(draft);
     }
     changed
+}
+
+/// Whether `load` looked for the row.
+fn was_asked_for(draft: &Draft<'_>, waiting: PendingRecord) -> bool {
+    let mut loaded = draft.loaded.state.queue.pending.iter();
+    let next = loaded.find(|p| p.expires_at > draft.now);
+    waiting.expires_at <= draft.now || next.is_some_and(|next| next.id == waiting.id)
 }
 
 /// Whether a queued command may go. What is not a command holds nobody up.
@@ -115,62 +133,88 @@ fn take_turns(draft: &mut Draft<'_>) -> bool {
             break;
         }
         changed = true;
-        carry(draft, id);
+        // Or its time was over.
+        let open = draft.state.queue.open.iter().find(|o| o.id == id);
+        if let Some(waited_ms) = open.map(|o| draft.now.since_ms(o.sent_at)) {
+            let waited = Duration::from_millis(waited_ms);
+            carry(draft, id, Some(TURN_WAIT.saturating_sub(waited)));
+        }
     }
     changed
 }
 
 /// What was sent, is not acknowledged and not on its way any more is sent again as it was: when the
-/// device has moved, or speaks after the last repetition. `all`: nothing of it is on its way, as after a restart.
-pub fn carry_again(draft: &mut Draft<'_>, all: bool) -> bool {
+/// device has moved, or speaks after the last repetition; and when a former process carried it. `doubtful`:
+/// tokens of which nobody knows whether they were carried. It waits as long as it must for its turn: the device may have it already, so that to be
+/// too late for that would be no failure.
+pub fn carry_again(draft: &mut Draft<'_>, doubtful: &[u64]) -> bool {
     let moved = left_peer(draft.loaded, &draft.state).is_some();
     let span = draft.loaded.timing().max_transmit_span();
     let span_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-    let now = draft.now;
+    let (now, started_at) = (draft.now, draft.loaded.started_at);
     let open = draft.state.queue.open.iter();
     let lost: Vec<CommandId> = open
         .filter(|o| !o.waits && o.delivered_at.is_none())
-        .filter(|o| all || moved || now.since_ms(o.carried_at) > span_ms)
+        .filter(|o| {
+            let is_forgotten = o.carried_at < started_at || doubtful.contains(&o.token);
+            moved || is_forgotten || now.since_ms(o.carried_at) > span_ms
+        })
         .map(|o| o.id)
         .collect();
-    let mut changed = false;
-    for id in lost {
-        if let Some(open) = draft.state.queue.open.iter_mut().find(|o| o.id == id) {
-            changed |= open.carried_at != now && !all;
-            if !all {
-                open.carried_at = now;
-            }
+    // All of them first: else the next would have its turn in between.
+    if let Some(peer) = draft.loaded.peer_in(&draft.state) {
+        let open = draft.state.queue.open.iter();
+        let tokens = open.filter(|o| lost.contains(&o.id));
+        let tokens: Vec<Token> = tokens.map(|o| Token::from_u64(o.token)).collect();
+        if !tokens.is_empty() {
+            draft.effect(Outgoing::Cancel { peer, tokens });
         }
-        changed |= renew_msg_ids(draft, id);
-        carry(draft, id);
+    }
+    for id in &lost {
+        if let Some(open) = draft.state.queue.open.iter_mut().find(|o| o.id == *id) {
+            open.carried_at = now;
+        }
+        renew_msg_ids(draft, *id);
+        carry(draft, *id, None);
+    }
+    // A commit in any case: with it, what it builds on is durable too.
+    !lost.is_empty()
+}
+
+/// Nobody carries what has these tokens, and the device does not listen: it goes when the device speaks.
+pub fn set_down(draft: &mut Draft<'_>, tokens: &[u64]) -> bool {
+    let mut changed = false;
+    let open = draft.state.queue.open.iter_mut();
+    for open in open.filter(|o| !o.waits && tokens.contains(&o.token)) {
+        changed |= open.carried_at != NOBODY_CARRIES;
+        open.carried_at = NOBODY_CARRIES;
     }
     changed
 }
 
 /// A body in blocks starts over, and a block of it must not be taken for the one before: it gets
 /// message ids of its own. A message of one datagram keeps its id, so that it is recognised.
-fn renew_msg_ids(draft: &mut Draft<'_>, id: CommandId) -> bool {
+fn renew_msg_ids(draft: &mut Draft<'_>, id: CommandId) {
     let Some(at) = draft.commands.iter().position(|c| c.id == id) else {
-        return false;
+        return;
     };
     let message = draft.commands.get(at).and_then(|c| c.message.as_ref());
     let Some(count) = message
         .filter(|m| m.payload.len() > WHOLE_MAX)
         .map(|m| m.msg_ids)
     else {
-        return false;
+        return;
     };
     let first = draft.msg_ids(count).first;
     if let Some(message) = draft.commands.get_mut(at).and_then(|c| c.message.as_mut()) {
         message.first_msg_id = first;
     }
     let Some(record) = draft.commands.get(at).cloned() else {
-        return false;
+        return;
     };
     let device_seq = draft.loaded.device.seq;
     let record = Box::new(record);
     draft.change(crate::store::Change::PutCommand { device_seq, record });
-    true
 }
 
 /// Encodes a command that waits, and sends it. `waits`: not before its turn has come.
@@ -290,13 +334,14 @@ pub fn put_on_air(draft: &mut Draft<'_>, id: CommandId, message: Message, waits:
     } = message;
     let token = (draft.loaded.random)();
     // One for each datagram: a device may ask for blocks of any size.
-    let count = u16::try_from(2 + payload.len() / 32).unwrap_or(u16::MAX);
+    let count = u16::try_from(2 + payload.len() / BLOCK_MIN).unwrap_or(u16::MAX);
     let msg_ids = draft.msg_ids(count);
     let settings = draft.loaded.product.as_ref().map(|p| p.settings.command);
     let now = draft.now;
     let Some(record) = draft.commands.iter_mut().find(|c| c.id == id) else {
         return;
     };
+    let at_once = record.kind == DownlinkKind::Command && record.strategy == Strategy::Immediately;
     record.message = Some(MessageRecord {
         payload,
         mid,
@@ -316,7 +361,10 @@ pub fn put_on_air(draft: &mut Draft<'_>, id: CommandId, message: Message, waits:
         delivered_at: None,
         response_timeout_s: settings.unwrap_or_default().response_timeout_s,
     };
-    if !advance(draft, id, Input::Sent { waits }, None) {
+    advance(draft, id, Input::Sent { waits }, None);
+    let is_sent = |c: &CommandRecord| c.id == id && c.status == CommandStatus::Sent;
+    if !draft.commands.iter().any(is_sent) {
+        // Its time was over.
         return;
     }
     let queue = &mut draft.state.queue;
@@ -326,24 +374,26 @@ pub fn put_on_air(draft: &mut Draft<'_>, id: CommandId, message: Message, waits:
     queue.pending.retain(|p| p.id != id);
     queue.open.push(open);
     if !waits {
-        carry(draft, id);
+        carry(draft, id, at_once.then_some(TURN_WAIT));
     }
 }
 
-/// Gives a sent message to the network; what is there of it already ends.
-fn carry(draft: &mut Draft<'_>, id: CommandId) {
+/// Gives a sent message to the network. `turn_within`: it fails when its turn has not come by then.
+fn carry(draft: &mut Draft<'_>, id: CommandId, turn_within: Option<Duration>) {
     let Some(record) = draft.commands.iter().find(|c| c.id == id) else {
         return;
     };
-    let Some(request) = request(draft, record) else {
+    let Some(request) = request(draft, record, turn_within) else {
         return;
     };
-    let (peer, token) = (request.peer, request.token);
-    draft.effect(Outgoing::Cancel { peer, token });
     draft.effect(Outgoing::Request(Box::new(request)));
 }
 
-fn request(draft: &Draft<'_>, record: &CommandRecord) -> Option<Request> {
+fn request(
+    draft: &Draft<'_>,
+    record: &CommandRecord,
+    turn_within: Option<Duration>,
+) -> Option<Request> {
     let message = record.message.as_ref()?;
     let registration = draft.state.registration.as_ref()?;
     let peer = draft.loaded.peer_in(&draft.state)?;
@@ -361,7 +411,6 @@ fn request(draft: &Draft<'_>, record: &CommandRecord) -> Option<Request> {
         .map(|segment| (option::URI_PATH, segment.to_vec()))
         .collect();
     options.push((option::CONTENT_FORMAT, opaque.as_bytes().to_vec()));
-    let at_once = record.kind == DownlinkKind::Command && record.strategy == Strategy::Immediately;
     Some(Request {
         peer,
         token: Token::from_u64(message.token),
@@ -374,7 +423,7 @@ fn request(draft: &Draft<'_>, record: &CommandRecord) -> Option<Request> {
             count: message.msg_ids,
         },
         timing: draft.loaded.timing(),
-        turn_within: at_once.then_some(Duration::from_secs(TURN_WAIT_S)),
+        turn_within,
         resume: None,
     })
 }

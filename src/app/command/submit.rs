@@ -5,12 +5,15 @@ use super::transit::{advance, failure};
 use crate::app::order::{Beside, OrderError, Submit, Told};
 use crate::app::step::{Draft, Loaded, Outcome, Step};
 use crate::base::time::Timestamp;
-use crate::engine::command::Input;
+use crate::engine::command::{Input, TURN_WAIT_S};
 use crate::product::check;
 use crate::store::Change;
 use crate::store::commands::{
     CommandRecord, CommandStatus, DownlinkKind, PendingRecord, Strategy, SubmissionRecord,
 };
+
+/// Commands of one device that may be under way at once.
+const OPEN_MAX: usize = 32;
 
 /// Takes a submission. Its answer follows the commit.
 pub fn submit(loaded: &Loaded, submit: &Submit, now: Timestamp) -> Step {
@@ -60,9 +63,14 @@ fn accept(loaded: &Loaded, submit: &Submit, now: Timestamp) -> Step {
     let mut draft = Draft::new(loaded, now);
     let record = record_of(loaded, submit);
     draft.commands.push(record.clone());
+    let within_s = match submit.strategy {
+        Strategy::Delay => u64::from(submit.expire_time_s),
+        // Sent in this step.
+        Strategy::Immediately => TURN_WAIT_S,
+    };
     draft.state.queue.pending.push(PendingRecord {
         id: submit.id,
-        expires_at: now.plus_s(u64::from(submit.expire_time_s)),
+        expires_at: now.plus_s(within_s),
     });
     let device_seq = loaded.device.seq;
     match submit.strategy {
@@ -72,6 +80,13 @@ fn accept(loaded: &Loaded, submit: &Submit, now: Timestamp) -> Step {
             draft.change(Change::PutCommand { device_seq, record });
             // Sending it is a step of its own.
             draft.follow = is_reachable(&draft);
+        }
+        Strategy::Immediately if draft.state.queue.open.len() >= OPEN_MAX => {
+            let why = failure(
+                "IOTDA.014016",
+                format!("{OPEN_MAX} commands wait for the device's answers already"),
+            );
+            advance(&mut draft, submit.id, Input::Refused, Some(&why));
         }
         Strategy::Immediately if is_reachable(&draft) => {
             let waits = !may_overtake(&draft);
@@ -93,8 +108,10 @@ fn accept(loaded: &Loaded, submit: &Submit, now: Timestamp) -> Step {
             record,
         });
     }
-    add(&mut draft, &submit.beside);
     let made = draft.commands.iter().find(|c| c.id == submit.id).cloned();
+    for change in made.iter().flat_map(|made| submit.beside.changes(made)) {
+        draft.change(change);
+    }
     let mut step = draft.finish(Outcome::Done);
     step.told = made.map(|made| Ok(Told::Command(Box::new(made))));
     step

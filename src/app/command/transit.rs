@@ -11,12 +11,14 @@ use crate::engine::command::{self, Input, Outcome, State};
 use crate::engine::exchange::Outgoing;
 use crate::store::Change;
 use crate::store::commands::{
-    CommandStatus, DownlinkKind, OpenRecord, RecentCommand, ResultRecord,
+    CommandRecord, CommandStatus, DownlinkKind, OpenRecord, RecentCommand, ResultRecord,
 };
 use crate::wire::coap::Token;
 
 /// Ended and resting commands of a device that are still recognised.
 const RECENT_MAX: usize = 4;
+/// An answer that did not come for so long after its command's time does not come any more.
+const DEBTS_LAST_S: u64 = 3600;
 
 /// The word of the v5 API.
 pub const fn status_word(status: CommandStatus) -> &'static str {
@@ -77,14 +79,38 @@ pub fn advance(
     true
 }
 
-/// A row that is not there, although the state names it: damage. The queue goes on without it.
-fn forget(draft: &mut Draft<'_>, id: CommandId) -> bool {
-    crate::bug!("command {id} is named by its device's state, and not in the queue");
+/// A row that is not there, although the state names it: of one that rests the history has ended, of
+/// others it is damage. The queue goes on without it.
+pub fn forget(draft: &mut Draft<'_>, id: CommandId) -> bool {
     let queue = &mut draft.state.queue;
+    if queue.pending.iter().any(|p| p.id == id) || queue.open.iter().any(|o| o.id == id) {
+        crate::bug!("command {id} is named by its device's state, and not in the queue");
+    }
     queue.pending.retain(|p| p.id != id);
     queue.open.retain(|o| o.id != id);
     queue.recent.retain(|r| r.id != id);
     true
+}
+
+/// How many answers may still come that nobody waits for, and that name no command.
+pub fn debts(draft: &Draft<'_>) -> u32 {
+    let queue = &draft.state.queue;
+    let last = queue.debts_at.map(|at| at.plus_s(DEBTS_LAST_S));
+    match last {
+        Some(last) if last <= draft.now => 0,
+        Some(_) | None => queue.debts,
+    }
+}
+
+/// One of them came, or has no need to.
+pub fn pay_debt(draft: &mut Draft<'_>) {
+    draft.state.queue.debts = debts(draft).saturating_sub(1);
+}
+
+/// Whether a command leaves such a debt: nobody waits for its answer any more, which may still come.
+fn is_owed(record: &CommandRecord, next: State) -> bool {
+    let unanswered = matches!(next, State::Rested | State::Ended(Outcome::Timeout));
+    unanswered && record.kind == DownlinkKind::Command && record.expects_answer
 }
 
 /// Where the command stands; `None`: it has ended.
@@ -147,7 +173,8 @@ fn enter(
     }
     let record = record.clone();
     if matches!(next, State::Rested | State::Ended(_)) {
-        close(draft, id, next == State::Rested);
+        let is_owed = is_owed(&record, next);
+        close(draft, id, next == State::Rested, is_owed);
         if record.kind == DownlinkKind::Properties {
             converge::ended(draft, &record.service_id);
         }
@@ -176,27 +203,26 @@ fn outcome_result(outcome: Outcome, result: Option<&ResultRecord>) -> Option<Res
 }
 
 /// It is not open any more. What still comes for it is recognised for a while.
-fn close(draft: &mut Draft<'_>, id: CommandId, rests: bool) {
+fn close(draft: &mut Draft<'_>, id: CommandId, rests: bool, is_owed: bool) {
+    let is_it = |r: &&RecentCommand| r.id == id && r.rests && !r.by_mid;
+    if draft.state.queue.recent.iter().any(|r| is_it(&r)) {
+        pay_debt(draft);
+    }
+    let (debts, now) = (debts(draft), draft.now);
     let queue = &mut draft.state.queue;
     queue.pending.retain(|p| p.id != id);
     if let Some(known) = queue.recent.iter_mut().find(|r| r.id == id) {
-        if known.rests && !known.by_mid {
-            queue.debts = queue.debts.saturating_sub(1);
-        }
         known.rests = rests;
     }
     let Some(at) = queue.open.iter().position(|o| o.id == id) else {
         return;
     };
     let OpenRecord {
-        token,
-        mid,
-        by_mid,
-        kind,
-        ..
+        token, mid, by_mid, ..
     } = queue.open.remove(at);
-    if rests && !by_mid && kind == DownlinkKind::Command {
-        queue.debts = queue.debts.saturating_add(1);
+    if is_owed && !by_mid {
+        queue.debts = debts.saturating_add(1);
+        queue.debts_at = Some(now);
     }
     if queue.recent.len() >= RECENT_MAX {
         // One that has ended needs its place the least.
@@ -211,7 +237,7 @@ fn close(draft: &mut Draft<'_>, id: CommandId, rests: bool) {
         rests,
     });
     if let Some(peer) = draft.loaded.peer_in(&draft.state) {
-        let token = Token::from_u64(token);
-        draft.effect(Outgoing::Cancel { peer, token });
+        let tokens = vec![Token::from_u64(token)];
+        draft.effect(Outgoing::Cancel { peer, tokens });
     }
 }

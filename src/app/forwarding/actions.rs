@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::address::{Address, is_name};
+use super::address::{Address, name_of};
 use super::error::invalid;
 use super::{ACTIONS_PER_RULE_MAX, Edit, Forwarding, ForwardingError, Snapshot};
 use super::{check_room, fresh_id};
@@ -113,10 +113,22 @@ fn http_of(
     const CERT: &str = "channel_detail.http_forwarding.cert_id";
     const NAME: &str = "channel_detail.http_forwarding.cn_name";
     const TOKEN: &str = "channel_detail.http_forwarding.token";
+    let cn_name = match patch.cn_name {
+        None => old.cn_name,
+        Some(None) => None,
+        Some(Some(text)) => match name_of(&text) {
+            Some(name) => Some(name.to_owned()),
+            None => {
+                let problem = "is no host name, takes letters, digits, - and _ with dots between \
+                               them; a port behind it is left out";
+                return Err(invalid(NAME, problem));
+            }
+        },
+    };
     let http = HttpRecord {
         url: patch.url.unwrap_or(old.url),
         cert_id: patch.cert_id.unwrap_or(old.cert_id),
-        cn_name: patch.cn_name.unwrap_or(old.cn_name),
+        cn_name,
         sni_enable: patch.sni_enable.unwrap_or(old.sni_enable),
         signature_enable: patch.signature_enable.unwrap_or(old.signature_enable),
         token: patch.token.or(old.token),
@@ -132,10 +144,6 @@ fn http_of(
             let problem = "is of no use with an http URL, takes none; an empty text takes it away";
             return Err(invalid(CERT, problem));
         }
-    }
-    if http.cn_name.as_deref().is_some_and(|name| !is_name(name)) {
-        let problem = "is no host name, takes letters, digits, - and _ with dots between them";
-        return Err(invalid(NAME, problem));
     }
     if http.signature_enable && http.token.is_none() {
         let problem = "is missing, takes 3 to 32 letters and digits when signature_enable is true";

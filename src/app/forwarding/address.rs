@@ -74,8 +74,16 @@ fn is_host(host: &str) -> bool {
     }
 }
 
+/// The host name of a text that may have a port behind it, as the v5 API's own example of a
+/// certificate's name has. `None`: it is none.
+pub(super) fn name_of(text: &str) -> Option<&str> {
+    let (host, port) = split_port(text);
+    let is_port = port.is_none_or(|port| matches!(port.parse::<u16>(), Ok(1..)));
+    (is_port && is_name(host)).then_some(host)
+}
+
 /// Labels of letters, digits, `-` and `_` with dots between them; an IPv4 address is one, too.
-pub(super) fn is_name(host: &str) -> bool {
+fn is_name(host: &str) -> bool {
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(legal);
     let host = host.strip_suffix('.').unwrap_or(host);
@@ -134,10 +142,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn names_may_have_a_port() {
+        let cases = [
+            ("push.example.org", Some("push.example.org")),
+            ("push.example.org:8443", Some("push.example.org")),
+            ("10.0.0.1:1", Some("10.0.0.1")),
+            ("push:", None),
+            ("push:0", None),
+            ("push:x", None),
+            (":8443", None),
+            ("a..b", None),
+            ("a/b", None),
+            ("", None),
+        ];
+        for (text, want) in cases {
+            assert_eq!(name_of(text), want, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_is_judged(text in "\\PC{0,40}", port in any::<u32>()) {
             drop(Address::read(&text));
+            name_of(&text);
             drop(Address::read(&format!("http://{text}")));
             let taken = Address::read(&format!("http://h:{port}")).is_ok();
             prop_assert_eq!(taken, (1..=65535).contains(&port));

@@ -24,7 +24,7 @@ impl Exchange {
             Outgoing::Respond { id, response } => self.respond(now, id, response, out),
             Outgoing::Settle { id, how, timing } => self.settle(now, id, how, timing, out),
             Outgoing::Request(request) => self.request(now, *request, out),
-            Outgoing::Cancel { peer, token } => self.cancel(now, peer, token, out),
+            Outgoing::Cancel { peer, tokens } => self.cancel(now, peer, &tokens, out),
         }
     }
 
@@ -158,6 +158,11 @@ impl Exchange {
             }
         }
         self.adopt(address, Some(transfer.request.timing));
+        // A body that goes down was asked for by whoever runs the server: nobody makes it come by
+        // naming an address that is not his, so it may go there with its repetitions.
+        if let Some(peer) = self.peers.get_mut(&address) {
+            peer.received_bytes += transfer.request.payload.len() as u64;
+        }
         let waiting = Waiting {
             serial,
             what: Queued::Request(transfer),
@@ -168,12 +173,12 @@ impl Exchange {
         }
     }
 
-    /// Ends a request of ours, whatever its state.
-    pub fn cancel(&mut self, now: Instant, address: Peer, token: Token, out: &mut Outputs) {
+    /// Ends requests of ours, whatever their state.
+    pub fn cancel(&mut self, now: Instant, address: Peer, tokens: &[Token], out: &mut Outputs) {
         let Some(peer) = self.peers.get_mut(&address) else {
             return;
         };
-        let is_it = |transfer: &Transfer| transfer.request.token == token;
+        let is_it = |transfer: &Transfer| tokens.contains(&transfer.request.token);
         let mut gone = Vec::new();
         for waiting in std::mem::take(&mut peer.waiting) {
             match waiting.what {

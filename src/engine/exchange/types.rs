@@ -324,10 +324,10 @@ pub enum Outgoing {
         timing: Option<Timing>,
     },
     Request(Box<Request>),
-    /// Ends a request of ours without a report.
+    /// Ends requests of ours without a report: all of them before the next in line has its turn.
     Cancel {
         peer: Peer,
-        token: Token,
+        tokens: Vec<Token>,
     },
 }
 

@@ -206,8 +206,16 @@ impl Device {
         mut self,
         application: impl FnMut(&[u8]) -> Reaction + Send + Sync + 'static,
     ) -> Self {
-        self.application = Some(Box::new(application));
+        self.set_application(application);
         self
+    }
+
+    /// The same from now on.
+    pub fn set_application(
+        &mut self,
+        application: impl FnMut(&[u8]) -> Reaction + Send + Sync + 'static,
+    ) {
+        self.application = Some(Box::new(application));
     }
 
     /// Behaves like this from now on.

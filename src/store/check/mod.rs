@@ -6,6 +6,7 @@ mod catalog;
 mod commands;
 mod forwarding;
 mod indexes;
+mod pushes;
 
 use std::ops::ControlFlow;
 
@@ -190,6 +191,7 @@ impl<E: Kv> Walk<'_, E> {
                 self.position(key);
             }
             Table::Parts => self.part(key, row),
+            Table::Deliveries | Table::SetAside => self.pushes(table, key, row)?,
             Table::Sessions => self.session(key, row)?,
             Table::Apps
             | Table::Groups

@@ -17,6 +17,7 @@
 mod catalog;
 mod commands;
 mod committer;
+mod deliveries;
 mod draft;
 mod expiry;
 mod find;
@@ -38,7 +39,7 @@ use super::catalog::{
 use super::commands::{CommandRecord, SubmissionRecord};
 pub use super::engine::{Kv, Order, Visit, Writes};
 use super::find::{Find, Found, Leaving};
-use super::forwarding::ForwardingRecord;
+use super::forwarding::{DeliveryRecord, ForwardingRecord, SetAsideQuery, SetAsideRecord};
 use super::index::Index;
 use super::keys::{self, Meta};
 use super::records::{
@@ -428,6 +429,14 @@ impl<E: Kv> Store for KvStore<E> {
 
     fn events(&self, after: u64, limit: usize) -> Result<Vec<(u64, EventRecord)>, StoreError> {
         self.reader().events(after, self.last_event(), limit)
+    }
+
+    fn deliveries(&self) -> Result<Vec<(u64, DeliveryRecord)>, StoreError> {
+        self.reader().deliveries()
+    }
+
+    fn set_aside(&self, query: &SetAsideQuery) -> Result<Vec<SetAsideRecord>, StoreError> {
+        self.reader().set_aside(query)
     }
 
     fn last_event(&self) -> u64 {

@@ -235,6 +235,14 @@ fn encode_change(change: Change, sealer: &Sealer) -> Result<Step, RowError> {
             received_at: record.received_at,
             row: rows::encode(&*record)?,
         },
+        Change::PutDelivery { action_seq, record } => put(keys::delivery(action_seq), &*record)?,
+        Change::DeleteDelivery { action_seq } => Step::Remove(vec![keys::delivery(action_seq)]),
+        Change::PutSetAside { action_seq, record } => {
+            put(keys::set_aside(action_seq, record.key()), &*record)?
+        }
+        Change::DeleteSetAside { action_seq, key } => {
+            Step::Remove(vec![keys::set_aside(action_seq, key)])
+        }
         Change::Emit(record) => Step::Event {
             row: rows::encode(&*record)?,
         },
@@ -278,6 +286,10 @@ const fn change_name(change: &Change) -> &'static str {
         Change::PutSubmission { .. } => "a submission",
         Change::AppendHistory { .. } => "a history record",
         Change::KeepRaw { .. } => "a raw uplink",
+        Change::PutDelivery { .. } => "the progress of pushes",
+        Change::DeleteDelivery { .. } => "the end of pushes",
+        Change::PutSetAside { .. } => "a push that was set aside",
+        Change::DeleteSetAside { .. } => "the end of a push that was set aside",
         Change::Emit(_) => "an event",
     }
 }

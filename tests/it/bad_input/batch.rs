@@ -15,6 +15,7 @@ const SERVED: &[&str] = &[
     "freezeDevices",
     "unfreezeDevices",
     "updateDevices",
+    "createAsyncCommands",
 ];
 
 #[tokio::test]

@@ -100,7 +100,7 @@ async fn actions_refuse_what_they_do_not_take() {
     let action = made(&server, ACTIONS, &body, "action_id").await;
     let http = [
         optional("/channel_detail/http_forwarding/cert_id", MaybeId(36)),
-        optional("/channel_detail/http_forwarding/cn_name", Host(253)),
+        optional("/channel_detail/http_forwarding/cn_name", Host(259)),
         optional("/channel_detail/http_forwarding/sni_enable", Bool),
         optional("/channel_detail/http_forwarding/signature_enable", Bool),
         optional("/channel_detail/http_forwarding/token", Plain(3, 32)),

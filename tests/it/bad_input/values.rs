@@ -38,7 +38,7 @@ pub(crate) enum Takes {
     Word(&'static [&'static str]),
     /// `http` or `https`, up to so many characters.
     Url(usize),
-    /// A host name, or nothing.
+    /// A host name with or without a port, or nothing.
     Host(usize),
     /// Letters and digits: least and most.
     Plain(usize, usize),
@@ -230,6 +230,7 @@ pub(super) fn bad_values(takes: Takes) -> Vec<(&'static str, Value)> {
             ("with a slash", json!("push.example.org/")),
             ("with an empty label", json!("push..example.org")),
             ("with a long label", text(64)),
+            ("with port 0", json!("push:0")),
             ("with NUL", json!("push\0")),
             ("Chinese", json!("水")),
         ]),
@@ -295,7 +296,7 @@ pub(super) fn good_values(takes: Takes) -> Vec<(&'static str, Value)> {
             ("empty", json!("")),
             (
                 "at its limit",
-                json!("a".repeat(61) + &".aaa".repeat((max - 61) / 4)),
+                json!("a".repeat(61) + &".aaa".repeat((max - 67) / 4) + ":65535"),
             ),
         ],
         Takes::Plain(min, max) => vec![("shortest", text(min)), ("longest", text(max))],

@@ -162,4 +162,5 @@ contract!(
     forwarding_records_come_and_go,
     forwarding_guards_hold_or_conflict,
     forwarding_lies_sealed,
+    progress_of_pushes_and_what_is_set_aside,
 );

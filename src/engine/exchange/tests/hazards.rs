@@ -78,7 +78,7 @@ fn a_failed_fetch_lets_the_notification_be_heard_again() {
     let cancel: End = |bench, _| {
         bench.send(Outgoing::Cancel {
             peer: peer(),
-            token: Token::from_u64(42),
+            tokens: vec![Token::from_u64(42)],
         })
     };
     for (name, end) in [("reset", reset), ("timeout", timeout), ("cancel", cancel)] {

@@ -230,12 +230,15 @@ fn block(msg_id: u16, value: u32, payload: &[u8]) -> Draft {
         .payload(payload)
 }
 
+/// Message id, Block1 and payload of a request; code and Block1 of its answer.
+type BlockRow<'a> = (u16, u32, &'a [u8], u8, Option<u32>);
+
 #[test]
 fn blocks_are_put_together_and_a_body_may_start_over() {
     let body: Vec<u8> = (0..40).collect();
     let mut bench = bench(Kind::Lwm2m, Conduct::default());
     // Number, more and size 16: 0x08 is block 0 with more to come.
-    let rows: [(u16, u32, &[u8], u8, Option<u32>); 8] = [
+    let rows: [BlockRow<'_>; 8] = [
         (1, 0x18, &body[16..32], message::INCOMPLETE, None),
         (2, 0x08, &[9; 16], message::CONTINUE, Some(0x08)),
         (3, 0x28, &body[..16], message::INCOMPLETE, None),
