@@ -78,6 +78,7 @@ mod tests {
             raw_before: none,
             events_before: old,
             audit_before: none,
+            commands_before: none,
         };
         while store.expire(&expiry, 100).unwrap() > 0 {}
         let at = |ms| position_at(&store, Timestamp::from_ms(ms)).unwrap();
