@@ -10,6 +10,7 @@
 use bytes::Bytes;
 
 use super::step::{Draft, Loaded, left_peer};
+use super::trace::{Direction, TraceEntry};
 use crate::engine::exchange::{Outgoing, Request, Resume};
 use crate::engine::observe::UPLINK_PATH;
 use crate::store::records::{ObservationRecord, ObservationStatus};
@@ -65,6 +66,10 @@ pub fn observe(draft: &mut Draft<'_>, path: &str, new_token: u64) {
             new_token
         }
     };
+    draft.trace(|now| {
+        let summary = format!("asked to observe {path}");
+        TraceEntry::new(now, "observe", Direction::Down, summary)
+    });
     let mut options: Vec<(u16, Vec<u8>)> = vec![(option::OBSERVE, Vec::new())];
     options.extend(path_options(path));
     let msg_ids = draft.msg_ids(OBSERVE_MSG_IDS);

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use bytes::Bytes;
 
 use super::order::{Order, OrderError, Ticket};
-use super::trace;
+use super::trace::{self, Direction};
 use crate::base::peer::{Mark, Peer};
 use crate::engine::exchange::{Failure, ReplyId, Resume};
 use crate::engine::registration::{Register, Update};
@@ -249,9 +249,39 @@ impl Input {
             | Self::Answered { .. }
             | Self::RequestFailed { .. }
             | Self::Resume { .. } => "downlink",
-            Self::Order { .. } => "order",
+            Self::Order {
+                order: Order::Submit(_),
+                ..
+            } => "command",
+            Self::Order {
+                order: Order::Desire(_),
+                ..
+            } => "shadow",
             Self::Due => "timer",
             Self::Changed => "change",
+        }
+    }
+
+    /// Where it came from, for traces.
+    pub const fn direction(&self) -> Direction {
+        match self {
+            Self::Register { .. }
+            | Self::Update { .. }
+            | Self::Deregister { .. }
+            | Self::Report { .. }
+            | Self::Partial { .. }
+            | Self::ObserveFailed { .. }
+            | Self::Strayed { .. }
+            | Self::Repeated { .. }
+            | Self::Acknowledged { .. }
+            | Self::Answered { .. } => Direction::Up,
+            Self::RequestFailed { reason, .. } => match reason {
+                Failure::Reset => Direction::Up,
+                Failure::Timeout | Failure::Busy | Failure::Blockwise => Direction::Platform,
+            },
+            Self::Resume { .. } | Self::Order { .. } | Self::Due | Self::Changed => {
+                Direction::Platform
+            }
         }
     }
 

@@ -157,6 +157,8 @@ impl Platform {
             figures,
             shards: senders,
             sessions: secured_out.clone(),
+            tracer: Arc::clone(&app.tracer),
+            clock: clock.clone(),
         };
         vital("ingress", ingress.run(arrived, changed).boxed());
         let endpoint_figures = endpoint::Figures::default();

@@ -23,6 +23,10 @@ use crate::wire::lwm2m::ObjectList;
 /// Object of the data container.
 const CONTAINER_OBJECT: u16 = 19;
 
+/// Why an update of an ended registration is refused, and what follows.
+const DEREGISTERED: &str = "the device has deregistered";
+const REGISTERS_ANEW: &str = "it registers anew by itself; if it does not, restart its client";
+
 /// Random numbers nobody can guess and no device has yet.
 pub struct Fresh {
     pub location: u64,
@@ -100,7 +104,7 @@ pub fn update(
 ) -> Step {
     let mut draft = Draft::new(loaded, now);
     let Some(registration) = &mut draft.state.registration else {
-        return Step::refuse(from.reply, Code::NOT_FOUND, "the device has deregistered");
+        return Step::refuse(from.reply, Code::NOT_FOUND, DEREGISTERED, REGISTERS_ANEW);
     };
     if loaded.is_duplicate(from, now) {
         draft.reply(from.reply, Code::CHANGED, Vec::new());
@@ -144,7 +148,7 @@ pub fn deregister(loaded: &Loaded, from: From, now: Timestamp) -> Step {
         return draft.repeat();
     }
     if draft.state.registration.take().is_none() {
-        return Step::refuse(from.reply, Code::NOT_FOUND, "the device has deregistered");
+        return Step::refuse(from.reply, Code::NOT_FOUND, DEREGISTERED, REGISTERS_ANEW);
     }
     draft.remember(from.key);
     draft.hear(from);
@@ -167,13 +171,22 @@ pub fn observe_failed(
     refused: bool,
     now: Timestamp,
 ) -> Step {
+    let (error, hint) = match refused {
+        true => (
+            "the device refused",
+            "it reports nothing over LwM2M: has it the object 19, or what does its firmware observe? \
+             It is asked again when it registers",
+        ),
+        false => (
+            "no answer",
+            "it is asked again when it next shows itself; if that goes on, it sleeps too early, or \
+             coap.ack_timeout_s of the product's settings is too short for its radio",
+        ),
+    };
     let note = Some(Note::failed(
         "the observation was not established",
-        if refused {
-            "the device refused"
-        } else {
-            "no answer"
-        },
+        error,
+        hint,
     ));
     let mut draft = Draft::new(loaded, now);
     draft.reply(reply, Code::CHANGED, Vec::new());
@@ -224,7 +237,7 @@ pub fn refuse(loaded: &Loaded, input: &Input, why: Refusal, now: Timestamp) -> S
         }
     }
     let refused = format!("refused with {}", Code::FORBIDDEN);
-    step.note = Some(Note::failed(refused, why.as_str()));
+    step.note = Some(Note::failed(refused, why.as_str(), why.hint()));
     step
 }
 
@@ -270,7 +283,8 @@ pub fn fetch_rest(loaded: &Loaded, token: u64, resume: &Resume, now: Timestamp) 
         .find(|o| o.token == token)
         .map(|o| &o.path);
     let Some(path) = path else {
-        return Step::refuse(reply, Code::FORBIDDEN, "not observed");
+        let hint = "none is needed: the device is asked to observe anew when it registers";
+        return Step::refuse(reply, Code::FORBIDDEN, "not observed", hint);
     };
     let mut draft = Draft::new(loaded, now);
     resume_observed(&mut draft, path, token, resume.clone());

@@ -394,7 +394,7 @@ fn describe(report: &Report) -> TraceEntry {
         Ended::Closed { alert } => (
             format!("DTLS session ended from {from}"),
             Some(format!("the device sent the fatal alert {alert}")),
-            None,
+            Some("its DTLS library gives that number a meaning (RFC 5246 §7.2)".to_owned()),
         ),
     };
     let identity = String::from_utf8_lossy(&report.identity);

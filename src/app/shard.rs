@@ -26,7 +26,7 @@ use super::registration::{self, Fresh};
 use super::shards::Addressed;
 use super::step::{Input, Loaded, Outcome, Reply, Step, Via, refusal};
 use super::tasks::Tasks;
-use super::trace::{Direction, TraceEntry, Tracer};
+use super::trace::{TraceEntry, Tracer};
 use super::{due, shadow, uplink};
 use crate::base::ids::DeviceId;
 use crate::base::time::{Clock, Timestamp};
@@ -293,6 +293,7 @@ impl Shard {
             state,
             product: Some(product),
             origin: None,
+            is_traced: self.parts.tracer.is_on(device_id),
             started_at: self.started_at,
             random: os_random,
         }))
@@ -587,8 +588,8 @@ impl Shard {
         };
         let entry = TraceEntry {
             time: now,
-            kind: input.kind(),
-            direction: Direction::Up,
+            kind: note.kind.unwrap_or_else(|| input.kind()),
+            direction: input.direction(),
             summary: note.summary.clone(),
             hex: input.hex(),
             detail: note.detail.clone(),

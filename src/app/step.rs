@@ -48,6 +48,8 @@ pub struct Loaded {
     pub pending_max: usize,
     /// Who caused the input; `None` for what the device has no part in.
     pub origin: Option<Origin>,
+    /// Somebody reads what happens with the device: entries for its trace are worth their making.
+    pub is_traced: bool,
     /// When this process started.
     pub started_at: Timestamp,
     /// Numbers that nobody can guess.
@@ -145,6 +147,20 @@ impl Refusal {
             Self::Foreign => "the DTLS identity is another device's",
         }
     }
+
+    /// What an operator may do about it.
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Self::Frozen => "unfreeze it: POST …/devices/{device_id}/unfreeze",
+            Self::Unsecured => {
+                "let the device come over DTLS (coaps), or create it without a secret"
+            }
+            Self::Foreign => {
+                "the endpoint name (ep) or the token is this device's, the PSK identity another's: \
+                 correct one of them in that device"
+            }
+        }
+    }
 }
 
 /// From now on the device is reached where this came from.
@@ -199,6 +215,8 @@ pub enum Outcome {
 /// What the trace tells of a step.
 #[derive(Debug, Clone)]
 pub struct Note {
+    /// Kind of the entry, where the input's is not the one.
+    pub kind: Option<&'static str>,
     pub summary: String,
     pub detail: Option<serde_json::Value>,
     pub error: Option<String>,
@@ -208,6 +226,7 @@ pub struct Note {
 impl Note {
     pub fn new(summary: impl Into<String>) -> Self {
         Self {
+            kind: None,
             summary: summary.into(),
             detail: None,
             error: None,
@@ -215,9 +234,15 @@ impl Note {
         }
     }
 
-    pub fn failed(summary: impl Into<String>, error: impl Into<String>) -> Self {
+    /// Something went wrong, and what may be done about it.
+    pub fn failed(
+        summary: impl Into<String>,
+        error: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
         Self {
             error: Some(error.into()),
+            hint: Some(hint.into()),
             ..Self::new(summary)
         }
     }
@@ -234,11 +259,11 @@ impl Step {
     }
 
     /// A refusal that costs nothing: no state, no memory.
-    pub fn refuse(reply: Reply, code: Code, why: &str) -> Self {
+    pub fn refuse(reply: Reply, code: Code, why: &str, hint: &str) -> Self {
         Self {
             effects: refusal(reply, code).into_iter().collect(),
             outcome: Outcome::Refused,
-            note: Some(Note::failed(format!("refused with {code}"), why)),
+            note: Some(Note::failed(format!("refused with {code}"), why, hint)),
             ..Self::default()
         }
     }
@@ -358,6 +383,13 @@ impl<'a> Draft<'a> {
 
     pub fn tell(&mut self, envelope: EnvelopeRecord) {
         self.envelopes.push(envelope);
+    }
+
+    /// For the device's trace; made only when somebody reads it.
+    pub fn trace(&mut self, entry: impl FnOnce(Timestamp) -> TraceEntry) {
+        if self.loaded.is_traced {
+            self.entries.push(entry(self.now));
+        }
     }
 
     pub fn effect(&mut self, outgoing: Outgoing) {

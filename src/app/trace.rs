@@ -1,8 +1,24 @@
 //! What happened with one device, message by message, for whoever asks why it is silent.
 //!
 //! A few devices at a time are traced in depth, each in a bounded ring: the oldest entry goes when
-//! it is full. Uplinks that no codec could read are in the store anyway and show without that.
-//! While no device is traced, asking costs one atomic load.
+//! it is full. Traces are in memory alone: none survives a restart. Uplinks that no codec could read are in
+//! the store anyway and show without that. While no device is traced, asking costs one atomic load.
+//!
+//! | kind | tells of |
+//! |---|---|
+//! | `register`, `update`, `deregister` | registrations, those that were refused too |
+//! | `observe` | observations: asked for, established, refused |
+//! | `uplink`, `undecoded` | bytes and what they say; bytes that no codec reads, or the model does not take |
+//! | `command` | steps of commands, property sets and answers of the codec, with the bytes that go down |
+//! | `answer` | what the codec answers in the response to a report |
+//! | `downlink` | what devices say to what was sent to them |
+//! | `shadow` | what is desired of the device |
+//! | `change` | the API changed the device |
+//! | `dtls` | handshakes and ends of sessions |
+//! | `push` | what subscribers were told |
+//! | `timer` | what came due |
+//!
+//! Every entry with an `error` has a `hint`: what its reader may do about it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,13 +40,31 @@ pub const DEVICES_MAX: usize = 10;
 /// Bytes of a payload shown in one entry; longer ones are cut.
 const HEX_BYTES_MAX: usize = 2048;
 
+/// All kinds of entries.
+pub const KINDS: [&str; 14] = [
+    "register",
+    "update",
+    "deregister",
+    "observe",
+    "uplink",
+    "undecoded",
+    "command",
+    "answer",
+    "downlink",
+    "shadow",
+    "change",
+    "dtls",
+    "push",
+    "timer",
+];
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct TraceEntry {
     #[serde(serialize_with = "as_rfc3339")]
     #[schemars(with = "String")]
     pub time: Timestamp,
-    /// Stable word: `register`, `uplink`, `downlink`, `undecoded`, …
+    /// Stable word, one of [`KINDS`].
     pub kind: &'static str,
     pub direction: Direction,
     /// One line for people.
@@ -44,6 +78,36 @@ pub struct TraceEntry {
     /// What the reader may do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+}
+
+impl TraceEntry {
+    pub fn new(
+        time: Timestamp,
+        kind: &'static str,
+        direction: Direction,
+        summary: impl Into<String>,
+    ) -> Self {
+        Self {
+            time,
+            kind,
+            direction,
+            summary: summary.into(),
+            hex: None,
+            detail: None,
+            error: None,
+            hint: None,
+        }
+    }
+
+    /// The same with what went wrong, and what to do about it.
+    #[must_use]
+    pub fn failed(self, error: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            error: Some(error.into()),
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
 }
 
 /// Which way it went.
@@ -81,9 +145,44 @@ impl TraceError {
 /// Keeps the traces.
 pub struct Tracer {
     max_devices: usize,
-    /// Devices traced, so that the common case takes no lock.
+    /// Devices with a trace, so that the common case takes no lock.
     traced: AtomicUsize,
-    rings: Mutex<HashMap<DeviceId, VecDeque<TraceEntry>>>,
+    rings: Mutex<HashMap<DeviceId, Ring>>,
+}
+
+/// One device's trace.
+#[derive(Debug, Default)]
+struct Ring {
+    /// When it ends by itself. Its entries stay until it is stopped, or until its place is needed.
+    until: Option<Timestamp>,
+    entries: VecDeque<TraceEntry>,
+}
+
+impl Ring {
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|at| at <= now)
+    }
+}
+
+/// Which entries are wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub kind: Option<&'static str>,
+    /// Those alone that tell of something that went wrong.
+    pub errors: bool,
+    /// Inclusive.
+    pub from: Option<Timestamp>,
+    /// Exclusive.
+    pub to: Option<Timestamp>,
+}
+
+impl Filter {
+    fn takes(&self, entry: &TraceEntry) -> bool {
+        self.kind.is_none_or(|kind| kind == entry.kind)
+            && (!self.errors || entry.error.is_some())
+            && self.from.is_none_or(|from| from <= entry.time)
+            && self.to.is_none_or(|to| entry.time < to)
+    }
 }
 
 impl Default for Tracer {
@@ -101,23 +200,46 @@ impl Tracer {
         }
     }
 
-    /// Whether this device is traced in depth: ask before building an entry.
-    pub fn is_on(&self, device_id: &DeviceId) -> bool {
-        self.traced.load(Ordering::Relaxed) > 0 && self.rings().contains_key(device_id)
+    /// Whether no device is traced at all.
+    pub fn is_idle(&self) -> bool {
+        self.traced.load(Ordering::Relaxed) == 0
     }
 
-    /// Starts tracing; going on when it already runs.
-    pub fn start(&self, device_id: &DeviceId) -> Result<(), TraceError> {
+    /// Whether this device has a trace: ask before building an entry.
+    pub fn is_on(&self, device_id: &DeviceId) -> bool {
+        !self.is_idle() && self.rings().contains_key(device_id)
+    }
+
+    /// Until when the device is traced, `None` within: until it is stopped; `None`: it is not.
+    pub fn running(&self, device_id: &DeviceId, now: Timestamp) -> Option<Option<Timestamp>> {
+        let rings = self.rings();
+        let ring = rings.get(device_id).filter(|ring| !ring.is_over(now))?;
+        Some(ring.until)
+    }
+
+    /// Starts tracing, until a time or until it is stopped; one that runs goes on till then. Traces that
+    /// ended by themselves make room, the one that ended first before others.
+    pub fn start(
+        &self,
+        device_id: &DeviceId,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), TraceError> {
         let mut rings = self.rings();
         if !rings.contains_key(device_id) && rings.len() >= self.max_devices {
-            let mut names: Vec<&str> = rings.keys().map(DeviceId::as_str).collect();
-            names.sort_unstable();
-            return Err(TraceError::TooMany {
-                max: self.max_devices,
-                devices: names.join(", "),
-            });
+            let over = rings.iter().filter(|(_, ring)| ring.is_over(now));
+            let first = over.min_by_key(|(_, ring)| ring.until);
+            let Some(first) = first.map(|(id, _)| id.clone()) else {
+                let mut names: Vec<&str> = rings.keys().map(DeviceId::as_str).collect();
+                names.sort_unstable();
+                return Err(TraceError::TooMany {
+                    max: self.max_devices,
+                    devices: names.join(", "),
+                });
+            };
+            rings.remove(&first);
         }
-        rings.entry(device_id.clone()).or_default();
+        rings.entry(device_id.clone()).or_default().until = until;
         self.traced.store(rings.len(), Ordering::Relaxed);
         Ok(())
     }
@@ -131,14 +253,16 @@ impl Tracer {
 
     /// Keeps the entry when the device is traced.
     pub fn record(&self, device_id: &DeviceId, entry: TraceEntry) {
-        if self.traced.load(Ordering::Relaxed) == 0 {
+        if self.is_idle() {
             return;
         }
-        if let Some(ring) = self.rings().get_mut(device_id) {
-            if ring.len() >= RING_MAX {
-                ring.pop_front();
+        let mut rings = self.rings();
+        let ring = rings.get_mut(device_id);
+        if let Some(ring) = ring.filter(|ring| !ring.is_over(entry.time)) {
+            if ring.entries.len() >= RING_MAX {
+                ring.entries.pop_front();
             }
-            ring.push_back(entry);
+            ring.entries.push_back(entry);
         }
     }
 
@@ -147,12 +271,13 @@ impl Tracer {
         &self,
         device_id: &DeviceId,
         undecoded: &[RawRecord],
+        filter: Filter,
         limit: usize,
     ) -> Vec<TraceEntry> {
         let mut entries: Vec<TraceEntry> = self
             .rings()
             .get(device_id)
-            .map(|ring| ring.iter().rev().cloned().collect())
+            .map(|ring| ring.entries.iter().rev().cloned().collect())
             .unwrap_or_default();
         for raw in undecoded {
             let kept = from_raw(raw);
@@ -163,13 +288,14 @@ impl Tracer {
                 entries.push(kept);
             }
         }
+        entries.retain(|entry| filter.takes(entry));
         // Stable: entries of one millisecond keep their order.
         entries.sort_by_key(|e| std::cmp::Reverse(e.time));
         entries.truncate(limit);
         entries
     }
 
-    fn rings(&self) -> MutexGuard<'_, HashMap<DeviceId, VecDeque<TraceEntry>>> {
+    fn rings(&self) -> MutexGuard<'_, HashMap<DeviceId, Ring>> {
         self.rings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -236,27 +362,27 @@ mod tests {
         DeviceId::parse(text).unwrap()
     }
 
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_ms(ms)
+    }
+
     fn entry(ms: u64) -> TraceEntry {
-        TraceEntry {
-            time: Timestamp::from_ms(ms),
-            kind: "uplink",
-            direction: Direction::Up,
-            summary: format!("at {ms}"),
-            hex: None,
-            detail: None,
-            error: None,
-            hint: None,
-        }
+        TraceEntry::new(at(ms), "uplink", Direction::Up, format!("at {ms}"))
+    }
+
+    fn kept(tracer: &Tracer, device: &str, filter: Filter) -> Vec<u64> {
+        let entries = tracer.entries(&id(device), &[], filter, usize::MAX);
+        entries.iter().map(|e| e.time.as_ms()).collect()
     }
 
     #[test]
     fn keeps_the_newest_of_the_traced_alone() {
         let tracer = Tracer::new(2);
         tracer.record(&id("a"), entry(0));
-        tracer.start(&id("a")).unwrap();
-        tracer.start(&id("b")).unwrap();
+        tracer.start(&id("a"), None, at(0)).unwrap();
+        tracer.start(&id("b"), None, at(0)).unwrap();
         assert!(tracer.is_on(&id("a")) && !tracer.is_on(&id("c")));
-        let error = tracer.start(&id("c")).unwrap_err();
+        let error = tracer.start(&id("c"), None, at(0)).unwrap_err();
         assert_eq!(
             error.to_string(),
             "2 devices are traced already, stop one first: a, b"
@@ -264,38 +390,123 @@ mod tests {
         for ms in 1..=RING_MAX as u64 + 5 {
             tracer.record(&id("a"), entry(ms));
         }
-        let kept = tracer.entries(&id("a"), &[], usize::MAX);
-        assert_eq!(kept.len(), RING_MAX);
-        assert_eq!(kept[0].time.as_ms(), RING_MAX as u64 + 5);
-        assert_eq!(kept[RING_MAX - 1].time.as_ms(), 6);
+        let times = kept(&tracer, "a", Filter::default());
+        assert_eq!(times.len(), RING_MAX);
+        assert_eq!((times[0], times[RING_MAX - 1]), (RING_MAX as u64 + 5, 6));
         tracer.stop(&id("a"));
-        tracer.start(&id("c")).unwrap();
-        assert_eq!(tracer.entries(&id("a"), &[], 10), vec![]);
+        tracer.start(&id("c"), None, at(0)).unwrap();
+        assert!(kept(&tracer, "a", Filter::default()).is_empty());
+    }
+
+    #[test]
+    fn a_trace_ends_by_itself_and_makes_room_when_another_is_wanted() {
+        let tracer = Tracer::new(2);
+        tracer.start(&id("a"), Some(at(10)), at(0)).unwrap();
+        tracer.start(&id("b"), None, at(0)).unwrap();
+        for ms in [9, 10, 11] {
+            tracer.record(&id("a"), entry(ms));
+            tracer.record(&id("b"), entry(ms));
+        }
+        assert_eq!(kept(&tracer, "a", Filter::default()), [9]);
+        assert_eq!(kept(&tracer, "b", Filter::default()), [11, 10, 9]);
+        assert_eq!(tracer.running(&id("a"), at(9)), Some(Some(at(10))));
+        assert_eq!(tracer.running(&id("a"), at(10)), None);
+        assert_eq!(tracer.running(&id("b"), at(10)), Some(None));
+        assert!(tracer.start(&id("c"), None, at(9)).is_err());
+        // Started anew, it goes on with what it has.
+        tracer.start(&id("a"), Some(at(20)), at(12)).unwrap();
+        tracer.record(&id("a"), entry(13));
+        assert_eq!(kept(&tracer, "a", Filter::default()), [13, 9]);
+        tracer.start(&id("c"), None, at(20)).unwrap();
+        assert!(kept(&tracer, "a", Filter::default()).is_empty());
+        assert_eq!(kept(&tracer, "b", Filter::default()).len(), 3);
+    }
+
+    #[test]
+    fn filters_take_what_they_say() {
+        let tracer = Tracer::default();
+        tracer.start(&id("a"), None, at(0)).unwrap();
+        tracer.record(&id("a"), entry(1));
+        tracer.record(&id("a"), entry(2).failed("broken", "mend it"));
+        let step = TraceEntry::new(at(3), "command", Direction::Down, "is sent");
+        tracer.record(&id("a"), step);
+        let all = Filter::default();
+        let command = Some("command");
+        for (filter, want) in [
+            (all, vec![3, 2, 1]),
+            (
+                Filter {
+                    kind: command,
+                    ..all
+                },
+                vec![3],
+            ),
+            (
+                Filter {
+                    errors: true,
+                    ..all
+                },
+                vec![2],
+            ),
+            (
+                Filter {
+                    kind: command,
+                    errors: true,
+                    ..all
+                },
+                vec![],
+            ),
+            (
+                Filter {
+                    from: Some(at(2)),
+                    ..all
+                },
+                vec![3, 2],
+            ),
+            (
+                Filter {
+                    to: Some(at(2)),
+                    ..all
+                },
+                vec![1],
+            ),
+            (
+                Filter {
+                    from: Some(at(2)),
+                    to: Some(at(3)),
+                    ..all
+                },
+                vec![2],
+            ),
+        ] {
+            assert_eq!(kept(&tracer, "a", filter), want, "{filter:?}");
+        }
+        assert_eq!(tracer.entries(&id("a"), &[], all, 2).len(), 2);
     }
 
     #[test]
     fn undecodable_uplinks_show_without_tracing_and_once() {
         let tracer = Tracer::default();
         let raw = RawRecord {
-            received_at: Timestamp::from_ms(5),
+            received_at: at(5),
             payload: vec![1, 0xff],
             kind: "truncated".into(),
             reason: "level needs 2 bytes at offset 1, 1 are left".into(),
         };
-        let shown = tracer.entries(&id("a"), std::slice::from_ref(&raw), 10);
+        let all = Filter::default();
+        let shown = tracer.entries(&id("a"), std::slice::from_ref(&raw), all, 10);
         assert_eq!(shown.len(), 1);
         assert_eq!(shown[0].hex.as_deref(), Some("01ff"));
         assert!(shown[0].hint.as_deref().unwrap().contains("shorter"));
 
-        tracer.start(&id("a")).unwrap();
+        tracer.start(&id("a"), None, at(0)).unwrap();
         tracer.record(&id("a"), entry(6));
         let traced = TraceEntry {
             hex: Some("01ff".into()),
-            error: Some("truncated".into()),
-            ..entry(5)
+            ..entry(5).failed("truncated", "lengthen it")
         };
         tracer.record(&id("a"), traced);
-        let shown = tracer.entries(&id("a"), &[raw], 10);
+        let shown = tracer.entries(&id("a"), &[raw], all, 10);
         assert_eq!(
             shown.iter().map(|e| e.kind).collect::<Vec<_>>(),
             ["uplink", "uplink"]

@@ -11,13 +11,14 @@
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::command;
 use super::downlink::observe_again;
 use super::envelope::{self, DeviceHeader};
 use super::product::ProductRuntime;
 use super::step::{Answer, Draft, From, Loaded, Note, Outcome, Step, Via, place};
+use super::trace::{Direction, TraceEntry, hex_of, hint_for};
 use crate::base::time::Timestamp;
 use crate::engine::observe;
 use crate::engine::shadow::merge_reported;
@@ -72,6 +73,17 @@ pub fn report(
     };
     match (via, answer) {
         (Via::Post, answer) => {
+            if let Some(answer) = &answer {
+                draft.trace(|now| TraceEntry {
+                    hex: Some(hex_of(answer)),
+                    ..TraceEntry::new(
+                        now,
+                        "answer",
+                        Direction::Down,
+                        "the codec answers the report",
+                    )
+                });
+            }
             reply(&mut draft, from, via, answer.unwrap_or_default());
             // It is awake, and an observation may still be wanted.
             observe_again(&mut draft);
@@ -105,6 +117,11 @@ impl Taken {
             note,
             answer: None,
         }
+    }
+
+    /// What the trace tells of it.
+    pub fn into_note(self) -> Note {
+        self.note
     }
 }
 
@@ -152,17 +169,8 @@ fn answer_to(
 /// observation's token, which nobody else knows; a raw device without a registration gets one.
 fn refresh(draft: &mut Draft<'_>, from: From, via: Via) {
     let now = draft.now;
-    if let Via::Notification { token, answer } = via
-        && let Some(known) = draft
-            .state
-            .observations
-            .iter_mut()
-            .find(|o| o.token == token)
-    {
-        known.status = match answer {
-            Answer::No | Answer::Observed => ObservationStatus::Established,
-            Answer::Unobserved => ObservationStatus::Asked,
-        };
+    if let Via::Notification { token, answer } = via {
+        observed(draft, token, answer);
     }
     match (&mut draft.state.registration, via) {
         (Some(registration), Via::Notification { .. }) => {
@@ -194,6 +202,37 @@ fn refresh(draft: &mut Draft<'_>, from: From, via: Via) {
         // It deregistered, and the notification is a late one.
         (None, Via::Notification { .. }) => {}
     }
+}
+
+/// What a notification says of its observation.
+fn observed(draft: &mut Draft<'_>, token: u64, answer: Answer) {
+    let mut observations = draft.state.observations.iter_mut();
+    let Some(known) = observations.find(|o| o.token == token) else {
+        return;
+    };
+    let before = known.status;
+    known.status = match answer {
+        Answer::No | Answer::Observed => ObservationStatus::Established,
+        Answer::Unobserved => ObservationStatus::Asked,
+    };
+    let (after, path) = (known.status, known.path.clone());
+    if before == after || !draft.loaded.is_traced {
+        return;
+    }
+    draft.trace(|now| match after {
+        ObservationStatus::Established => {
+            let summary = format!("observes {path}");
+            TraceEntry::new(now, "observe", Direction::Up, summary)
+        }
+        ObservationStatus::Asked | ObservationStatus::Refused => {
+            let summary = format!("answered {path} once, without observing it");
+            TraceEntry::new(now, "observe", Direction::Up, summary).failed(
+                "the device does not observe",
+                "it is asked again when it next shows itself; if that goes on, its firmware has no \
+                 notifications: let it send POST /t/d",
+            )
+        }
+    });
 }
 
 fn decode(draft: &mut Draft<'_>, payload: &[u8]) -> Taken {
@@ -253,13 +292,15 @@ pub fn take_report(draft: &mut Draft<'_>, mut report: Report, payload: &[u8]) ->
     if !violations.is_empty() {
         let reason = describe(&violations);
         draft.change(raw(draft, payload, "model", &reason));
+        note.kind = Some("undecoded");
         note.error = Some(reason);
-        note.hint = Some("correct the codec or the product model".to_owned());
+        note.hint = Some(hint_for("model").to_owned());
     }
     let answer = match answer {
         Some(Ok(answer)) => answer,
         Some(Err(error)) => {
             note.error = Some(format!("the codec can't answer it: {error}"));
+            note.hint = Some("correct the codec's answer to this message".to_owned());
             None
         }
         None => None,
@@ -281,6 +322,9 @@ pub fn take_report(draft: &mut Draft<'_>, mut report: Report, payload: &[u8]) ->
     }
     let now = draft.now;
     let services = services_json(&report.services, now);
+    if draft.loaded.is_traced {
+        note.detail = services_detail(&report.services);
+    }
     let device = &draft.loaded.device;
     let header = DeviceHeader::from(device);
     draft.tell(envelope::property_report(&header, &services, now));
@@ -343,13 +387,22 @@ fn services_json(services: &[ServiceReport], now: Timestamp) -> String {
     })
 }
 
+/// The same for the trace.
+fn services_detail(services: &[ServiceReport]) -> Option<Value> {
+    let services: Vec<Value> = services
+        .iter()
+        .map(|s| json!({ "service_id": s.service_id, "properties": s.properties }))
+        .collect();
+    Some(json!({ "services": services }))
+}
+
 /// Keeps what no codec can read.
 pub fn keep_unread(draft: &mut Draft<'_>, payload: &[u8], unread: &Unread) -> Taken {
     let Unread { kind, reason } = unread;
     draft.change(raw(draft, payload, kind, reason));
     let summary = format!("sent {} bytes that stay raw", payload.len());
-    let mut note = Note::failed(summary, reason.as_str());
-    note.hint = Some("try them with POST /v1/products/{product_id}/codec/decode".to_owned());
+    let mut note = Note::failed(summary, format!("{kind}: {reason}"), hint_for(kind));
+    note.kind = Some("undecoded");
     Taken::new(Outcome::Undecodable, note)
 }
 

@@ -145,7 +145,7 @@ async fn a_trace_shows_what_could_not_be_decoded() {
     let on = server.put(&path, &json!({"enabled": true})).await;
     assert_eq!(
         (on.status.as_u16(), on.body),
-        (200, json!({"enabled": true}))
+        (200, json!({"enabled": true, "end_time": null}))
     );
     assert_eq!(server.get(&path).await.body["enabled"], true);
     server.put(&path, &json!({"enabled": false})).await;
@@ -153,6 +153,14 @@ async fn a_trace_shows_what_could_not_be_decoded() {
     let cases = [
         (json!({}), "enabled: is missing, takes true or false"),
         (json!({"enabled": "on"}), "enabled: got text"),
+        (
+            json!({"enabled": true, "duration_s": 86_401}),
+            "duration_s: got 86401, takes a whole number from 1 to 86400",
+        ),
+        (
+            json!({"enabled": false, "duration_s": 60}),
+            "duration_s: goes with \"enabled\": true alone",
+        ),
         (
             json!({"enabled": true, "depth": 1}),
             "depth: is not a field here",

@@ -50,16 +50,19 @@ pub fn answered(loaded: &Loaded, from: From, answer: &TokenAnswer<'_>, now: Time
             &mut draft,
             format!("answered {code} to something that has ended"),
             "too late, or once more: nothing changes",
+            "none is needed. If it often comes too late, give the product's setting \
+             command.response_timeout_s more",
         );
         let mut step = draft.entries_only();
         step.outcome = Outcome::Duplicate;
         return step;
     };
     draft.hear_from(from.origin);
+    let mut note = None;
     if code.is_success() && payload.is_empty() {
         deliver(&mut draft, id);
     } else if code.is_success() {
-        take_body(&mut draft, id, payload, content_format);
+        note = take_body(&mut draft, id, payload, content_format);
     } else {
         let why = failure("IOTDA.014016", format!("the device answered {code}"));
         let input = match state_of(&draft, id) {
@@ -70,7 +73,9 @@ pub fn answered(loaded: &Loaded, from: From, answer: &TokenAnswer<'_>, now: Time
     }
     draft.reply(from.reply, Code::CHANGED, Vec::new());
     wake(&mut draft);
-    draft.finish(Outcome::Done)
+    let mut step = draft.finish(Outcome::Done);
+    step.note = note;
+    step
 }
 
 /// A response by token, without how it came.
@@ -82,25 +87,33 @@ pub struct TokenAnswer<'a> {
     pub content_format: Option<u16>,
 }
 
-/// The body of a response by token: the command's result, whatever correlation id it carries.
-fn take_body(draft: &mut Draft<'_>, id: CommandId, payload: &Bytes, format: Option<u16>) {
+/// The body of a response by token: the command's result, whatever correlation id it carries. Gives what the
+/// trace tells of it.
+fn take_body(
+    draft: &mut Draft<'_>,
+    id: CommandId,
+    payload: &Bytes,
+    format: Option<u16>,
+) -> Option<Note> {
     let data = crate::engine::observe::data(false, format, payload);
     let decoded = data.map(|data| uplink::decode_payload(draft.loaded, data, draft.now));
     match decoded {
         None | Some(Ok(Decoded::Nothing)) => {
             deliver(draft, id);
+            None
         }
         Some(Ok(Decoded::Response(response))) => {
             end(draft, id, &response);
+            Some(answer_note(id, &response))
         }
         // It has the command, and says something else.
         Some(Ok(Decoded::Report(report))) => {
             deliver(draft, id);
-            uplink::take_report(draft, report, payload);
+            Some(uplink::take_report(draft, report, payload).into_note())
         }
         Some(Err(unread)) => {
             deliver(draft, id);
-            uplink::keep_unread(draft, payload, &unread);
+            Some(uplink::keep_unread(draft, payload, &unread).into_note())
         }
     }
 }
@@ -119,20 +132,25 @@ pub fn take_response(draft: &mut Draft<'_>, response: &Response) -> Note {
         Owner::Rested(at) => queue.recent.iter().filter(resting).map(|r| r.id).nth(at),
         Owner::Ambiguous => {
             pay_debt(draft);
-            return stray(response, "an earlier command may be meant: nothing changes");
+            return stray(
+                response,
+                "an earlier command may be meant: nothing changes",
+                "let the codec carry the mid in commands and responses, or the device answer within \
+                 command.response_timeout_s of the product's settings",
+            );
         }
         Owner::Nobody => None,
     };
     match found {
         Some(id) => {
             end(draft, id, response);
-            let mut note = Note::new(format!("answered command {id}"));
-            note.detail = Some(Value::Object(response.paras.clone()));
-            note
+            answer_note(id, response)
         }
         None => stray(
             response,
             "no command of this device waits for it: nothing changes",
+            "none is needed when it came late or twice. Else compare the mid with that of the command, in \
+             the entry of kind command that sent it",
         ),
     }
 }
@@ -141,12 +159,18 @@ fn is_command(open: &crate::store::commands::OpenRecord) -> bool {
     open.kind == crate::store::commands::DownlinkKind::Command
 }
 
-fn stray(response: &Response, error: &str) -> Note {
+fn answer_note(id: CommandId, response: &Response) -> Note {
+    let mut note = Note::new(format!("answered command {id}"));
+    note.detail = Some(Value::Object(response.paras.clone()));
+    note
+}
+
+fn stray(response: &Response, error: &str, hint: &str) -> Note {
     let whose = match response.mid {
         Some(mid) => format!("the command with mid {mid}"),
         None => "a command".to_owned(),
     };
-    let mut note = Note::failed(format!("answered {whose}"), error);
+    let mut note = Note::failed(format!("answered {whose}"), error, hint);
     note.detail = Some(Value::Object(response.paras.clone()));
     note
 }
@@ -176,7 +200,7 @@ fn deliver(draft: &mut Draft<'_>, id: CommandId) -> bool {
 pub fn failed(loaded: &Loaded, token: u64, reason: Failure, now: Timestamp) -> Step {
     let mut draft = Draft::new(loaded, now);
     let why = match reason {
-        Failure::Timeout => return Step::default(),
+        Failure::Timeout => return unheard(&draft, token),
         Failure::Reset => "the device answered with a reset",
         Failure::Busy => "another exchange with the device did not end in time",
         Failure::Blockwise => "the message could not be transferred in blocks",
@@ -202,6 +226,21 @@ fn is_first_turn(draft: &Draft<'_>, id: CommandId) -> bool {
     let waited_ms = open.map(|o| o.carried_at.since_ms(o.sent_at));
     let is_first = waited_ms.is_some_and(|ms| ms <= TURN_WAIT_S * 1000);
     is_first && draft.commands.iter().any(|c| is_it(&c))
+}
+
+/// Nothing answered a request and all its repetitions.
+fn unheard(draft: &Draft<'_>, token: u64) -> Step {
+    let note = open_by_token(draft, token).map(|id| {
+        Note::failed(
+            format!("{id} was sent with all its repetitions"),
+            "nothing acknowledged it",
+            "none is needed yet: it goes again when the device next speaks, until its time-out",
+        )
+    });
+    Step {
+        note,
+        ..Step::default()
+    }
 }
 
 /// What was under way goes on, as it was: at once, or when the device listens again.

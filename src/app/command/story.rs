@@ -6,10 +6,13 @@ use super::transit::status_word;
 use crate::app::step::Draft;
 use crate::app::trace::{Direction, TraceEntry, hex_of};
 use crate::engine::command::{Outcome, State};
-use crate::store::commands::{CommandRecord, DownlinkKind};
+use crate::store::commands::{CommandRecord, DownlinkKind, Strategy};
 
 /// One step of a command.
 pub(super) fn tell(draft: &mut Draft<'_>, record: &CommandRecord, state: State) {
+    if !draft.loaded.is_traced {
+        return;
+    }
     let what = match record.kind {
         DownlinkKind::Command => format!("command {} {}", record.command_name, record.id),
         DownlinkKind::Properties => format!("property set of {}", record.service_id),
@@ -48,17 +51,8 @@ pub(super) fn tell(draft: &mut Draft<'_>, record: &CommandRecord, state: State) 
 }
 
 /// Something that came and changed nothing.
-pub(super) fn tell_stray(draft: &mut Draft<'_>, summary: String, error: &str) {
-    draft.entries.push(TraceEntry {
-        time: draft.now,
-        kind: "command",
-        direction: Direction::Up,
-        summary,
-        hex: None,
-        detail: None,
-        error: Some(error.to_owned()),
-        hint: None,
-    });
+pub(super) fn tell_stray(draft: &mut Draft<'_>, summary: String, error: &str, hint: &str) {
+    draft.trace(|now| TraceEntry::new(now, "command", Direction::Up, summary).failed(error, hint));
 }
 
 /// What went wrong, and what to do about it.
@@ -81,8 +75,9 @@ fn explain(record: &CommandRecord, state: State) -> (Option<String>, Option<Stri
         ),
         State::Ended(Outcome::Failed) => {
             let detail = record.result.as_ref().map(|result| &result.detail);
-            let why = detail.and_then(|detail| detail.get("error_msg"));
-            (why.and_then(Value::as_str).map(str::to_owned), None)
+            let text = |name| detail.and_then(|d| d.get(name)).and_then(Value::as_str);
+            let error = text("error_msg").unwrap_or("the device answered that it failed");
+            told(error, hint_of(text("error_code"), record))
         }
         State::Pending { .. }
         | State::Sent { .. }
@@ -91,19 +86,32 @@ fn explain(record: &CommandRecord, state: State) -> (Option<String>, Option<Stri
     }
 }
 
+/// What to do about a command that failed. `code`: why it did before the device could say.
+fn hint_of(code: Option<&str>, record: &CommandRecord) -> &'static str {
+    let at_once = record.strategy == Strategy::Immediately;
+    match code {
+        Some("IOTDA.014013") => {
+            "try its parameters with POST /v1/products/{product_id}/codec/encode, and correct the codec"
+        }
+        Some(_) if at_once && record.sent_at.is_none() => {
+            "send it with the strategy delay: then it waits until the device listens"
+        }
+        Some(_) => {
+            "send it again. If the device refuses it each time, look at downlink in the product's \
+             settings: write, or execute"
+        }
+        None => "what the device said is in detail; the codec's documentation tells what it means",
+    }
+}
+
 /// A command that was queued.
 pub(super) fn tell_queued(draft: &mut Draft<'_>, record: &CommandRecord) {
-    draft.entries.push(TraceEntry {
-        time: draft.now,
-        kind: "command",
-        direction: Direction::Platform,
-        summary: format!(
-            "command {} {} waits for the device",
-            record.command_name, record.id
-        ),
-        hex: None,
-        detail: Some(json!({ "paras": record.paras })),
-        error: None,
-        hint: None,
+    draft.trace(|now| {
+        let (name, id) = (&record.command_name, record.id);
+        let summary = format!("command {name} {id} waits for the device");
+        TraceEntry {
+            detail: Some(json!({ "paras": record.paras })),
+            ..TraceEntry::new(now, "command", Direction::Platform, summary)
+        }
     });
 }

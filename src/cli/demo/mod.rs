@@ -1,40 +1,34 @@
 //! `strait demo`: a server in a temporary directory, the five sample products, and simulated devices
 //! that register, report, sleep, lose and repeat datagrams; half of them secured when the server serves
-//! such. Shows each report as bytes and as JSON,
-//! the JSON taken from the server's event stream.
+//! such. Shows each report as bytes and as JSON, the JSON taken from the server's event stream; and
+//! commands and a wish on their way to their ends ([`story`]).
 //!
-//! Exit codes: with `--once` 0 when reports of all five products arrived as JSON and each device
-//! finished, else 1; without, 0 at Ctrl-C.
+//! Exit codes: with `--once` 0 when reports of all five products arrived as JSON, each device finished,
+//! the commands ended SUCCESSFUL and the shadow is as desired, else 1; without, 0 at Ctrl-C.
 
+mod cast;
 mod narration;
 mod server;
+mod story;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::progress::{note, print};
-use super::sim::{new_device, provision_devices, random_secret};
-use crate::base::secret::Secret;
+use super::sim::{new_device, provision_devices};
 use crate::base::time::Clock;
-use crate::sim::device::{Binding, Conduct, Kind, Settings, Timing, Version};
-use crate::sim::fleet::{Fleet, FleetError, Member, Plan, Tally, Update};
-use crate::sim::link::Quality;
-use crate::sim::payload::{Product, Verdict};
+use crate::sim::device::Event;
+use crate::sim::fleet::{Fleet, FleetError, Tally, Update, What};
+use crate::sim::payload::Product;
 use crate::sim::rest::{Events, Rest, RestError};
-use crate::sim::session::SessionPlan;
+use cast::Actors;
 use narration::{Decoded, Narration};
 use server::{Running, StartError};
+use story::Story;
 
-/// Devices of each product: one LwM2M, one raw, one raw and observed.
-const KINDS: [(Kind, &str); 3] = [
-    (Kind::Lwm2m, "lwm2m"),
-    (Kind::Raw, "raw"),
-    (Kind::RawObserved, "observed"),
-];
-/// Reports of each device with `--once`.
-const REPORTS: u64 = 3;
 /// With `--once` it must be over by then.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Events that the last reports still cause.
@@ -43,7 +37,8 @@ const LINGER: Duration = Duration::from_secs(5);
 /// Arguments of `strait demo`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Ends when reports of all five products arrived; exit code 1 when they do not
+    /// Ends when reports of all five products arrived and what was asked of devices is done; exit code 1
+    /// when that fails
     #[arg(long)]
     once: bool,
     /// Devices of each product, 1 to 3: LwM2M, raw CoAP, raw CoAP observed
@@ -124,31 +119,45 @@ fn perform(args: &Args) -> Result<bool, DemoError> {
 async fn show(args: &Args, server: &Running) -> Result<bool, DemoError> {
     let rest = Rest::new(&format!("http://{}", server.http), None)?;
     let clock = Clock::System;
-    let members = members(args, server.coaps.is_some())?;
+    let members = cast::members(args, server.coaps.is_some())?;
+    let actors = Actors::new(args, server.coaps.is_some())?;
+    let everybody = || members.iter().cloned().chain(actors.all());
+    let mut product_ids = BTreeMap::new();
     for product in Product::ALL {
-        let of_product = members.iter().filter(|m| m.product == product);
-        let devices: Vec<_> = of_product.map(new_device).collect();
+        let of_product = everybody().filter(|m| m.product == product);
+        let devices: Vec<_> = of_product.map(|m| new_device(&m)).collect();
         let product_id = provision_devices(&rest, product, &devices, 8, true, &clock).await?;
-        // The default suits a radio that answers after 15 s; here nobody wants to wait for it.
-        let settings = json!({"coap": {"ack_timeout_s": 1}});
+        // The default suits a radio that answers after 15 s; here nobody wants to wait for it, nor for
+        // a device to fall asleep.
+        let settings = json!({"coap": {"ack_timeout_s": 1}, "command": {"awake_s": 1}});
         rest.put_settings(&product_id, &settings).await?;
+        product_ids.insert(product, product_id);
     }
-    let secured = members.iter().filter(|m| m.secret.is_some()).count();
+    let secured = everybody().filter(|m| m.secret.is_some()).count();
+    let expected = everybody().count() as u64;
     print(&format!(
-        "{} devices of 5 products created, {secured} of them secured",
-        members.len()
+        "{expected} devices of 5 products created, {secured} of them secured"
     ));
     // Opened before the first device speaks, so that nothing is missed.
     let events = rest.events().await?;
-    let expected = members.len() as u64;
-    let fleet = Fleet::start(members, &plan(args, server, clock)).await?;
+    let plan = cast::plan(args, server, clock.clone());
+    let asked = Fleet::start(actors.all(), &cast::actors_plan(&plan)).await?;
+    let fleet = Fleet::start(members, &plan).await?;
+    let story = Story::new(rest, &actors, |product| {
+        let id = product_ids.get(&product).cloned();
+        id.unwrap_or_else(|| product.name().to_owned())
+    });
     let mut stage = Stage {
         narration: Narration::default(),
         tally: Tally::default(),
+        story,
+        clock,
+        ends: args.once,
+        set_reports: 0,
         decoded: 0,
     };
     if args.once {
-        let play = stage.play(fleet, events);
+        let play = stage.play(fleet, asked, events);
         let in_time = tokio::time::timeout(PATIENCE, play).await.is_ok();
         return Ok(stage.sum_up(in_time, expected));
     }
@@ -157,98 +166,33 @@ async fn show(args: &Args, server: &Running) -> Result<bool, DemoError> {
         server.http
     ));
     tokio::select! {
-        () = stage.play(fleet, events) => {}
+        () = stage.play(fleet, asked, events) => {}
         _ = tokio::signal::ctrl_c() => {}
     }
     stage.sum_up(true, 0);
     Ok(true)
 }
 
-/// Every second device is secured when the server serves such.
-fn members(args: &Args, secured: bool) -> std::io::Result<Vec<Member>> {
-    let kinds = || KINDS.into_iter().take(usize::from(args.devices));
-    let pairs = Product::ALL
-        .into_iter()
-        .flat_map(|p| kinds().map(move |k| (p, k)));
-    (0..)
-        .zip(pairs)
-        .map(|(number, (product, (kind, name)))| {
-            let is_secured = secured && number % 2 == 1;
-            let secret = is_secured.then(random_secret).transpose()?;
-            Ok(member(args.seed + number, product, kind, name, secret))
-        })
-        .collect()
-}
-
-fn member(
-    seed: u64,
-    product: Product,
-    kind: Kind,
-    name: &str,
-    secret: Option<Secret<Vec<u8>>>,
-) -> Member {
-    Member {
-        product,
-        secret,
-        verdict: Verdict::Done,
-        settings: Settings {
-            version: Version::V1_1,
-            binding: Binding::Queue,
-            tlv: product == Product::GasMeter,
-            first_answer_zero: product == Product::StreetLight,
-            timing: Timing {
-                ack_timeout: Duration::from_secs(1),
-                ..Timing::default()
-            },
-            conduct: Conduct {
-                awake: Some(Duration::from_secs(2)),
-                ..Conduct::default()
-            },
-            ..Settings::new(format!("{}-{name}", product.name()), kind, seed)
-        },
-    }
-}
-
-fn plan(args: &Args, server: &Running, clock: Clock) -> Plan {
-    Plan {
-        server: server.coap,
-        secure: server.coaps.map(|server| SessionPlan {
-            server,
-            flight_interval: Duration::from_secs(1),
-            timeout: Duration::from_secs(10),
-        }),
-        clock,
-        quality: Quality {
-            loss: 0.05,
-            duplicates: 0.1,
-            delay_max: Duration::from_millis(100),
-        },
-        interval: if args.once {
-            Duration::from_millis(1500)
-        } else {
-            Duration::from_secs(10)
-        },
-        reports: args.once.then_some(REPORTS),
-        unconfirmed_every: 0,
-        rebind_every: 0,
-        update_every: 0,
-        reboot_every: 0,
-        deregister: false,
-    }
-}
-
 /// What has been shown so far.
 struct Stage {
     narration: Narration,
     tally: Tally,
+    story: Story,
+    clock: Clock,
+    /// Who was asked something stops when all of that is over.
+    ends: bool,
+    /// Reports of properties that were set.
+    set_reports: u64,
     decoded: u64,
 }
 
 impl Stage {
-    /// Shows what happens until all devices are done and all their reports came back as JSON.
-    async fn play(&mut self, mut fleet: Fleet, mut events: Events) {
-        let mut playing = true;
-        while playing || self.decoded < self.tally.acknowledged {
+    /// Shows what happens until all devices are done and all their reports came back as JSON. `asked`:
+    /// those of the story.
+    async fn play(&mut self, mut fleet: Fleet, mut asked: Fleet, mut events: Events) {
+        let (mut playing, mut acting) = (true, true);
+        while playing || acting || self.decoded < self.tally.acknowledged + self.set_reports {
+            let due = self.story.due_at();
             tokio::select! {
                 // A device's bytes are told before the server's JSON of them.
                 biased;
@@ -256,26 +200,49 @@ impl Stage {
                     Some(update) => self.tell(&update),
                     None => playing = false,
                 },
+                update = asked.next(), if acting => match update {
+                    Some(update) => {
+                        self.tell(&update);
+                        self.story.see(&update, self.clock.instant());
+                    }
+                    None => acting = false,
+                },
+                () = until(due) => {
+                    for line in self.story.ask(&self.clock).await {
+                        print(&line);
+                    }
+                }
                 event = events.next() => {
                     let Some(event) = event else { return };
-                    self.hear(&event.data);
+                    self.hear(&event.data).await;
                 }
-                () = tokio::time::sleep(LINGER), if !playing => return,
+                () = tokio::time::sleep(LINGER), if !playing && !acting => return,
+            }
+            if self.ends && self.story.is_over() {
+                asked.stop();
             }
         }
     }
 
     fn tell(&mut self, update: &Update) {
         self.tally.count(&update.what);
+        if let What::Device(Event::AnswerSent { payload }) = &update.what
+            && !update.product.is_response(payload)
+        {
+            self.set_reports += 1;
+        }
         if let Some(text) = self.narration.device(update) {
             print(&text);
         }
     }
 
-    fn hear(&mut self, envelope: &str) {
+    async fn hear(&mut self, envelope: &str) {
         if let Some(decoded) = Decoded::read(envelope) {
             self.decoded += 1;
             print(&self.narration.decoded(&decoded));
+        }
+        if let Some(line) = self.story.hear(envelope).await {
+            print(&line);
         }
     }
 
@@ -291,9 +258,19 @@ impl Stage {
         } else {
             print(&format!("no JSON from: {}", missing.join(", ")));
         }
+        print(&self.story.summary());
         if !in_time {
             print(&format!("not over after {} s", PATIENCE.as_secs()));
         }
-        in_time && missing.is_empty() && self.tally.failed == 0 && self.tally.finished >= devices
+        let reported = missing.is_empty() && self.tally.failed == 0;
+        in_time && reported && self.story.ended_well() && self.tally.finished >= devices
+    }
+}
+
+/// Waits till then; for ever without a time.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -53,7 +53,7 @@ impl Narration {
         let node = update.node_id.as_ref();
         self.products.insert(node.to_owned(), update.product);
         let text = match &update.what {
-            What::Device(event) => self.event(node, event)?,
+            What::Device(event) => self.event(update.product, node, event)?,
             What::Moved(address) => format!("has a new address, {address}"),
             What::Connected(took) => format!("has a secured session after {} ms", took.as_millis()),
             What::HandshakeFailed(failure) => format!("has no secured session: {failure}"),
@@ -66,18 +66,22 @@ impl Narration {
         Some(line(update.product, node, "", &text))
     }
 
-    fn event(&mut self, node: &str, event: &Event) -> Option<String> {
+    fn wait_for_json(&mut self, node: &str, payload: &[u8]) {
+        let waiting = self.waiting.entry(node.to_owned()).or_default();
+        if waiting.len() == WAITING_MAX {
+            waiting.pop_front();
+        }
+        waiting.push_back(payload.to_vec());
+    }
+
+    fn event(&mut self, product: Product, node: &str, event: &Event) -> Option<String> {
         Some(match event {
             Event::Registered { location } if location.is_empty() => "registered".to_owned(),
             Event::Registered { location } => format!("registered as /{location}"),
             Event::RegisterFailed { failure } => format!("could not register: {failure}"),
             Event::Observed { .. } => "is observed".to_owned(),
             Event::Sent { payload, .. } => {
-                let waiting = self.waiting.entry(node.to_owned()).or_default();
-                if waiting.len() == WAITING_MAX {
-                    waiting.pop_front();
-                }
-                waiting.push_back(payload.clone());
+                self.wait_for_json(node, payload);
                 return None;
             }
             Event::Retransmitted => "heard nothing and sends again".to_owned(),
@@ -86,6 +90,11 @@ impl Narration {
             Event::Gone => "is unknown to the server and registers anew".to_owned(),
             Event::Deregistered { .. } => "deregistered".to_owned(),
             Event::Downlink { payload } => format!("was sent {}", to_hex(payload)),
+            // What was set is reported, and its JSON comes.
+            Event::AnswerSent { payload } if !product.is_response(payload) => {
+                self.wait_for_json(node, payload);
+                return None;
+            }
             Event::AnswerSent { payload } => format!("answers {}", to_hex(payload)),
             Event::AnswerFailed { failure } => format!("gives its answer up: {failure}"),
             Event::Repeated { .. } => "was sent the same again".to_owned(),
@@ -126,7 +135,8 @@ impl Narration {
     }
 }
 
-fn line(product: Product, node: &str, mark: &str, text: &str) -> String {
+/// What happened to one device.
+pub(super) fn line(product: Product, node: &str, mark: &str, text: &str) -> String {
     format!("{:15}  {node}  {mark}{text}", product.name())
 }
 

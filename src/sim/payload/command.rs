@@ -9,6 +9,10 @@
 //! | street-light | 0201 or 0202, mid, value; CRC | 0301, mid, done; CRC |
 //! | street-light | 0203, mid, name, count, entries; CRC | 0303, mid, code, stored; CRC |
 //!
+//! | product | property set | report of it |
+//! |---|---|---|
+//! | water-meter | 84, period, leak limit unless it stays; CRC | 04, period, leak limit; CRC |
+//!
 //! Two-byte ids of the street light come low byte first, and so does its mid. Commands without a
 //! response (water-meter 83, gas-meter 83 and 84) are carried out silently. Bytes that are no command
 //! of the product, or whose checksum is wrong, are `None`: firmware drops them.
@@ -37,6 +41,11 @@ pub enum Command {
         state: u8,
     },
     WaterReport,
+    /// Minutes, and hundredths of a cubic metre per hour.
+    WaterSettings {
+        period_min: u16,
+        leak_limit: Option<u16>,
+    },
     /// 0 closes, 1 opens, 2 locks.
     GasValve {
         mid: u16,
@@ -88,7 +97,7 @@ impl Command {
             | Self::Switch { mid, .. }
             | Self::Dim { mid, .. }
             | Self::Schedule { mid, .. } => Some(mid),
-            Self::WaterReport | Self::GasOther => None,
+            Self::WaterReport | Self::WaterSettings { .. } | Self::GasOther => None,
         }
     }
 
@@ -101,7 +110,7 @@ impl Command {
             Verdict::Done | Verdict::Failed => mid,
         };
         match self {
-            Self::WaterReport | Self::GasOther => None,
+            Self::WaterReport | Self::WaterSettings { .. } | Self::GasOther => None,
             Self::WaterValve { mid, state } => {
                 let valve = if is_done { state } else { 3 }; // 3: fault
                 let [high, low] = told(mid).to_be_bytes();
@@ -143,6 +152,17 @@ impl Product {
             Self::ParkingSensor => None,
         }
     }
+
+    /// Whether bytes that one of its devices sends are the answer to a command, and no report.
+    pub fn is_response(self, bytes: &[u8]) -> bool {
+        match self {
+            Self::WaterMeter => bytes.first() == Some(&0x82),
+            Self::GasMeter => bytes.get(1) == Some(&0x82),
+            Self::SmokeDetector => bytes.first() == Some(&0x02),
+            Self::StreetLight => bytes.get(1) == Some(&0x03),
+            Self::ParkingSensor => false,
+        }
+    }
 }
 
 impl Readings {
@@ -155,9 +175,20 @@ impl Readings {
         if verdict != Verdict::Failed {
             self.apply(command);
         }
-        command
-            .response(verdict)
-            .map_or(Reaction::Nothing, Reaction::Answer)
+        match command {
+            Command::WaterSettings { .. } if verdict == Verdict::Failed => Reaction::Nothing,
+            Command::WaterSettings { .. } => Reaction::Report(self.water_settings()),
+            _ => command
+                .response(verdict)
+                .map_or(Reaction::Nothing, Reaction::Answer),
+        }
+    }
+
+    /// Sent when they change.
+    fn water_settings(&self) -> Vec<u8> {
+        let [period_high, period_low] = self.period_min.to_be_bytes();
+        let [limit_high, limit_low] = self.leak_limit.to_be_bytes();
+        with_modbus_crc(vec![0x04, period_high, period_low, limit_high, limit_low])
     }
 
     const fn apply(&mut self, command: Command) {
@@ -166,6 +197,15 @@ impl Readings {
             Command::GasValve { action, .. } => self.valve = action,
             Command::Switch { is_on, .. } => self.brightness = Some(if is_on { 100 } else { 0 }),
             Command::Dim { percent, .. } => self.brightness = Some(percent),
+            Command::WaterSettings {
+                period_min,
+                leak_limit,
+            } => {
+                self.period_min = period_min;
+                if let Some(limit) = leak_limit {
+                    self.leak_limit = limit;
+                }
+            }
             Command::WaterReport
             | Command::GasOther
             | Command::Alarm { .. }
@@ -182,6 +222,14 @@ fn read_water(bytes: &[u8]) -> Option<Command> {
             state,
         }),
         [0x83, _, _] | [0x83, _, _, _, _, _, _] => Some(Command::WaterReport),
+        [0x84, high, low] => Some(Command::WaterSettings {
+            period_min: u16::from_be_bytes([high, low]),
+            leak_limit: None,
+        }),
+        [0x84, high, low, limit_high, limit_low] => Some(Command::WaterSettings {
+            period_min: u16::from_be_bytes([high, low]),
+            leak_limit: Some(u16::from_be_bytes([limit_high, limit_low])),
+        }),
         _ => None,
     }
 }
@@ -345,6 +393,44 @@ mod tests {
         let mut light = Readings::new(Product::StreetLight, 1);
         light.take(&bytes("020201001e6d24"), Verdict::Done);
         assert_eq!(light.payload(at)[2], 30 << 1 | 1);
+    }
+
+    #[test]
+    fn a_water_meter_reports_the_settings_that_it_was_given() {
+        let mut meter = Readings::new(Product::WaterMeter, 1);
+        let whole = with_modbus_crc(vec![0x84, 0, 15, 0, 120]);
+        let period = with_modbus_crc(vec![0x84, 0, 30]);
+        for (set, verdict, want) in [
+            (&whole, Verdict::Failed, None),
+            (&whole, Verdict::Done, Some([0x04, 0, 15, 0, 120])),
+            (&period, Verdict::Done, Some([0x04, 0, 30, 0, 120])),
+        ] {
+            let reaction = meter.take(set, verdict);
+            let want = want.map(|body| with_modbus_crc(body.to_vec()));
+            assert_eq!(reaction, want.map_or(Reaction::Nothing, Reaction::Report));
+        }
+        let mut broken = whole;
+        broken[1] ^= 1;
+        assert_eq!(meter.take(&broken, Verdict::Done), Reaction::Nothing);
+    }
+
+    #[test]
+    fn answers_and_reports_are_told_apart() {
+        let at = crate::base::time::Timestamp::from_ms(0);
+        for product in Product::ALL {
+            for seed in 0..50 {
+                let report = Readings::new(product, seed).payload(at);
+                assert!(!product.is_response(&report), "{product:?} {report:02x?}");
+            }
+        }
+        for (product, answer) in [
+            (Product::WaterMeter, "82ffff0001"),
+            (Product::GasMeter, "688201020002ef16"),
+            (Product::SmokeDetector, "0200010001"),
+            (Product::StreetLight, "0103010001169c"),
+        ] {
+            assert!(product.is_response(&bytes(answer)), "{product:?}");
+        }
     }
 
     #[test]

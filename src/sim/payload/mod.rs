@@ -65,6 +65,10 @@ pub struct Readings {
     valve: u8,
     /// Percent, when a command said so.
     brightness: Option<u8>,
+    /// Of a water meter: minutes between reports, and the flow that counts as a leak, in hundredths of
+    /// a cubic metre per hour. The simulation's schedule does not follow the first.
+    period_min: u16,
+    leak_limit: u16,
 }
 
 impl Readings {
@@ -81,6 +85,8 @@ impl Readings {
                 _ => 0,
             },
             brightness: None,
+            period_min: 60,
+            leak_limit: 150,
         }
     }
 

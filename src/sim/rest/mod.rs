@@ -156,6 +156,20 @@ impl Rest {
         serde_json::from_slice(&answer.body).map_err(|e| transport(&Method::GET, path, &e))
     }
 
+    /// Sends JSON and gives the JSON that is answered; any status but 200 and 201 is an error.
+    pub async fn send(&self, method: Method, path: &str, body: &Value) -> Result<Value, RestError> {
+        let text = body.to_string();
+        let answer = self
+            .call(method.clone(), path, "application/json", text)
+            .await?;
+        match answer.status {
+            200 | 201 => {
+                serde_json::from_slice(&answer.body).map_err(|e| transport(&method, path, &e))
+            }
+            _ => Err(refused(method, path, &answer)),
+        }
+    }
+
     /// Creates a product from its model and gives its id. A model with a `product_id` that
     /// exists already is taken as created.
     pub async fn create_product(&self, model: &str) -> Result<String, RestError> {

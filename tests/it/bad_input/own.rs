@@ -4,9 +4,10 @@
 use axum::body::Body;
 use axum::http::{Method, Request};
 use serde_json::json;
+use strait::app::trace::KINDS;
 
 use super::Takes::{Bool, Hex, Name, Number, Object, Range, Struct, Word};
-use super::query::{APP, ID_36, LONG_MARKER, name, text, time};
+use super::query::{APP, BOOL, ID_36, LONG_MARKER, name, text, time, word};
 use super::{Call, INVALID, QueryField, call, check, holds, needed, optional};
 use crate::api::Server;
 
@@ -102,21 +103,30 @@ async fn data_traces_and_the_audit_log_refuse_what_they_do_not_take() {
             ..call(Method::GET, &format!("/v1/devices/{device}/history"), None)
         },
         Call {
-            query_fields: vec![number(
-                "limit",
-                &[
-                    ("IOTDA.000017", "0"),
-                    ("IOTDA.000017", "1001"),
-                    ("IOTDA.000017", "-1"),
-                    ("IOTDA.000017", "x"),
-                    ("IOTDA.000017", ""),
-                ],
-                &["1", "1000"],
-            )],
+            query_fields: vec![
+                number(
+                    "limit",
+                    &[
+                        ("IOTDA.000017", "0"),
+                        ("IOTDA.000017", "1001"),
+                        ("IOTDA.000017", "-1"),
+                        ("IOTDA.000017", "x"),
+                        ("IOTDA.000017", ""),
+                    ],
+                    &["1", "1000"],
+                ),
+                word("kind", &KINDS),
+                word("errors", BOOL),
+                time("from"),
+                time("to"),
+            ],
             ..call(Method::GET, &format!("/v1/devices/{device}/trace"), None)
         },
         Call {
-            body_fields: vec![needed("/enabled", Bool)],
+            body_fields: vec![
+                needed("/enabled", Bool),
+                optional("/duration_s", Range(1, 86_400)),
+            ],
             ..call(
                 Method::PUT,
                 &format!("/v1/devices/{device}/trace"),

@@ -7,6 +7,7 @@ mod reports;
 mod requests;
 mod secured;
 mod silence;
+mod traces;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -19,14 +19,14 @@ const FORBIDDEN: u8 = 0x83;
 
 /// A device's end of its DTLS session.
 #[derive(Clone, Copy)]
-struct Session {
+pub(super) struct Session {
     device: DeviceSeq,
     mark: Mark,
 }
 
 impl Session {
     /// The first of the device, on the port 1.
-    async fn of(bench: &mut Bench, device_id: &str) -> Self {
+    pub(super) async fn of(bench: &mut Bench, device_id: &str) -> Self {
         // Of what the bench did.
         drop(bench.downwards().await);
         Self {
@@ -51,7 +51,7 @@ impl Session {
 
 impl Bench {
     /// What goes down to the sessions for a message in the session's next record.
-    async fn record(
+    pub(super) async fn record(
         &mut self,
         session: &mut Session,
         route: Route,
@@ -80,7 +80,7 @@ impl Bench {
     }
 
     /// The same as hex; everything must go to the device itself.
-    async fn sealed(&mut self, session: &mut Session, datagram: &[u8]) -> Vec<String> {
+    pub(super) async fn sealed(&mut self, session: &mut Session, datagram: &[u8]) -> Vec<String> {
         let out = self.record(session, Route::Proven, datagram).await;
         let datagrams = out.iter().map(|down| match down {
             Downward::Send(device, bytes) if *device == session.device => hex(bytes),
@@ -89,7 +89,11 @@ impl Bench {
         datagrams.collect()
     }
 
-    async fn register_secured(&mut self, session: &mut Session, query: &str) -> Observed {
+    pub(super) async fn register_secured(
+        &mut self,
+        session: &mut Session,
+        query: &str,
+    ) -> Observed {
         let draft = self.draft(message::POST, "rd", query).payload(LINKS);
         let datagram = draft.bytes().unwrap();
         let out = self.record(session, Route::Proven, &datagram).await;
@@ -100,7 +104,7 @@ impl Bench {
     }
 
     /// Answers the observe request.
-    async fn establish(&mut self, session: &mut Session, observed: &Observed) {
+    pub(super) async fn establish(&mut self, session: &mut Session, observed: &Observed) {
         let datagram = self.establishment(observed);
         assert!(self.sealed(session, &datagram).await.is_empty());
     }

@@ -243,7 +243,8 @@ async fn setting_aside_waits_for_the_store() {
 async fn pushes_of_a_traced_device_are_told() {
     let world = World::start(Settings::default());
     let device = strait::base::ids::DeviceId::parse("d0").unwrap();
-    world.tracer.start(&device).unwrap();
+    let begun = strait::base::time::Timestamp::from_ms(0);
+    world.tracer.start(&device, None, begun).unwrap();
     world.subscriber.react(|push| match push.at_ms < 500 {
         true => Reaction::Redirect,
         false => Reaction::Answer(200),
@@ -251,7 +252,9 @@ async fn pushes_of_a_traced_device_are_told() {
     let action = world.subscribe("a", 1);
     world.emit(turns(&["d0", "d1"], 0, 1));
     world.until(&action, |s| s.delivered == 2).await;
-    let entries = world.tracer.entries(&device, &[], 10);
+    let entries = world
+        .tracer
+        .entries(&device, &[], strait::app::trace::Filter::default(), 10);
     let [taken, refused] = &entries[..] else {
         panic!("{entries:?}");
     };

@@ -15,6 +15,8 @@
 //!
 //! Over DTLS the identity is a device: it may leave `ep` out, and what names no device is its own.
 
+mod tell;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -27,8 +29,10 @@ use super::directory::{Directory, TokenOf};
 use super::figures::Figures;
 use super::shards::Shards;
 use super::step::{Answer, From, Input, Origin, Reply, Via, refusal};
+use super::trace::Tracer;
 use crate::base::ids::{DeviceId, NodeId};
-use crate::base::peer::Peer;
+use crate::base::peer::{Mark, Peer};
+use crate::base::time::Clock;
 use crate::engine::exchange::{Event, Failure, Incoming, Outgoing, ReplyId, Response, Resume};
 use crate::engine::registration::{Register, RegisterError, Update, parse_location};
 use crate::net::Downward;
@@ -50,6 +54,8 @@ pub struct Ingress {
     pub figures: Arc<Figures>,
     pub shards: Shards,
     pub sessions: mpsc::Sender<Vec<Downward>>,
+    pub tracer: Arc<Tracer>,
+    pub clock: Clock,
 }
 
 /// What a request means here.
@@ -86,6 +92,7 @@ impl Ingress {
 
     /// The API changed a device. Its session ends before it is heard again.
     async fn changed(&self, change: DeviceChange) {
+        tell::changed(&self.tracer, self.clock.now(), &change);
         if let Some(device) = change.ends_session {
             // Waits while the channel is full; closed, there are no sessions.
             drop(self.sessions.send(vec![Downward::End(device)]).await);
@@ -166,6 +173,9 @@ impl Ingress {
             Routed::Device(device_id, input) => self.hand(device_id, *input).await,
             Routed::Answer(response) => {
                 self.figures.strangers.increment(1);
+                if !self.tracer.is_idle() {
+                    self.tell_refused(id.peer, incoming.mark(), &message, &response);
+                }
                 drop(self.net.send(Outgoing::Respond { id, response }).await);
             }
         }
@@ -316,6 +326,29 @@ impl Ingress {
             via: Via::Post,
         };
         Routed::Device(device_id, Box::new(input))
+    }
+
+    /// A request that counts for nothing, for the trace of the device that it names or comes from.
+    fn tell_refused(
+        &self,
+        peer: Peer,
+        mark: Option<Mark>,
+        message: &Message<'_>,
+        response: &Response,
+    ) {
+        let mut pairs = message.options.uri_query().flatten();
+        let named = pairs.find_map(|pair| pair.strip_prefix("ep="));
+        let node = named.and_then(|ep| NodeId::from_endpoint(ep.trim_matches('"')).ok());
+        let found = match node {
+            Some(node) => self.by_node(&node).ok().flatten(),
+            None => self.by_peer(peer).ok().flatten(),
+        };
+        if let Some(device_id) = found {
+            let origin = Origin { peer, mark };
+            if let Some(entry) = tell::refused(self.clock.now(), origin, message, response) {
+                self.tracer.record(&device_id, entry);
+            }
+        }
     }
 
     /// The store is asked, not the directory: a device counts from the moment it was created.
