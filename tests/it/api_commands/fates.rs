@@ -233,7 +233,8 @@ async fn a_restart_changes_nothing() {
         (bench.show(&sent).await, bench.show(&pending).await),
         before
     );
-    bench.hand(Input::Due).await;
+    // Later than the repetitions of before; the acknowledgement is still waited for.
+    bench.wait(100).await;
     assert_eq!(bench.down().await, down);
     bench.report(&answer(&down, 0)).await;
     bench.until(&sent, "SUCCESSFUL").await;
