@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use strait::app::push::status::DeliveryState;
 use strait::app::push::{PushError, Settings};
+use strait::app::trace::Filter;
+use strait::base::time::Timestamp;
 use strait::store::Store;
 use strait::store::forwarding::SetAsideQuery;
 
@@ -238,7 +240,10 @@ async fn setting_aside_waits_for_the_store() {
 async fn pushes_of_a_traced_device_are_told() {
     let world = World::start(Settings::default());
     let device = strait::base::ids::DeviceId::parse("d0").unwrap();
-    world.tracer.start(&device).unwrap();
+    world
+        .tracer
+        .start(&device, None, Timestamp::from_ms(0))
+        .unwrap();
     world.subscriber.react(|push| match push.at_ms < 500 {
         true => Reaction::Redirect,
         false => Reaction::Answer(200),
@@ -246,7 +251,7 @@ async fn pushes_of_a_traced_device_are_told() {
     let action = world.subscribe("a", 1);
     world.emit(turns(&["d0", "d1"], 0, 1));
     world.until(&action, |s| s.delivered == 2).await;
-    let entries = world.tracer.entries(&device, &[], 10);
+    let entries = world.tracer.entries(&device, &[], Filter::default(), 10);
     let [taken, refused] = &entries[..] else {
         panic!("{entries:?}");
     };
