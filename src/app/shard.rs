@@ -93,6 +93,8 @@ struct Pending {
     input: Input,
     step: Step,
     tries: u8,
+    /// When the step was taken.
+    at: Timestamp,
 }
 
 /// Resolves with the commit.
@@ -254,6 +256,7 @@ impl Shard {
             input,
             step,
             tries,
+            at: now,
         }));
         self.commits.push(Committing {
             completion,
@@ -369,13 +372,15 @@ impl Shard {
             input,
             step,
             tries,
+            at,
         } = pending;
         let mut line = self.lines.remove(&device_id).unwrap_or_default();
         match result {
             Ok(()) => {
                 let now = self.parts.clock.now();
                 self.parts.outbox.notify();
-                self.trace(&device_id, &input, &step, now);
+                // As its entries and rows have it, not when it became durable.
+                self.trace(&device_id, &input, &step, at);
                 if step.follow {
                     line.push_front(Input::Due);
                 }

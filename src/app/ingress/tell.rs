@@ -23,7 +23,7 @@ pub(super) fn changed(tracer: &Tracer, now: Timestamp, change: &DeviceChange) {
         DeviceChangeKind::SecretReset => "got another secret",
     };
     let ended = match change.ends_session {
-        Some(_) => "; its DTLS session ended",
+        Some(_) => "; its DTLS session, if it has one, ends",
         None => "",
     };
     let summary = format!("{what}{ended}");
