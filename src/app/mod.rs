@@ -25,6 +25,7 @@ pub mod push;
 mod random;
 pub mod registration;
 pub mod removal;
+pub mod report;
 pub mod retention;
 pub mod search;
 pub mod sessions;

@@ -10,7 +10,7 @@ use super::send::{carry_again, is_reachable, open_commands, set_down, wake};
 use super::story::tell_stray;
 use super::transit::{advance, debts, failure, pay_debt, state_of};
 use crate::app::step::{Draft, From, Loaded, Note, Origin, Outcome, Step};
-use crate::app::uplink;
+use crate::app::report;
 use crate::base::ids::CommandId;
 use crate::base::time::Timestamp;
 use crate::engine::command::{Input, State, TURN_WAIT_S};
@@ -96,7 +96,7 @@ fn take_body(
     format: Option<u16>,
 ) -> Option<Note> {
     let data = crate::engine::observe::data(false, format, payload);
-    let decoded = data.map(|data| uplink::decode_payload(draft.loaded, data, draft.now));
+    let decoded = data.map(|data| report::decode_payload(draft.loaded, data, draft.now));
     match decoded {
         None | Some(Ok(Decoded::Nothing)) => {
             deliver(draft, id);
@@ -109,11 +109,11 @@ fn take_body(
         // It has the command, and says something else.
         Some(Ok(Decoded::Report(report))) => {
             deliver(draft, id);
-            Some(uplink::take_report(draft, report, payload).into_note())
+            Some(report::take_report(draft, report, payload).into_note())
         }
         Some(Err(unread)) => {
             deliver(draft, id);
-            Some(uplink::keep_unread(draft, payload, &unread).into_note())
+            Some(report::keep_unread(draft, payload, &unread).into_note())
         }
     }
 }

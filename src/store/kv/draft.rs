@@ -92,56 +92,6 @@ impl<'a, E: Kv> Draft<'a, E> {
         Ok(())
     }
 
-    fn holds(&mut self, guard: &Guard) -> Result<bool, StoreError> {
-        Ok(match guard {
-            Guard::DeviceAbsent(id) => self.device_mark(id)?.is_none(),
-            Guard::DeviceVersion(id, version) => self
-                .device_mark(id)?
-                .is_some_and(|mark| mark.version == *version),
-            Guard::DeviceSeq(id, seq) => self.device_mark(id)?.is_some_and(|mark| mark.seq == *seq),
-            Guard::NodeFree(node) => self.read(&keys::node(node))?.is_none(),
-            Guard::StateVersion(id, version) => {
-                self.state_mark(id)?.map_or(0, |mark| mark.version) == *version
-            }
-            Guard::SessionNumber(device, number) => {
-                let session = self.record::<SessionHead>(&keys::session(*device))?;
-                session.map(|session| session.number) == *number
-            }
-            Guard::SessionUpTo(device, number) => {
-                let session = self.record::<SessionHead>(&keys::session(*device))?;
-                session.is_none_or(|session| session.number <= *number)
-            }
-            Guard::ProductAbsent(id) => self.read(&keys::product(id))?.is_none(),
-            Guard::ProductExists(id) => {
-                self.is_there(keys::product(id), |record: &ProductRecord| record.deleting)?
-            }
-            Guard::AppVersion(id, version) => self.version(&keys::app(id))? == *version,
-            Guard::AppExists(id) => {
-                self.is_there(keys::app(id), |record: &AppRecord| record.deleting)?
-            }
-            Guard::GroupVersion(id, version) => self.version(&keys::group(id))? == *version,
-            Guard::TaskVersion(seq, version) => self.version(&keys::task(*seq))? == *version,
-            Guard::CertificateVersion(id, version) => {
-                self.version(&keys::certificate(id))? == *version
-            }
-            Guard::ForwardingVersion(key, version) => {
-                self.version(&keys::forwarding(key))? == *version
-            }
-            Guard::ProductVersion(id, version) => self
-                .record::<ProductRecord>(&keys::product(id))?
-                .is_some_and(|record| record.version == *version),
-            Guard::ProductUnused(id) => self.is_unused(id)?,
-            Guard::SettingsVersion(id, version) => {
-                let settings = self.record::<SettingsRecord>(&keys::settings(id))?;
-                settings.map_or(0, |settings| settings.version) == *version
-            }
-            Guard::CodecTag(id, tag) => {
-                let codec = self.record::<CodecRecord>(&keys::codec(id))?;
-                codec.map(|codec| codec.etag) == *tag
-            }
-        })
-    }
-
     fn take(&mut self, step: Step) -> Result<(), StoreError> {
         match step {
             Step::Device { facts, row } => self.put_device(&facts, row)?,
@@ -350,7 +300,7 @@ impl<'a, E: Kv> Draft<'a, E> {
         u32::from_be_bytes(low)
     }
 
-    fn device_mark(&mut self, id: &DeviceId) -> Result<Option<DeviceMark>, StoreError> {
+    pub(super) fn device_mark(&mut self, id: &DeviceId) -> Result<Option<DeviceMark>, StoreError> {
         if let Some(known) = self.heads.devices.recall(id) {
             return Ok(known);
         }
@@ -363,7 +313,7 @@ impl<'a, E: Kv> Draft<'a, E> {
         Ok(mark)
     }
 
-    fn state_mark(&mut self, id: &DeviceId) -> Result<Option<StateMark>, StoreError> {
+    pub(super) fn state_mark(&mut self, id: &DeviceId) -> Result<Option<StateMark>, StoreError> {
         if let Some(known) = self.heads.states.recall(id) {
             return Ok(known);
         }
@@ -385,7 +335,7 @@ impl<'a, E: Kv> Draft<'a, E> {
     }
 
     /// Whether there is such a product or space, and it is not being deleted.
-    fn is_there<T: serde::de::DeserializeOwned>(
+    pub(super) fn is_there<T: serde::de::DeserializeOwned>(
         &mut self,
         key: Vec<u8>,
         deleting: fn(&T) -> bool,
@@ -400,13 +350,13 @@ impl<'a, E: Kv> Draft<'a, E> {
     }
 
     /// The version of a catalog row; 0 when there is none.
-    fn version(&self, key: &[u8]) -> Result<u64, StoreError> {
+    pub(super) fn version(&self, key: &[u8]) -> Result<u64, StoreError> {
         let head = self.record::<VersionHead>(key)?;
         Ok(head.map_or(0, |head| head.version))
     }
 
     /// Whether no device belongs to the product: in the batch, then in the engine.
-    fn is_unused(&self, id: &ProductId) -> Result<bool, StoreError> {
+    pub(super) fn is_unused(&self, id: &ProductId) -> Result<bool, StoreError> {
         let (from, to) = keys::members(id);
         let joined = self
             .writes
@@ -428,7 +378,7 @@ impl<'a, E: Kv> Draft<'a, E> {
     }
 
     /// A row as the batch leaves it.
-    fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(super) fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         match self.writes.get(key) {
             Some(written) => Ok(written.clone()),
             None => self.engine.get(key),
@@ -436,7 +386,7 @@ impl<'a, E: Kv> Draft<'a, E> {
     }
 
     /// A record, but for what is sealed in it, as the batch leaves it; split rows are joined.
-    fn record<T: serde::de::DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
+    pub(super) fn record<T: serde::de::DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
         let Some(row) = self.read(key)? else {
             return Ok(None);
         };

@@ -21,6 +21,7 @@ mod deliveries;
 mod draft;
 mod expiry;
 mod find;
+mod guards;
 mod heads;
 mod load;
 mod plan;
