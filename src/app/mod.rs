@@ -17,6 +17,7 @@ pub mod forwarding;
 pub mod group;
 pub mod ingress;
 pub mod input;
+pub mod note;
 pub mod order;
 pub mod outbox;
 pub mod platform;

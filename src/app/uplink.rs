@@ -10,23 +10,16 @@
 //! device did its part, and the bytes can be decoded later.
 
 use bytes::Bytes;
-use serde::Serialize;
-use serde_json::{Map, Value, json};
 
 use super::command;
 use super::downlink::observe_again;
 use super::report::{Taken, answer_again, decode_payload, keep_unread, take_report};
 use super::step::{Answer, Draft, From, Loaded, Note, Outcome, Step, Via, place};
-use super::trace::{Direction, TraceEntry, hex_of, hint_for};
+use super::trace::{Direction, TraceEntry, hex_of};
 use crate::base::time::Timestamp;
 use crate::engine::observe;
-use crate::engine::shadow::merge_reported;
-use crate::product::check::{self, Violation};
-use crate::product::codec::{AnswerTo, CodecError, Decoded, Report, ServiceReport, Uplink};
-use crate::store::Change;
-use crate::store::records::{
-    HistoryRecord, ObservationStatus, RawRecord, RegistrationKind, RegistrationRecord, ShadowRecord,
-};
+use crate::product::codec::Decoded;
+use crate::store::records::{ObservationStatus, RegistrationKind, RegistrationRecord};
 use crate::wire::coap::{Code, ContentFormat, option};
 
 /// What a raw device that never registered gets when it reports with its name.

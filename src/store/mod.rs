@@ -43,7 +43,7 @@ use catalog::{
     AppRecord, AuditRecord, CertificateRecord, FileContent, FileRecord, GroupRecord, SubtaskRecord,
     TaskRecord,
 };
-use commands::{CommandRecord, CommandStatus, SubmissionRecord};
+use commands::{CommandRecord, SubmissionRecord};
 use find::{Find, Found, Leaving};
 use forwarding::{
     DeliveryRecord, ForwardingKey, ForwardingRecord, SetAsideKey, SetAsideQuery, SetAsideRecord,

@@ -15,15 +15,17 @@
 //!
 //! Over DTLS the identity is a device: it may leave `ep` out, and what names no device is its own.
 
+mod answer;
+mod key;
 mod tell;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use crc::{CRC_64_XZ, Crc, Table};
 use tokio::sync::mpsc;
 
+use self::answer::{explain, resources, unavailable};
+use self::key::{KEY, key_of, text_of};
 use super::device::DeviceChange;
 use super::directory::{Directory, TokenOf};
 use super::figures::Figures;
@@ -42,9 +44,6 @@ use crate::wire::coap::{Block, Code, ContentFormat, Message, Token, option};
 
 /// What `GET /.well-known/core` shows (RFC 6690; the directory's resource type of RFC 9176).
 const RESOURCES: &[u8] = b"</rd>;rt=\"core.rd\";ct=40,</t/r>,</t/d>";
-
-/// Names datagrams so that a repetition is recognised, also by the next process: a fixed sum.
-const KEY: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
 
 /// Finds the device of each event and hands it to the device's shard.
 pub struct Ingress {
@@ -490,53 +489,4 @@ struct Answered {
 fn has_endpoint(query: &[&str]) -> bool {
     let mut keys = query.iter().map(|pair| pair.split('=').next());
     keys.any(|key| key == Some("ep"))
-}
-
-fn unavailable(error: &StoreError) -> Routed {
-    tracing::warn!(%error, "a device can't be looked up");
-    Routed::Answer(Response::refusal(Code::SERVICE_UNAVAILABLE))
-}
-
-/// A refusal that tells people why; machines look at the code.
-fn explain(code: Code, why: &str) -> Routed {
-    let payload = Bytes::copy_from_slice(why.as_bytes());
-    Routed::Answer(Response {
-        payload,
-        ..Response::refusal(code)
-    })
-}
-
-fn resources() -> Response {
-    let format = option::Uint::new(u64::from(ContentFormat::LINK.0))
-        .as_bytes()
-        .to_vec();
-    Response {
-        options: vec![(option::CONTENT_FORMAT, format)],
-        payload: Bytes::from_static(RESOURCES),
-        ..Response::refusal(Code::CONTENT)
-    }
-}
-
-/// Link lists are ASCII; a broken character must not cost a registration.
-fn text_of(payload: &Bytes) -> String {
-    String::from_utf8_lossy(payload).into_owned()
-}
-
-/// The same for the same datagram from the same peer, over restarts: what tells where a device
-/// is says something new when it comes from elsewhere. A report does not, so its key is that of
-/// its bytes: a device may move behind its NAT before it repeats one.
-fn key_of(peer: Peer, datagram: &[u8]) -> u64 {
-    let mut digest = KEY.digest();
-    match peer {
-        Peer::Secured(device) => digest.update(&device.0.to_be_bytes()),
-        Peer::Plain(address) => {
-            match address.ip() {
-                IpAddr::V4(ip) => digest.update(&ip.octets()),
-                IpAddr::V6(ip) => digest.update(&ip.octets()),
-            }
-            digest.update(&address.port().to_be_bytes());
-        }
-    }
-    digest.update(datagram);
-    digest.finalize()
 }

@@ -10,13 +10,11 @@ use super::reader;
 use super::{Kv, Order, Writes};
 use crate::base::ids::{DeviceId, ProductId};
 use crate::base::peer::DeviceSeq;
-use crate::store::catalog::{AppRecord, VersionHead};
+use crate::store::catalog::VersionHead;
 use crate::store::facts::{DeviceFacts, StateFacts};
 use crate::store::index::{Keys, Life, Touch, Versions};
 use crate::store::keys;
-use crate::store::records::{CodecRecord, ProductRecord, SettingsRecord};
 use crate::store::rows::{self, ROW_WHOLE_MAX, RowError, Split};
-use crate::store::sealed::SessionHead;
 use crate::store::{Guard, HistoryKey, StoreError};
 
 /// Numbers that the committer gives out. Those of a failed batch are given again, but for
@@ -386,7 +384,10 @@ impl<'a, E: Kv> Draft<'a, E> {
     }
 
     /// A record, but for what is sealed in it, as the batch leaves it; split rows are joined.
-    pub(super) fn record<T: serde::de::DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
+    pub(super) fn record<T: serde::de::DeserializeOwned>(
+        &self,
+        key: &[u8],
+    ) -> Result<Option<T>, StoreError> {
         let Some(row) = self.read(key)? else {
             return Ok(None);
         };

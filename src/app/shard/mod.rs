@@ -5,6 +5,9 @@
 //! stepped state is thrown away: a request gets 5.03, a notification stays unacknowledged and is
 //! repeated by the device.
 
+mod committing;
+mod refuse;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -13,27 +16,28 @@ use futures_util::stream::FuturesUnordered;
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::mpsc;
 
-use super::command;
-use super::command::reply::{self, TokenAnswer};
-use super::deadlines::{Deadlines, LOOK_AT_MOST_EVERY};
-use super::device::Devices;
-use super::directory::Directory;
-use super::figures::Figures;
-use super::order::{Order, OrderError};
-use super::outbox::Outbox;
-use super::product::Products;
-use super::registration::{self, Fresh};
-use super::shards::Addressed;
-use super::step::{Input, Loaded, Outcome, Reply, Step, Via, refusal};
-use super::tasks::Tasks;
-use super::trace::{TraceEntry, Tracer};
-use super::{due, shadow, uplink};
+use self::committing::{Committing, Pending};
+use crate::app::command;
+use crate::app::command::reply::{self, TokenAnswer};
+use crate::app::deadlines::{Deadlines, LOOK_AT_MOST_EVERY};
+use crate::app::device::Devices;
+use crate::app::directory::Directory;
+use crate::app::figures::Figures;
+use crate::app::order::{Order, OrderError};
+use crate::app::outbox::Outbox;
+use crate::app::product::Products;
+use crate::app::registration::{self, Fresh};
+use crate::app::shards::Addressed;
+use crate::app::step::{Input, Loaded, Outcome, Step, Via, refusal};
+use crate::app::tasks::Tasks;
+use crate::app::trace::Tracer;
+use crate::app::{due, shadow, uplink};
 use crate::base::ids::DeviceId;
 use crate::base::time::{Clock, Timestamp};
-use crate::engine::exchange::{Outgoing, Response, Settle, Timing};
+use crate::engine::exchange::Outgoing;
 use crate::store::records::StateRecord;
 use crate::store::{Commit, CommitError, Completion, Store, StoreError};
-use crate::wire::coap::{Code, Token, option};
+use crate::wire::coap::{Code, Token};
 
 /// Inputs that wait for one device; more are refused as overload.
 const LINE_MAX: usize = 64;
@@ -85,34 +89,6 @@ pub struct Shard {
     /// may be there all the same, or what the device said to it is lost.
     doubtful: HashMap<DeviceId, Vec<u64>>,
     deadlines: Deadlines,
-}
-
-/// A commit under way, with what follows it.
-struct Pending {
-    device_id: DeviceId,
-    input: Input,
-    step: Step,
-    tries: u8,
-    /// When the step was taken.
-    at: Timestamp,
-}
-
-/// Resolves with the commit.
-struct Committing {
-    completion: Completion,
-    pending: Option<Box<Pending>>,
-}
-
-impl Future for Committing {
-    type Output = (Option<Box<Pending>>, Result<(), CommitError>);
-
-    fn poll(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Self::Output> {
-        let result = std::task::ready!(std::pin::Pin::new(&mut self.completion).poll(context));
-        std::task::Poll::Ready((self.pending.take(), result))
-    }
 }
 
 impl Shard {
@@ -473,32 +449,6 @@ impl Shard {
         }
     }
 
-    /// A commit failed, but may be there all the same: then what was to go down waits for somebody
-    /// who carries it.
-    fn doubt(&mut self, device_id: &DeviceId, step: &Step) {
-        let sent = step.effects.iter().filter_map(|effect| match effect {
-            Outgoing::Request(request) => request.token.to_u64(),
-            Outgoing::Respond { .. } | Outgoing::Settle { .. } | Outgoing::Cancel { .. } => None,
-        });
-        let tokens: Vec<u64> = sent.collect();
-        if !tokens.is_empty() || step.told.is_some() {
-            self.look_again(device_id, &tokens, DOUBT_AFTER_S);
-        }
-    }
-
-    /// Looks at the device then; these tokens are in doubt.
-    fn look_again(&mut self, device_id: &DeviceId, tokens: &[u64], after_s: u64) {
-        if !tokens.is_empty() {
-            let doubtful = self.doubtful.entry(device_id.clone()).or_default();
-            doubtful.retain(|token| !tokens.contains(token));
-            doubtful.extend(tokens);
-            let spare = doubtful.len().saturating_sub(DOUBTFUL_MAX);
-            doubtful.drain(..spare);
-        }
-        let at = self.parts.clock.now().plus_s(after_s);
-        self.deadlines.arm(device_id, Some(at));
-    }
-
     /// Looks at devices whose timer fired: a batch, and as many as commits may be under way.
     async fn tick(&mut self) {
         self.deadlines.turn();
@@ -517,98 +467,9 @@ impl Shard {
         }
     }
 
-    /// What nobody will ask for again is looked at again later.
-    fn again(&mut self, device_id: &DeviceId, input: &Input) {
-        match input {
-            // What the device said of a command is not said again, unless it gets the message again.
-            Input::Resume { tokens } => self.look_again(device_id, tokens, AGAIN_AFTER_S),
-            Input::Acknowledged { token, .. }
-            | Input::Answered { token, .. }
-            | Input::RequestFailed { token, .. } => {
-                self.look_again(device_id, &[*token], AGAIN_AFTER_S);
-            }
-            Input::Due | Input::Changed => self.look_again(device_id, &[], AGAIN_AFTER_S),
-            Input::Register { .. }
-            | Input::Update { .. }
-            | Input::Deregister { .. }
-            | Input::Report { .. }
-            | Input::Partial { .. }
-            | Input::ObserveFailed { .. }
-            | Input::Order { .. }
-            | Input::Strayed { .. }
-            | Input::Repeated { .. } => {}
-        }
-    }
-
-    async fn unavailable(&mut self, device_id: &DeviceId, input: &Input, error: &StoreError) {
-        self.parts.figures.unavailable.increment(1);
-        tracing::warn!(%device_id, %error, "not durable, so not acknowledged");
-        self.again(device_id, input);
-        let is_notification = matches!(input.reply(), Some(Reply::Notification(_)));
-        if is_notification && self.unheard.len() < UNHEARD_MAX {
-            self.unheard.insert(device_id.clone());
-        }
-        let error = OrderError::Store(error.clone());
-        self.refuse_for_now(input, error).await;
-    }
-
-    /// 5.03 for a request; silence for a notification, which the device repeats; the error for who gave
-    /// an order.
-    async fn refuse_for_now(&self, input: &Input, error: OrderError) {
-        input.refuse_order(error);
-        let outgoing = match input.reply() {
-            Some(Reply::Request(id)) => {
-                let retry = option::Uint::new(RETRY_AFTER_S).as_bytes().to_vec();
-                // Remembered: a repetition that is under way must not succeed, since the device
-                // will send the same anew as another message.
-                let response = Response {
-                    options: vec![(option::MAX_AGE, retry)],
-                    remember: Some(Timing::default().max_transmit_span()),
-                    ..Response::refusal(Code::SERVICE_UNAVAILABLE)
-                };
-                Outgoing::Respond { id, response }
-            }
-            Some(Reply::Notification(id)) => Outgoing::Settle {
-                id,
-                how: Settle::Silent,
-                timing: None,
-            },
-            Some(Reply::None) | None => return,
-        };
-        self.send(outgoing).await;
-    }
-
     async fn send(&self, outgoing: Outgoing) {
         // Closed when the server stops: the device repeats what was not answered.
         drop(self.parts.net.send(outgoing).await);
-    }
-
-    fn trace(&self, device_id: &DeviceId, input: &Input, step: &Step, now: Timestamp) {
-        if (step.note.is_none() && step.entries.is_empty()) || !self.parts.tracer.is_on(device_id) {
-            return;
-        }
-        let Some(note) = &step.note else {
-            self.trace_entries(device_id, step);
-            return;
-        };
-        let entry = TraceEntry {
-            time: now,
-            kind: note.kind.unwrap_or_else(|| input.kind()),
-            direction: input.direction(),
-            summary: note.summary.clone(),
-            hex: input.hex(),
-            detail: note.detail.clone(),
-            error: note.error.clone(),
-            hint: note.hint.clone(),
-        };
-        self.parts.tracer.record(device_id, entry);
-        self.trace_entries(device_id, step);
-    }
-
-    fn trace_entries(&self, device_id: &DeviceId, step: &Step) {
-        for entry in &step.entries {
-            self.parts.tracer.record(device_id, entry.clone());
-        }
     }
 }
 
