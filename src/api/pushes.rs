@@ -57,7 +57,9 @@ pub fn routes() -> Routes {
                 "list_set_aside",
                 "Lists the pushes that were refused too often, newest first",
             )
-            .query(|q| drop(page_of(q)))
+            .query(|q| {
+                page_of(q);
+            })
             .answers::<List>(StatusCode::OK)
             .fails(&not_found),
             list,

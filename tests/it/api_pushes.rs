@@ -50,6 +50,10 @@ impl Api {
 }
 
 /// Answers each push with the status of the moment, and passes it on: head and body.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "ends with the runtime of its test"
+)]
 async fn subscriber() -> (String, Arc<AtomicU16>, mpsc::Receiver<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/events", listener.local_addr().unwrap());

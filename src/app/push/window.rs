@@ -458,9 +458,9 @@ mod tests {
             let mut busy = Vec::new();
             let mut ended: HashMap<Lane, Vec<u64>> = HashMap::new();
             let mut next = 0;
-            let mut steps = steps.into_iter().chain(std::iter::repeat(0).take(1000));
+            let steps = steps.into_iter().chain(std::iter::repeat_n(0, 1000));
             let mut clock = 0;
-            while let Some(step) = steps.next() {
+            for step in steps {
                 clock += 1;
                 match step {
                     1 if next < lanes.len() => {

@@ -65,6 +65,10 @@ struct State {
 }
 
 impl Subscriber {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "ends with the runtime of its test"
+    )]
     pub(crate) fn start(clock: &Clock) -> Self {
         let (sender, mut dialed) = mpsc::channel::<Dialed>(16);
         let state = Arc::new(State {

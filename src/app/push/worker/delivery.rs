@@ -331,7 +331,7 @@ impl Delivery {
             }
             // Only what the window has none older than.
             let is_old = self.ledger.oldest_ends_at().is_some_and(is_old);
-            if !is_old && !(is_much && self.ledger.bytes() > 0) {
+            if !(is_old || is_much && self.ledger.bytes() > 0) {
                 break;
             }
             let Some(bucket) = self.ledger.pop_oldest() else {
