@@ -233,8 +233,20 @@ impl FromRequestParts<App> for CommandPath {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let text = path_text(parts, app, "command_id").await?;
+        let is_uuid_part =
+            |part: &str, len| part.len() == len && part.bytes().all(|b| b.is_ascii_hexdigit());
+        let parts: Vec<&str> = text.split('-').collect();
+        let is_uuid = parts.len() == 5
+            && parts
+                .iter()
+                .zip([8, 4, 4, 4, 12])
+                .all(|(part, len)| is_uuid_part(part, len));
+        if !is_uuid {
+            let message = format!("command_id: got {}, takes a UUID", quoted(&text));
+            return Err(ApiError::invalid(message));
+        }
+        // One of another make than ours is not here.
         let found = CommandId::parse(&text.to_ascii_lowercase());
-        // Of another make than ours: well, it is not here.
         found.map(Self).ok_or_else(|| no_command(&text))
     }
 }

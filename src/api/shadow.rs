@@ -48,7 +48,7 @@ pub fn routes() -> Routes {
             .body(|f| drop(desired_services(f)))
             .answers::<Shadow<'_>>(StatusCode::OK)
             .example(json!({
-                "shadow": [{"service_id": "Flow", "desired": {"interval": 60}, "version": 0}]
+                "shadow": [{"service_id": "Flow", "desired": {"volume": 60}, "version": 0}]
             })),
             update,
         )

@@ -210,20 +210,17 @@ impl Directory {
         }
     }
 
-    /// Forgets a deleted device.
-    pub fn remove(&self, device_id: &DeviceId) {
+    /// Forgets a deleted device. Where it was, and the tokens of what may be under way to it.
+    pub fn remove(&self, device_id: &DeviceId) -> Option<(Peer, Box<[u64]>)> {
         let mut tables = self.write();
         let tables = &mut *tables;
         let hash = tables.hasher.hash_one(device_id.as_str());
         let entries = &tables.entries;
         let is_it = |slot: &u32| is_device(entries, *slot, device_id);
-        let Ok(found) = tables.by_device.find_entry(hash, is_it) else {
-            return;
-        };
+        let found = tables.by_device.find_entry(hash, is_it).ok()?;
         let (slot, _) = found.remove();
-        let Some(entry) = tables.entries.get_mut(slot as usize).and_then(Option::take) else {
-            return;
-        };
+        let place = tables.entries.get_mut(slot as usize);
+        let entry = place.and_then(Option::take)?;
         if let Some(location) = entry.location {
             tables.by_location.remove(&location);
         }
@@ -236,6 +233,7 @@ impl Directory {
             tables.by_address.remove(&address);
         }
         tables.free.push(slot);
+        Some((entry.peer?, entry.tokens))
     }
 
     /// Notes that a timer will fire at `at`. False when an earlier one is there already: then none

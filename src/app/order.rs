@@ -42,7 +42,9 @@ pub struct Submit {
 /// What is committed with a command, made from the command as that commit leaves it. A repetition
 /// of a submission commits nothing.
 #[derive(Clone)]
-pub struct BesideCommand(Arc<dyn Fn(&CommandRecord) -> Vec<Change> + Send + Sync>);
+pub struct BesideCommand(Arc<ChangesOf>);
+
+type ChangesOf = dyn Fn(&CommandRecord) -> Vec<Change> + Send + Sync;
 
 impl BesideCommand {
     pub fn new(changes: impl Fn(&CommandRecord) -> Vec<Change> + Send + Sync + 'static) -> Self {
@@ -118,7 +120,7 @@ pub enum OrderError {
     Full { max: usize },
     #[error("X-Request-Id: another command was submitted with it")]
     NameTaken,
-    #[error("shadow[{at}].version: got {got}, the shadow has version {is}: read it again")]
+    #[error("shadow[{at}].version: the shadow has version {is}, got {got}: read it again")]
     Version { at: usize, got: u64, is: u64 },
     /// Too much is under way for this device.
     #[error("the device has too much to do, try again")]
@@ -156,7 +158,9 @@ fn in_words(violations: &[Violation]) -> String {
 /// Where the answer to an order goes. The first answer counts; a ticket that is dropped unanswered tells
 /// whoever waits that the server stops.
 #[derive(Debug, Clone)]
-pub struct Ticket(Arc<Mutex<Option<oneshot::Sender<Result<Told, OrderError>>>>>);
+pub struct Ticket(Arc<Mutex<Option<Answer>>>);
+
+type Answer = oneshot::Sender<Result<Told, OrderError>>;
 
 impl Ticket {
     /// A ticket, and what waits for it.

@@ -33,7 +33,7 @@ use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::{Outgoing, Response, Settle, Timing};
 use crate::store::records::StateRecord;
 use crate::store::{Commit, CommitError, Completion, Store, StoreError};
-use crate::wire::coap::{Code, option};
+use crate::wire::coap::{Code, Token, option};
 
 /// Inputs that wait for one device; more are refused as overload.
 const LINE_MAX: usize = 64;
@@ -211,7 +211,10 @@ impl Shard {
         let mut loaded = match self.load(&device_id, &input, now) {
             Ok(Some(loaded)) => loaded,
             Ok(None) => {
-                self.parts.directory.remove(&device_id);
+                if let Some((peer, tokens)) = self.parts.directory.remove(&device_id) {
+                    let tokens = tokens.iter().copied().map(Token::from_u64).collect();
+                    self.send(Outgoing::Cancel { peer, tokens }).await;
+                }
                 if let Some(outgoing) = input.reply().and_then(|r| refusal(r, Code::FORBIDDEN)) {
                     self.send(outgoing).await;
                 }

@@ -97,7 +97,8 @@ mod tests {
             on_air: false,
             ..open(9, true)
         };
-        let cases: Vec<(Option<u16>, Vec<Open>, Vec<u16>, u32, Owner)> = vec![
+        type Case = (Option<u16>, Vec<Open>, Vec<u16>, u32, Owner);
+        let cases: Vec<Case> = vec![
             (Some(7), vec![open(7, true)], vec![], 0, Owner::Open(0)),
             (
                 Some(7),

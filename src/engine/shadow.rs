@@ -38,9 +38,9 @@ pub fn merge_desired(desired: &mut Map<String, Value>, wish: &Map<String, Value>
     }
     let mut changed = Vec::new();
     for (name, value) in wish {
-        let before = match value {
-            Value::Null => desired.shift_remove(name),
-            value => desired.insert(name.clone(), value.clone()),
+        let before = match value.is_null() {
+            true => desired.shift_remove(name),
+            false => desired.insert(name.clone(), value.clone()),
         };
         let same = match &before {
             Some(before) => is_same(before, value),

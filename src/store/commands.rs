@@ -150,6 +150,9 @@ pub struct AttemptRecord {
     /// Names of the properties that were tried in this round.
     #[serde(default)]
     pub sent: Vec<String>,
+    /// Names of those that no report ever shows, and that the device acknowledged.
+    #[serde(default)]
+    pub taken: Vec<String>,
 }
 
 /// Which command a submission made: a repetition of the submission gets it back.

@@ -349,6 +349,8 @@ def _nothing_elsewhere(b, other, product, device, group, task):
         ("delete_product", NO_PRODUCT, {"product_id": product}),
         ("show_device", NO_DEVICE, {"device_id": device}),
         ("show_device_shadow", NO_DEVICE, {"device_id": device}),
+        ("update_device_shadow_desired_data", NO_DEVICE, {"device_id": device, "body": {}}),
+        ("delete_device_shadow", NO_DEVICE, {"device_id": device}),
         ("update_device", NO_DEVICE, {"device_id": device, "body": {"device_name": "x"}}),
         ("freeze_device", NO_DEVICE, {"device_id": device}),
         ("delete_device", NO_DEVICE, {"device_id": device}),

@@ -84,6 +84,8 @@ def life(b):
         "freeze_device": {},
         "unfreeze_device": {},
         "show_device_shadow": {},
+        "update_device_shadow_desired_data": {"body": iot.UpdateDesireds(shadow=[])},
+        "delete_device_shadow": {},
         "list_device_groups_by_device": {},
         "reset_device_secret": {"action_id": "resetSecret", "body": iot.ResetDeviceSecret()},
     }

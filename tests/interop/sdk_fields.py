@@ -26,10 +26,25 @@ TASK_TYPE = (
     "unfreezeDevices|createCommands|createAsyncCommands|createMessages|updateDeviceShadows|"
     "updateDevices"
 )
+COMMAND_HEAD = """
+    device_id! s, command_id! s, service_id! s, command_name! s, expire_time! i,
+    status! PENDING|EXPIRED|SENT|DELIVERED|SUCCESSFUL|FAILED|TIMEOUT, created_time! time,
+    send_strategy! immediately|delay
+"""
+COMMAND_TIMES = ", sent_time time, delivered_time time, response_time time"
 TARGET_STATUS = "Waitting|Processing|Success|Fail|FailWaitRetry|Stopped|Removed"
 
 MODELS = {
     "Page": "count! i, marker hex24",
+    # Commands
+    "SubmittedCommand": COMMAND_HEAD + ", paras! obj",
+    "Command": COMMAND_HEAD + COMMAND_TIMES + ", paras! obj, result obj",
+    "AsyncDeviceListCommand": COMMAND_HEAD + COMMAND_TIMES,
+    "OpenCommands": "commands! AsyncDeviceListCommand[], page! QueueCommandPage",
+    "QueueCommandPage": "count! i, marker s",
+    "EndedCommands": "commands! AsyncDeviceListCommand[], page! HistoryCommandPage",
+    "HistoryCommandPage": "marker s",
+    "CommandCount": "count! i",
     # Products
     "Product": PRODUCT_HEAD + ", service_capabilities! ServiceCapability[]",
     "ProductSummary": PRODUCT_HEAD,
@@ -135,6 +150,11 @@ MODELS = {
 
 # Operation: its status and the model of its body; None: no body.
 ANSWERS = {
+    "create_async_command": (200, "SubmittedCommand"),
+    "show_async_device_command": (200, "Command"),
+    "list_async_commands": (200, "OpenCommands"),
+    "list_async_history_commands": (200, "EndedCommands"),
+    "count_async_history_commands": (200, "CommandCount"),
     "create_product": (201, "Product"),
     "list_products": (200, "Products"),
     "show_product": (200, "Product"),
@@ -161,6 +181,8 @@ ANSWERS = {
     "untag_device": (200, None),
     "list_resources_by_tags": (200, "Resources"),
     "show_device_shadow": (200, "Shadow"),
+    "update_device_shadow_desired_data": (200, "Shadow"),
+    "delete_device_shadow": (204, None),
     "create_batch_task": (201, "Task"),
     "list_batch_tasks": (200, "Tasks"),
     "show_batch_task": (200, "TaskWithDetails"),

@@ -24,6 +24,7 @@ import huaweicloudsdkiotda.v5.model as sdk_models  # noqa: E402
 import sdk_apps  # noqa: E402
 import sdk_auth  # noqa: E402
 import sdk_batch  # noqa: E402
+import sdk_commands  # noqa: E402
 import sdk_devices  # noqa: E402
 import sdk_files  # noqa: E402
 import sdk_groups  # noqa: E402
@@ -31,13 +32,16 @@ import sdk_paging  # noqa: E402
 import sdk_products  # noqa: E402
 import sdk_rules  # noqa: E402
 import sdk_search  # noqa: E402
+import sdk_shadow  # noqa: E402
 import sdk_shape  # noqa: E402
 from sdk_bench import WAYS, Bench, SceneOver, Tally  # noqa: E402
 from sdk_fields import ANSWERS  # noqa: E402
 
 MODULES = [
+    sdk_commands,
     sdk_products,
     sdk_devices,
+    sdk_shadow,
     sdk_search,
     sdk_groups,
     sdk_batch,
@@ -72,6 +76,9 @@ def chosen_scenes(names):
             name = f"{feature}.{scene.__name__}"
             if not names or {feature, name} & set(names):
                 scenes.append((name, scene))
+    if any(scene is sdk_commands.silence_begins for _, scene in scenes):
+        # What was begun first ends last: it waits for minutes meanwhile.
+        scenes.append(("commands.silence_ends", sdk_commands.silence_ends))
     return scenes
 
 

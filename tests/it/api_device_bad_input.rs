@@ -152,7 +152,20 @@ async fn devices_refuse_what_they_do_not_take() {
         ],
         ..call(Method::POST, "/devices/d0/action", Some(json!({})))
     };
-    check(&server, &[create, list, update, reset]).await;
+    let desire = Call {
+        body_fields: vec![
+            optional("/shadow", List(0, 500)),
+            needed("/shadow/0/service_id", Name(1, 64)),
+            needed("/shadow/0/desired", Object),
+            optional("/shadow/0/version", Whole(4_294_967_295)),
+        ],
+        ..call(
+            Method::PUT,
+            "/devices/d0/shadow",
+            Some(json!({"shadow": [{"service_id": "Flow", "desired": {"interval": 60}}]})),
+        )
+    };
+    check(&server, &[create, list, update, reset, desire]).await;
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ impl Flight {
             // Since then it was set at the end of the line once more.
             let is_carried = |o: &OpenRecord| {
                 let clock = &server.platform.app.clock;
-                clock.now().since_ms(o.carried_at) < ms_of(now - at)
+                clock.now().since_ms(o.carried_at) <= ms_of(now - at)
             };
             open.any(|o| o.token == token && o.delivered_at.is_none() && !is_carried(o))
         };

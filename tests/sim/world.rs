@@ -37,6 +37,12 @@ pub(crate) const GOOD: Quality = Quality {
     duplicates: 0.0,
     delay_max: Duration::from_secs(2),
 };
+/// Loses nothing, and takes no time to speak of.
+pub(crate) const NEAR: Quality = Quality {
+    loss: 0.0,
+    duplicates: 0.0,
+    delay_max: Duration::from_millis(20),
+};
 pub(crate) const BAD: Quality = Quality {
     loss: 0.2,
     duplicates: 0.15,

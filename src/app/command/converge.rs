@@ -22,7 +22,7 @@ use crate::engine::shadow::difference;
 use crate::product::check;
 use crate::product::codec::{CodecError, EncodeProperties, PropertySet};
 use crate::product::profile::{DataType, Service};
-use crate::store::commands::{AttemptRecord, CommandRecord, DownlinkKind};
+use crate::store::commands::{AttemptRecord, CommandRecord, CommandStatus, DownlinkKind};
 use crate::store::records::ShadowRecord;
 
 /// Wait after the first round: a device that reports what it took over does so within seconds, in the
@@ -52,8 +52,15 @@ pub fn converge(draft: &mut Draft<'_>) -> bool {
         return false;
     };
     let shadow = draft.state.shadow.iter();
-    let lacks: Vec<Lack> = shadow.filter_map(|one| lack_of(&product, one)).collect();
+    let mut lacks: Vec<Lack> = shadow.filter_map(|one| lack_of(&product, one)).collect();
     let mut changed = settle(draft, &lacks);
+    for lack in &mut lacks {
+        let attempts = draft.state.queue.attempts.iter();
+        for attempt in attempts.filter(|a| a.service_id == lack.service_id) {
+            lack.wanted.retain(|name, _| !attempt.taken.contains(name));
+        }
+    }
+    lacks.retain(|lack| !lack.wanted.is_empty());
     for lack in &lacks {
         let Some((wanted, begins)) = turn_of(draft, lack) else {
             continue;
@@ -66,12 +73,25 @@ pub fn converge(draft: &mut Draft<'_>) -> bool {
     changed
 }
 
-/// A property set has ended, however: the wait counts from now on.
-pub fn ended(draft: &mut Draft<'_>, service_id: &str) {
+/// A property set has ended, however: the wait counts from now on. Of what no report ever shows, its
+/// acknowledgement is all there will be.
+pub fn ended(draft: &mut Draft<'_>, set: &CommandRecord) {
     let now = draft.now;
+    let product = draft.loaded.product.as_ref();
+    let service = product.and_then(|p| p.record.profile.service(&set.service_id));
+    let is_hidden = |name: &str| {
+        let property = service.and_then(|s| s.property(name));
+        property.is_some_and(|p| !p.method.contains('R'))
+    };
     let attempts = draft.state.queue.attempts.iter_mut();
-    for attempt in attempts.filter(|a| a.service_id == service_id) {
+    for attempt in attempts.filter(|a| a.service_id == set.service_id) {
         attempt.last_at = now;
+        if set.status == CommandStatus::Successful {
+            // Those with another value by now are in `sent` no more.
+            let names = set.paras.keys().filter(|name| is_hidden(name));
+            let taken = names.filter(|name| attempt.sent.contains(name));
+            attempt.taken.extend(taken.cloned());
+        }
     }
 }
 
@@ -111,15 +131,17 @@ fn is_same_time(service: &Service, name: &str, one: &Value, other: Option<&Value
 fn settle(draft: &mut Draft<'_>, lacks: &[Lack]) -> bool {
     let now = draft.now;
     let attempts = &mut draft.state.queue.attempts;
-    let before: usize = attempts.iter().map(|a| a.sent.len()).sum();
+    let count = |a: &AttemptRecord| a.sent.len() + a.taken.len();
+    let before: usize = attempts.iter().map(count).sum();
     let aged = |a: &&mut AttemptRecord| now.since_ms(a.last_at) >= WAIT_FIRST_S * 1000;
     for attempt in attempts.iter_mut().filter(aged) {
         let lack = lacks.iter().find(|l| l.service_id == attempt.service_id);
         let lacks = |name: &String| lack.is_some_and(|l| l.wanted.contains_key(name));
         attempt.sent.retain(lacks);
+        attempt.taken.retain(lacks);
     }
-    attempts.retain(|a| !a.sent.is_empty());
-    before != attempts.iter().map(|a| a.sent.len()).sum::<usize>()
+    attempts.retain(|a| count(a) > 0);
+    before != attempts.iter().map(count).sum::<usize>()
 }
 
 /// What of it may go now, and whether that begins a round.
@@ -246,6 +268,7 @@ fn note(draft: &mut Draft<'_>, service_id: &str, begins: bool, names: Vec<String
             tries: 1,
             last_at: now,
             sent: names,
+            taken: Vec::new(),
         });
         return;
     };

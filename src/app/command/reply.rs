@@ -13,11 +13,11 @@ use crate::app::step::{Draft, From, Loaded, Note, Origin, Outcome, Step};
 use crate::app::uplink;
 use crate::base::ids::CommandId;
 use crate::base::time::Timestamp;
-use crate::engine::command::{Input, State};
+use crate::engine::command::{Input, State, TURN_WAIT_S};
 use crate::engine::exchange::Failure;
 use crate::engine::queue::{Owner, owner};
 use crate::product::codec::{Decoded, Response};
-use crate::store::commands::{CommandRecord, ResultRecord};
+use crate::store::commands::{CommandRecord, ResultRecord, Strategy};
 use crate::wire::coap::Code;
 
 /// An empty acknowledgement.
@@ -208,10 +208,24 @@ pub fn failed(loaded: &Loaded, token: u64, reason: Failure, now: Timestamp) -> S
     let Some(id) = open_by_token(&draft, token) else {
         return Step::default();
     };
+    if reason == Failure::Busy && !is_first_turn(&draft, id) {
+        // It goes when the device speaks, if its time is not over then.
+        let changed = set_down(&mut draft, &[token]);
+        return finish(draft, changed);
+    }
     let result = failure("IOTDA.014016", why);
     let mut changed = advance(&mut draft, id, Input::Refused, Some(&result));
     changed |= wake(&mut draft);
     finish(draft, changed)
+}
+
+/// It was to be sent immediately, and was never sent: being too late for that is its end.
+fn is_first_turn(draft: &Draft<'_>, id: CommandId) -> bool {
+    let is_it = |c: &&CommandRecord| c.id == id && c.strategy == Strategy::Immediately;
+    let open = draft.state.queue.open.iter().find(|o| o.id == id);
+    let waited_ms = open.map(|o| o.carried_at.since_ms(o.sent_at));
+    let is_first = waited_ms.is_some_and(|ms| ms <= TURN_WAIT_S * 1000);
+    is_first && draft.commands.iter().any(|c| is_it(&c))
 }
 
 /// Nothing answered a request and all its repetitions.

@@ -50,10 +50,24 @@ pub fn is_reachable(draft: &Draft<'_>) -> bool {
     let now = draft.now;
     let ends = expires_at(registration.updated_at, registration.lifetime_s);
     let alive = ends.is_none_or(|at| now < at);
-    let settings = draft.loaded.product.as_ref().map(|p| p.settings.command);
-    let awake_s = settings.unwrap_or_default().awake_s;
-    let awake = !registration.queue_mode || is_awake(now, draft.state.last_seen_at, awake_s);
+    let awake = !registration.queue_mode || is_awake(now, draft.state.last_seen_at, awake_s(draft));
     alive && awake
+}
+
+fn awake_s(draft: &Draft<'_>) -> u32 {
+    let settings = draft.loaded.product.as_ref().map(|p| p.settings.command);
+    settings.unwrap_or_default().awake_s
+}
+
+/// How long the device listens yet; `None`: always.
+fn listens_for(draft: &Draft<'_>) -> Option<Duration> {
+    let registration = draft.state.registration.as_ref()?;
+    let heard_at = draft
+        .state
+        .last_seen_at
+        .filter(|_| registration.queue_mode)?;
+    let heard = Duration::from_millis(draft.now.since_ms(heard_at));
+    Some(Duration::from_secs(awake_s(draft).into()).saturating_sub(heard))
 }
 
 /// The device listens, as far as is known: what waits for it goes down. True when anything changed.
@@ -378,11 +392,14 @@ pub fn put_on_air(draft: &mut Draft<'_>, id: CommandId, message: Message, waits:
     }
 }
 
-/// Gives a sent message to the network. `turn_within`: it fails when its turn has not come by then.
+/// Gives a sent message to the network. `turn_within`: it fails when its turn has not come by then. While
+/// something else is under way to a device that sleeps meanwhile, it is to be given back.
 fn carry(draft: &mut Draft<'_>, id: CommandId, turn_within: Option<Duration>) {
     let Some(record) = draft.commands.iter().find(|c| c.id == id) else {
         return;
     };
+    let limits = [turn_within, listens_for(draft)];
+    let turn_within = limits.into_iter().flatten().min();
     let Some(request) = request(draft, record, turn_within) else {
         return;
     };

@@ -176,7 +176,7 @@ fn enter(
         let is_owed = is_owed(&record, next);
         close(draft, id, next == State::Rested, is_owed);
         if record.kind == DownlinkKind::Properties {
-            converge::ended(draft, &record.service_id);
+            converge::ended(draft, &record);
         }
     }
     story::tell(draft, &record, next);

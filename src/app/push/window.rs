@@ -25,6 +25,9 @@ use crate::store::forwarding::SetAsideKey;
 /// Bytes of bodies that are kept in memory for their turn.
 const BODIES_MAX: usize = 4 * 1024 * 1024;
 
+/// Entries of `ready` that stand for nothing any more.
+const STALE_MAX: usize = 1024;
+
 /// Whose pushes are in order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane {
@@ -112,6 +115,19 @@ impl Window {
             }
         });
         queue.items.push_back(item);
+        if self.ready.len() > self.lanes.len().saturating_mul(2).saturating_add(STALE_MAX) {
+            self.clear_stale();
+        }
+    }
+
+    /// Lanes that were dropped and came again stand in `ready` more than once.
+    fn clear_stale(&mut self) {
+        let mut seen = HashSet::with_capacity(self.lanes.len());
+        let lanes = &self.lanes;
+        self.ready.retain(|lane| {
+            let queue = lanes.get(lane);
+            queue.is_some_and(|queue| queue.state == Turn::Ready) && seen.insert(lane.clone())
+        });
     }
 
     /// The push that comes next; its lane is busy until [`Window::done`], [`Window::wait`] or
@@ -133,15 +149,6 @@ impl Window {
             }
         }
         None
-    }
-
-    /// Whether something may go now.
-    pub fn has_ready(&self) -> bool {
-        let is_ready = |lane| {
-            let queue: Option<&Queue> = self.lanes.get(lane);
-            queue.is_some_and(|queue| queue.state == Turn::Ready)
-        };
-        self.ready.iter().any(is_ready)
     }
 
     /// It could not go: it is the next again.
@@ -402,6 +409,23 @@ mod tests {
         window.add(lane("b"), item(5));
         assert_eq!((taken(&mut window), taken(&mut window)), (Some(5), Some(4)));
         assert_eq!(taken(&mut window), None);
+    }
+
+    #[test]
+    fn what_comes_and_is_dropped_leaves_nothing() {
+        let mut window = Window::default();
+        for position in 0..100_000 {
+            window.add(lane("a"), item(position));
+            window.drop_oldest(|_| true).unwrap();
+        }
+        assert!(
+            window.ready.len() <= STALE_MAX + 3,
+            "{}",
+            window.ready.len()
+        );
+        window.add(lane("a"), item(0));
+        window.add(lane("b"), item(1));
+        assert_eq!((taken(&mut window), taken(&mut window)), (Some(0), Some(1)));
     }
 
     #[test]

@@ -135,11 +135,12 @@ fn try_anew(draft: &mut Draft<'_>, service_id: &str, changed: &[String]) {
     let attempts = &mut draft.state.queue.attempts;
     if let Some(attempt) = attempts.iter_mut().find(|a| a.service_id == service_id) {
         attempt.sent.retain(|name| !changed.contains(name));
+        attempt.taken.retain(|name| !changed.contains(name));
         // As if it had ended when the device was last heard: a silence since then holds up nothing new.
         let heard = last_heard.unwrap_or(attempt.last_at);
         attempt.last_at = attempt.last_at.min(heard);
     }
-    attempts.retain(|a| !a.sent.is_empty());
+    attempts.retain(|a| !a.sent.is_empty() || !a.taken.is_empty());
 }
 
 fn tell(draft: &mut Draft<'_>, summary: String, detail: Option<Value>) {

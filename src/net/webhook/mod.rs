@@ -35,6 +35,7 @@ use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::time::{Instant as Deadline, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::base::time::Clock;
@@ -138,6 +139,9 @@ struct Connection {
     rests_since: Instant,
 }
 
+/// The head of an answer, on the connection that its body comes on.
+type Head = (Connection, Response<Incoming>);
+
 /// How a try over one connection ended without an answer.
 enum Broken {
     /// Before the subscriber said anything.
@@ -169,9 +173,10 @@ impl Client {
 
     /// POSTs `body` with these headers beside the usual ones. An answer of any status is an answer.
     pub async fn push(&self, headers: HeaderMap, body: Bytes) -> Result<Answer, Failure> {
-        let answering = self.try_twice(headers, body);
-        match tokio::time::timeout(self.limits.timeout, answering).await {
-            Ok(result) => result,
+        let deadline = Deadline::now() + self.limits.timeout;
+        match timeout_at(deadline, self.try_twice(headers, body)).await {
+            Ok(Ok((connection, response))) => Ok(self.read(connection, response, deadline).await),
+            Ok(Err(failure)) => Err(failure),
             Err(_) => Err(Failure::TimedOut {
                 after_ms: u64::try_from(self.limits.timeout.as_millis()).unwrap_or(u64::MAX),
             }),
@@ -179,17 +184,17 @@ impl Client {
     }
 
     /// Over a connection that rested, and when that one turns out to be closed, over a new one.
-    async fn try_twice(&self, headers: HeaderMap, body: Bytes) -> Result<Answer, Failure> {
+    async fn try_twice(&self, headers: HeaderMap, body: Bytes) -> Result<Head, Failure> {
         if let Some(rested) = self.rested() {
-            match self.exchange(rested, self.request(&headers, &body)?).await {
-                Ok(answer) => return Ok(answer),
+            match exchange(rested, self.request(&headers, &body)?).await {
+                Ok(head) => return Ok(head),
                 Err(Broken::With(failure)) => return Err(failure),
                 Err(Broken::Silently) => {}
             }
         }
         let fresh = self.connect().await?;
-        match self.exchange(fresh, self.request(&headers, &body)?).await {
-            Ok(answer) => Ok(answer),
+        match exchange(fresh, self.request(&headers, &body)?).await {
+            Ok(head) => Ok(head),
             Err(Broken::With(failure)) => Err(failure),
             Err(Broken::Silently) => Err(Failure::Closed),
         }
@@ -207,49 +212,23 @@ impl Client {
         Ok(request)
     }
 
-    /// Sends and reads the answer; keeps the connection when it can be used again.
-    async fn exchange(
-        &self,
-        mut connection: Connection,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Answer, Broken> {
-        let Connection { sender, driver, .. } = &mut connection;
-        if drive(driver, sender.ready()).await.is_err() {
-            return Err(Broken::Silently);
-        }
-        let response = match drive(driver, sender.send_request(request)).await {
-            Ok(response) => response,
-            Err(error) if error.is_parse() => {
-                return Err(Broken::With(Failure::Malformed(error.to_string())));
-            }
-            Err(_) => return Err(Broken::Silently),
-        };
-        let status = response.status().as_u16();
-        let (said, is_whole) = self.read(driver, response).await;
-        if is_whole && driver.is_some() && !sender.is_closed() {
-            connection.rests_since = self.clock.instant();
-            let mut idle = self.idle();
-            if idle.len() < self.limits.idle_max {
-                idle.push(connection);
-            }
-        }
-        Ok(Answer { status, said })
-    }
-
-    /// How the body begins, and whether it was read to its end. What a body is like changes nothing
-    /// of the status that came before it.
+    /// Reads an answer to its end, and then keeps the connection. What a body is like, even that it
+    /// does not come, changes nothing of the status that came before it.
     async fn read(
         &self,
-        driver: &mut Option<BoxFuture<'static, ()>>,
+        mut connection: Connection,
         response: Response<Incoming>,
-    ) -> (String, bool) {
+        deadline: Deadline,
+    ) -> Answer {
+        let status = response.status().as_u16();
         let mut body = response.into_body();
         let (mut said, mut len) = (Vec::new(), 0_usize);
         let is_whole = loop {
-            match drive(driver, body.frame()).await {
-                None => break true,
-                Some(Err(_)) => break false,
-                Some(Ok(frame)) => {
+            let frame = drive(&mut connection.driver, body.frame());
+            match timeout_at(deadline, frame).await {
+                Ok(None) => break true,
+                Err(_) | Ok(Some(Err(_))) => break false,
+                Ok(Some(Ok(frame))) => {
                     let data = frame.data_ref().map_or(&[][..], |data| data);
                     len = len.saturating_add(data.len());
                     let room = SAID_MAX.saturating_sub(said.len());
@@ -260,7 +239,17 @@ impl Client {
                 break false;
             }
         };
-        (one_line(&said), is_whole)
+        if is_whole && connection.driver.is_some() && !connection.sender.is_closed() {
+            connection.rests_since = self.clock.instant();
+            let mut idle = self.idle();
+            if idle.len() < self.limits.idle_max {
+                idle.push(connection);
+            }
+        }
+        Answer {
+            status,
+            said: one_line(&said),
+        }
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
@@ -327,6 +316,22 @@ impl Client {
 
     fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sends, and reads the head of the answer.
+async fn exchange(
+    mut connection: Connection,
+    request: Request<Full<Bytes>>,
+) -> Result<Head, Broken> {
+    let Connection { sender, driver, .. } = &mut connection;
+    if drive(driver, sender.ready()).await.is_err() {
+        return Err(Broken::Silently);
+    }
+    match drive(driver, sender.send_request(request)).await {
+        Ok(response) => Ok((connection, response)),
+        Err(error) if error.is_parse() => Err(Broken::With(Failure::Malformed(error.to_string()))),
+        Err(_) => Err(Broken::Silently),
     }
 }
 

@@ -162,7 +162,7 @@ impl Device {
             bytes: Vec::new(),
             touched_at: now,
         });
-        if num == 0 || now >= body.touched_at + EXCHANGE_LIFETIME {
+        if now >= body.touched_at + EXCHANGE_LIFETIME {
             body.bytes.clear();
         }
         body.touched_at = now;

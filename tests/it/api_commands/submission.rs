@@ -123,9 +123,13 @@ async fn the_model_decides_what_is_sent() {
         let answer = bench.server.post(&path, &valve("delay")).await;
         assert_eq!(answer.status, want, "{:?}", answer.body);
     }
-    for id in ["x", "01a0c4f1-9c00-7000-8000-000000001001"] {
+    for (id, want) in [
+        ("x", 400),
+        ("01a0c4f1-9c00-7000-8000-000000001001", 404),
+        ("6FA459EA-EE8A-4CA4-894E-DB77E160355E", 404),
+    ] {
         let answer = bench.server.get(&Bench::path(&format!("/{id}"))).await;
-        assert_eq!(answer.error().0, 404, "{id}");
+        assert_eq!(answer.error().0, want, "{id}");
     }
 }
 

@@ -98,6 +98,24 @@ async fn a_models_default_values_go_down_too() {
 }
 
 #[tokio::test]
+async fn what_is_never_reported_goes_down_until_it_is_acknowledged() {
+    let mut device = Bench::registered().await;
+    device.desire("Light", json!({"dim": 0.5})).await;
+    let requests = device.requests().await;
+    device.reset(&requests[0]).await;
+    device.pass(2 * MINUTE).await;
+    device.report("Flow", json!({"level": 1})).await;
+    assert_eq!(device.taken().await, json!({"Light": {"dim": 0.5}}));
+    for _ in 0..3 {
+        device.pass(100 * MINUTE).await;
+        device.report("Flow", json!({"level": 1})).await;
+        assert_eq!(device.sent().await, Vec::<Value>::new());
+    }
+    device.desire("Light", json!({"dim": 0.6})).await;
+    assert_eq!(device.taken().await, json!({"Light": {"dim": 0.6}}));
+}
+
+#[tokio::test]
 async fn a_time_is_the_same_in_both_forms() {
     let mut device = Bench::registered().await;
     device

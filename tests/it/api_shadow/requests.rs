@@ -68,7 +68,7 @@ async fn all_of_it_or_nothing() {
         (
             409,
             json!({"service_id": "Flow", "desired": {}, "version": 0}),
-            "shadow[1].version: got 0, the shadow has version 1",
+            "shadow[1].version: the shadow has version 1, got 0",
         ),
         (
             409,

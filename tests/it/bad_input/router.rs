@@ -35,6 +35,11 @@ fn ids_of(operation: &Operation) -> Vec<&'static str> {
 
 /// The path with ids of what is there, or might be.
 pub(crate) fn path_of(operation: &Operation, group: &str) -> String {
+    with_ids(operation, operation.path, group)
+}
+
+/// The path with such ids where it still has names.
+fn with_ids(operation: &Operation, path: &str, group: &str) -> String {
     let known = [
         ("project_id", "x"),
         ("device_id", "p1_d0"),
@@ -42,7 +47,7 @@ pub(crate) fn path_of(operation: &Operation, group: &str) -> String {
         ("app_id", "default"),
         ("group_id", group),
     ];
-    let mut path = operation.path.to_owned();
+    let mut path = path.to_owned();
     for (name, value) in known {
         path = path.replace(&format!("{{{name}}}"), value);
     }
@@ -239,7 +244,7 @@ async fn ids_that_lead_elsewhere_are_refused_by_every_operation() {
             count += 1;
             for value in bad {
                 let path = operation.path.replace(&format!("{{{name}}}"), value);
-                let path = path.replace("{project_id}", "x");
+                let path = with_ids(operation, &path, "g");
                 let mut query = query_of(operation);
                 if !query.is_empty() {
                     query.insert(0, '?');

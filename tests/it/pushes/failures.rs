@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use strait::app::push::status::DeliveryState;
 use strait::app::push::{PushError, Settings};
-use strait::app::trace::Filter;
-use strait::base::time::Timestamp;
 use strait::store::Store;
 use strait::store::forwarding::SetAsideQuery;
 
@@ -54,6 +52,11 @@ async fn rude_subscribers_are_pushed_to_again() {
         }
         is_well.store(true, Ordering::SeqCst);
         world.until(&action, |s| s.delivered == 1).await;
+        // The status counts, whatever becomes of the body.
+        world.subscriber.react(|_| Reaction::AnswerAndHang);
+        world.emit([("d0", 2)]);
+        let status = world.until(&action, |s| s.delivered == 2).await;
+        assert_eq!(status.failed, 3);
     }
 }
 
@@ -240,10 +243,8 @@ async fn setting_aside_waits_for_the_store() {
 async fn pushes_of_a_traced_device_are_told() {
     let world = World::start(Settings::default());
     let device = strait::base::ids::DeviceId::parse("d0").unwrap();
-    world
-        .tracer
-        .start(&device, None, Timestamp::from_ms(0))
-        .unwrap();
+    let begun = strait::base::time::Timestamp::from_ms(0);
+    world.tracer.start(&device, None, begun).unwrap();
     world.subscriber.react(|push| match push.at_ms < 500 {
         true => Reaction::Redirect,
         false => Reaction::Answer(200),
@@ -251,7 +252,9 @@ async fn pushes_of_a_traced_device_are_told() {
     let action = world.subscribe("a", 1);
     world.emit(turns(&["d0", "d1"], 0, 1));
     world.until(&action, |s| s.delivered == 2).await;
-    let entries = world.tracer.entries(&device, &[], Filter::default(), 10);
+    let entries = world
+        .tracer
+        .entries(&device, &[], strait::app::trace::Filter::default(), 10);
     let [taken, refused] = &entries[..] else {
         panic!("{entries:?}");
     };

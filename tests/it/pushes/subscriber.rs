@@ -40,6 +40,8 @@ pub(crate) enum Reaction {
     Garbage,
     /// Answers with this status and a body without end.
     Endless(u16),
+    /// Answers 200, tells of a body, and says no more.
+    AnswerAndHang,
     /// Answers 200 and closes.
     AnswerAndClose,
 }
@@ -110,6 +112,7 @@ impl Subscriber {
                         | Reaction::AnswerAfter(_)
                         | Reaction::Endless(200)
                         | Reaction::AnswerAndClose
+                        | Reaction::AnswerAndHang
                 )
         });
         taken.filter_map(|(push, _)| push.event).collect()
@@ -192,7 +195,11 @@ async fn answer(stream: &mut DuplexStream, reaction: Reaction) -> bool {
         Reaction::Redirect => {
             "HTTP/1.1 302 Found\r\nlocation: http://other/\r\ncontent-length: 0\r\n\r\n".to_owned()
         }
-        Reaction::Hang => {
+        Reaction::Hang | Reaction::AnswerAndHang => {
+            let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n";
+            if reaction == Reaction::AnswerAndHang {
+                stream.write_all(head).await.unwrap();
+            }
             // Until the other side gives up.
             while stream.read(&mut [0; 64]).await.is_ok_and(|n| n > 0) {}
             return false;

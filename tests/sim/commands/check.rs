@@ -10,7 +10,7 @@ use strait::store::commands::{CommandRecord, CommandStatus, Strategy};
 use strait::store::{CommandQuery, Store};
 
 use super::product::number_of;
-use super::{DEVICES, Play, SLACK};
+use super::{Play, SLACK};
 
 impl Play<'_> {
     /// The rows of a device's commands.
@@ -78,7 +78,7 @@ impl Play<'_> {
     /// Everything has ended, as it should.
     pub(crate) fn check_end(&self) {
         let mut ends = BTreeMap::new();
-        for index in 0..DEVICES {
+        for index in 0..self.world.nodes.len() {
             let node = &self.world.nodes[index];
             let left = self.rows(index, false);
             assert!(left.is_empty(), "{}: not ended: {left:?}", node.device_id);

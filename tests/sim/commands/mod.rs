@@ -17,7 +17,7 @@ use strait::base::ids::CommandId;
 use strait::sim::device::{Answer, Binding, Conduct, Kind, Settings};
 use strait::store::commands::Strategy;
 
-use crate::world::{BAD, GOOD, World};
+use crate::world::{BAD, GOOD, NEAR, World};
 use product::{WITH_MID, WITHOUT_MID};
 
 /// Two of each kind of device, with and without a mid, sleeping and not; those from `SECURED` on are secured.
@@ -121,6 +121,40 @@ impl<'a> Play<'a> {
             play.add(number).await;
         }
         play
+    }
+
+    /// One device of a scene, registered in good weather, which a storm's happenings leave alone.
+    async fn alone(world: &'a mut World, product: &'static str, kind: Kind, sleeps: bool) -> Self {
+        product::create(world.server(), product).await;
+        let change = |settings: &mut Settings| {
+            settings.binding = if sleeps { Binding::Queue } else { Binding::Udp };
+        };
+        let index = world.add_to(product, kind, change).await;
+        let seed = world.rng.u64(..);
+        let node = &mut world.nodes[index];
+        node.sleeps = sleeps;
+        node.flight.sleeps = sleeps && kind == Kind::Lwm2m;
+        node.equip(product::application(product, seed));
+        world.weather(index, NEAR);
+        let excused_until = world.now();
+        let mut play = Self {
+            world,
+            asked: Vec::new(),
+            excused_until,
+            rebooted: [false; DEVICES],
+            ports: vec![product],
+        };
+        play.report_all();
+        play.run(Duration::from_secs(20)).await;
+        play
+    }
+
+    /// Every device says that no more follows.
+    fn report_all(&mut self) {
+        let now = self.world.now();
+        for node in &mut self.world.nodes {
+            node.device.report(now, product::report(1, false), true);
+        }
     }
 
     async fn add(&mut self, number: usize) {
@@ -281,6 +315,20 @@ impl<'a> Play<'a> {
         }
     }
 
+    /// One command for the only device.
+    async fn order(&mut self, command: &'static str, strategy: Strategy) {
+        self.asked.push(Asked {
+            index: 0,
+            number: u32::try_from(self.asked.len()).unwrap() + 1,
+            command,
+            strategy,
+            expire_s: 3600,
+            name: None,
+            id: None,
+        });
+        self.ask(self.asked.len() - 1).await;
+    }
+
     /// Somebody asks once more for what was asked for under a name.
     async fn again(&mut self) {
         let named = (0..self.asked.len()).filter(|at| self.asked[*at].name.is_some());
@@ -345,12 +393,8 @@ impl<'a> Play<'a> {
         }
         for _ in 0..4 {
             self.run(minutes(5)).await;
-            for index in 0..DEVICES {
-                let now = self.world.now();
-                self.world.show_up(index);
-                let device = &mut self.world.nodes[index].device;
-                device.report(now, product::report(1, false), true);
-            }
+            (0..DEVICES).for_each(|index| self.world.show_up(index));
+            self.report_all();
         }
         self.run(minutes(70)).await;
         self.check_now();

@@ -174,10 +174,12 @@ impl Worker {
     async fn wait(&mut self, more: bool, blocked: Blocked) -> Happened {
         let delivery_alarm = self.delivery.as_ref().and_then(|d| d.alarm(blocked));
         let alarms = [delivery_alarm, self.progress.due_at(), self.start_again_at];
+        let now = self.parts.clock.instant();
         let alarm = alarms.into_iter().flatten().min();
+        let alarm = alarm.map(|at| at.saturating_duration_since(now));
         let sleep = async {
             match alarm {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
+                Some(wait) => tokio::time::sleep(wait).await,
                 None => std::future::pending().await,
             }
         };

@@ -1,3 +1,5 @@
+//! Commands and their conduct, as they show on the wire.
+
 use super::*;
 
 use MessageType::{Acknowledgement, Confirmable, NonConfirmable};

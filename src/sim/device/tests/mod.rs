@@ -1,3 +1,5 @@
+//! The device against a server of a few lines.
+
 mod commands;
 
 use std::time::{Duration, Instant};
