@@ -40,7 +40,7 @@ use crate::engine::registration::{Register, RegisterError, Update, parse_locatio
 use crate::net::Downward;
 use crate::store::records::RegistrationKind;
 use crate::store::{Store, StoreError};
-use crate::wire::coap::{Block, Code, ContentFormat, Message, Token, option};
+use crate::wire::coap::{Block, Code, Message, Token};
 
 /// What `GET /.well-known/core` shows (RFC 6690; the directory's resource type of RFC 9176).
 const RESOURCES: &[u8] = b"</rd>;rt=\"core.rd\";ct=40,</t/r>,</t/d>";

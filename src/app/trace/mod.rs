@@ -20,9 +20,6 @@
 //!
 //! Every entry with an `error` has a `hint`: what its reader may do about it.
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -356,3 +353,6 @@ pub fn hint_for(kind: &str) -> &'static str {
         _ => "try the bytes with POST /v1/products/{product_id}/codec/decode",
     }
 }
+
+#[cfg(test)]
+mod tests;

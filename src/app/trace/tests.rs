@@ -1,4 +1,4 @@
-//! Traces: what they keep, for how long, and what filters take.
+//! Rings, their ends, and filters.
 
 use super::*;
 

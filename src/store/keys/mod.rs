@@ -39,7 +39,7 @@
 mod commands;
 mod names;
 
-use crate::base::ids::{AppId, CertificateId, DeviceId, FileId, GroupId, NodeId, ProductId};
+use crate::base::ids::{AppId, CertificateId, DeviceId, FileId, GroupId, ProductId};
 use crate::base::peer::DeviceSeq;
 use crate::base::time::Timestamp;
 use crate::store::HistoryKey;
@@ -47,7 +47,9 @@ use crate::store::forwarding::{ForwardingKey, SetAsideKey};
 
 pub use commands::{command, command_at, of_device, split_command, submission};
 
-pub use names::{indexed_seq, name, names_of, names_with, node, node_value, nodes_with, split_node_value};
+pub use names::{
+    indexed_seq, name, names_of, names_with, node, node_value, nodes_with, split_node_value,
+};
 
 /// A table: the first byte of its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use strait::app::push::status::DeliveryState;
 use strait::app::push::{PushError, Settings};
-use strait::app::trace::Filter;
-use strait::base::time::Timestamp;
 use strait::store::Store;
 use strait::store::forwarding::SetAsideQuery;
 
