@@ -60,10 +60,16 @@ const CODEC: &str = include_str!("../fixtures/api/flow.toml");
 fn main() {
     let devices = std::env::var("STRAIT_BENCH_DEVICES").ok();
     let devices: u64 = devices.and_then(|n| n.parse().ok()).unwrap_or(100_000);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.enable_all().worker_threads(2).build().unwrap();
+    // The server is another process, so that its memory is its own.
+    let mut arguments = std::env::args().skip_while(|a| a != "--serve");
+    if let Some(dir) = arguments.nth(1) {
+        runtime.block_on(serve(Path::new(&dir), devices));
+        return;
+    }
     let parent = std::env::var_os("STRAIT_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
     let dir = tempfile::tempdir_in(&parent).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all();
-    let runtime = { runtime }.worker_threads(2).build().unwrap();
     runtime.block_on(async {
         let server = Server::start(open(dir.path()));
         server.create_product().await;
@@ -77,23 +83,28 @@ fn main() {
             devices * EACH,
             begun.elapsed()
         );
-        drop(store);
-
-        let before = rss_mb();
-        let begun = Instant::now();
-        let store = open(dir.path());
-        println!("open: {:?}", begun.elapsed());
-        let begun = Instant::now();
-        let mut server = Server::start(store);
-        println!(
-            "start: {:?}, memory {} MB, {before} MB before",
-            begun.elapsed(),
-            rss_mb()
-        );
-        println!("look-up: {}", look_up(server.store.as_ref(), devices));
-        println!("wake-up: {}", wake_up(&mut server, devices).await);
-        println!("memory at the end: {} MB", rss_mb());
     });
+    let program = std::env::current_exe().unwrap();
+    let mut server = std::process::Command::new(program);
+    let status = server.arg("--serve").arg(dir.path()).status().unwrap();
+    assert!(status.success());
+}
+
+async fn serve(dir: &Path, devices: u64) {
+    let before = rss_mb();
+    let begun = Instant::now();
+    let store = open(dir);
+    println!("open: {:?}", begun.elapsed());
+    let begun = Instant::now();
+    let mut server = Server::start(store);
+    println!(
+        "start: {:?}, memory {} MB, {before} MB before",
+        begun.elapsed(),
+        rss_mb()
+    );
+    println!("look-up: {}", look_up(server.store.as_ref(), devices));
+    println!("wake-up: {}", wake_up(&mut server, devices).await);
+    println!("memory at the end: {} MB", rss_mb());
 }
 
 fn open(path: &Path) -> Arc<SledStore> {
@@ -121,6 +132,8 @@ impl Server {
             traced_devices_max: 10,
             batch: strait::app::batch::Settings::default(),
             commands: strait::app::command::Settings::default(),
+            push: strait::app::push::Settings::default(),
+            dialer: strait::net::webhook::Dialer::Network,
             credentials: Arc::new(Credentials::nobody_asked()),
         };
         let network = Network {
@@ -130,7 +143,7 @@ impl Server {
         };
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let metrics = telemetry::detached_metrics();
-        let clock = Clock::system();
+        let clock = Clock::System;
         let platform = Platform::start(&settings, shared, clock, metrics, network, 1).unwrap();
         Self {
             platform,
@@ -226,16 +239,16 @@ async fn wake_up(server: &mut Server, devices: u64) -> String {
         let begun = Instant::now();
         let arrival = Arrival::plain(address(seq), update.build().into());
         server.uplinks.send(vec![arrival]).await.unwrap();
-        let asked = loop {
+        loop {
             let batch = server.downlinks.recv().await.unwrap();
-            let request = batch.iter().find_map(|(_, bytes)| {
+            let is_request = |(_, bytes): &Datagram| {
                 let message = Message::parse(bytes).unwrap();
-                message.code.is_request().then_some(message.msg_id)
-            });
-            if let Some(asked) = request {
-                break asked;
+                message.code.is_request()
+            };
+            if batch.iter().any(is_request) {
+                break;
             }
-        };
+        }
         times.record(us(begun)).unwrap();
     }
     describe(&times)
@@ -303,7 +316,7 @@ fn device(seq: u64) -> DeviceRecord {
 }
 
 fn now() -> Timestamp {
-    Clock::system().now()
+    Clock::System.now()
 }
 
 fn command(seq: u64, n: u64) -> CommandRecord {

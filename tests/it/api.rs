@@ -109,7 +109,7 @@ impl Server {
             figures: Arc::new(Figures::new()),
             pending_max: 20,
         });
-        tokio::spawn(shard.run(intakes.remove(0)));
+        app.tasks.spawn("shard", shard.run(intakes.remove(0)));
         Self {
             shards,
             downlinks,

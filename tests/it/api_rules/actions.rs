@@ -1,9 +1,11 @@
 //! `…/routing-rule/actions`: where pushes go.
 
+use std::sync::Arc;
+
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::{ACTIONS, RULES, ids, made, new_action, new_rule};
+use super::{ACTIONS, RULES, made, new_action, new_rule};
 use crate::api::Server;
 
 #[tokio::test]

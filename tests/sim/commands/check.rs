@@ -104,7 +104,7 @@ impl Play<'_> {
             self.check_executions(index, &rows);
         }
         if std::env::var_os("STRAIT_SEED").is_some() {
-            println!("{ends:?}");
+            eprintln!("{ends:?}");
         }
     }
 
