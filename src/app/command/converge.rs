@@ -4,7 +4,7 @@
 //! A set that is acknowledged proves nothing: only a report shows what the device made of it. So what was
 //! sent and is still not reported is sent again, in rounds: each property once in a round (a codec may
 //! need several messages for them), and the next round only when the device has shown itself since
-//! and a wait has passed, which doubles from [`WAIT_FIRST_S`] to [`WAIT_MAX_S`]. A device that refuses,
+//! and a wait has passed, which doubles from a minute to a day. A device that refuses,
 //! rounds, or forgets a value costs one set a day in the end. What is desired anew, or differs anew,
 //! goes at once.
 //!

@@ -1,7 +1,7 @@
 //! `strait demo`: a server in a temporary directory, the five sample products, and simulated devices
 //! that register, report, sleep, lose and repeat datagrams; half of them secured when the server serves
 //! such. Shows each report as bytes and as JSON, the JSON taken from the server's event stream; and
-//! commands and a wish on their way to their ends ([`story`]).
+//! commands and a wish on their way to their ends (`story`).
 //!
 //! Exit codes: with `--once` 0 when reports of all five products arrived as JSON, each device finished,
 //! the commands ended SUCCESSFUL and the shadow is as desired, else 1; without, 0 at Ctrl-C.
