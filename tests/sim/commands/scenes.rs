@@ -181,8 +181,12 @@ fn a_long_message_reaches_a_device_that_was_idle() {
         // In blocks.
         play.order("BIG", Strategy::Immediately).await;
         play.run(minutes(5)).await;
+        // What the device answers is drawn, and may name a mid that is nobody's.
         let last = play.standing().pop();
-        assert!(matches!(last, Some(Successful | Failed)), "{last:?}");
+        assert!(
+            matches!(last, Some(Successful | Failed | Delivered)),
+            "{last:?}"
+        );
         assert!(play.saw(41));
         play.check_end();
     });
