@@ -70,20 +70,22 @@ fn main() {
     }
     let parent = std::env::var_os("STRAIT_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
     let dir = tempfile::tempdir_in(&parent).unwrap();
-    runtime.block_on(async {
+    let store = runtime.block_on(async {
         let server = Server::start(open(dir.path()));
         server.create_product().await;
         let store = Arc::clone(&server.store);
         server.platform.stop().await;
         drop(server.uplinks);
-        let begun = Instant::now();
-        fill(store.as_ref(), devices);
-        println!(
-            "filled with {} commands: {:?}",
-            devices * EACH,
-            begun.elapsed()
-        );
+        store
     });
+    let begun = Instant::now();
+    fill(store.as_ref(), devices);
+    println!(
+        "filled with {} commands: {:?}",
+        devices * EACH,
+        begun.elapsed()
+    );
+    drop(store);
     let program = std::env::current_exe().unwrap();
     let mut server = std::process::Command::new(program);
     let status = server.arg("--serve").arg(dir.path()).status().unwrap();

@@ -82,6 +82,7 @@ struct Switch {
 /// `GET …/trace?kind=&errors=&from=&to=&limit=`: newest first. Errors: 404, 400.
 pub async fn show(
     State(app): State<App>,
+    CallerIs(caller): CallerIs,
     DevicePath(id): DevicePath,
     uri: Uri,
 ) -> Result<Response, ApiError> {
@@ -94,10 +95,12 @@ pub async fn show(
     };
     let undecoded = app.store.raw_uplinks(device.seq, rows)?;
     let running = app.tracer.running(&id, app.clock.now());
+    let mut trace = app.tracer.entries(&id, &undecoded, filter, limit);
+    trace.retain(|entry| caller.space.is_none() || !entry.unbound_only);
     let shown = Answer {
         enabled: running.is_some(),
         end_time: running.flatten().map(Timestamp::rfc3339_ms),
-        trace: app.tracer.entries(&id, &undecoded, filter, limit),
+        trace,
     };
     Ok(answer(StatusCode::OK, &shown))
 }

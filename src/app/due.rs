@@ -54,6 +54,8 @@ pub fn changed(loaded: &Loaded, now: Timestamp) -> Step {
     Step {
         placement: Some(Placement::of(device, state, now)),
         deadline: deadline(device, state, now),
+        // What waits may go when it is not frozen any more.
+        follow: !device.frozen && !state.queue.pending.is_empty(),
         ..Step::default()
     }
 }

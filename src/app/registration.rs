@@ -106,7 +106,7 @@ pub fn update(
     let Some(registration) = &mut draft.state.registration else {
         return Step::refuse(from.reply, Code::NOT_FOUND, DEREGISTERED, REGISTERS_ANEW);
     };
-    if loaded.is_duplicate(from, now) {
+    if loaded.is_duplicate(from, now) && !loaded.is_anything_forgotten() {
         draft.reply(from.reply, Code::CHANGED, Vec::new());
         return draft.repeat();
     }

@@ -408,6 +408,7 @@ fn describe(report: &Report) -> TraceEntry {
             .then(|| serde_json::json!({"identity": identity, "result": report.what.kind()})),
         error,
         hint,
+        unbound_only: false,
     }
 }
 

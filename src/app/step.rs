@@ -47,6 +47,8 @@ pub struct Loaded {
     pub submitted: Option<(SubmissionRecord, Option<CommandRecord>)>,
     /// Commands that may wait for one device.
     pub pending_max: usize,
+    /// Another device was heard later from the address where this one registered.
+    pub is_displaced: bool,
     /// Who caused the input; `None` for what the device has no part in.
     pub origin: Option<Origin>,
     /// Somebody reads what happens with the device: entries for its trace are worth their making.
@@ -119,6 +121,12 @@ impl Loaded {
             r.key == from.key && r.at < before && now.since_ms(r.at) < within_ms.min(lifetime_ms)
         };
         self.state.recent.iter().any(is_it)
+    }
+
+    /// Something that a former process sent is not acknowledged, and nobody carries it.
+    pub fn is_anything_forgotten(&self) -> bool {
+        let mut open = self.state.queue.open.iter();
+        open.any(|o| !o.waits && o.delivered_at.is_none() && o.carried_at < self.started_at)
     }
 
     /// The device may have ended its observations: they are to be asked for again.

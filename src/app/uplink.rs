@@ -44,13 +44,16 @@ pub fn report(
         let answer = data.and_then(|data| answer_again(loaded, data, now));
         reply(&mut draft, from, via, answer.unwrap_or_default());
         let known = loaded.peer_in(&loaded.state);
-        if via == Via::Post || known == Some(from.origin.peer) {
+        let is_here = via == Via::Post || known == Some(from.origin.peer);
+        if is_here && !loaded.is_anything_forgotten() {
             return draft.repeat();
         }
-        // The device moved before it repeated itself: that is news.
+        // The device moved before it repeated itself: that is news. Or what was to go down when a former
+        // process took this waits for it to show that it is awake.
         refresh(&mut draft, from, via);
         draft.hear(from);
-        return draft.finish(Outcome::Duplicate);
+        command::send::wake(&mut draft);
+        return draft.finish(Outcome::Done);
     }
     draft.remember(from.key);
     refresh(&mut draft, from, via);

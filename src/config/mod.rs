@@ -361,6 +361,11 @@ impl Config {
         if let Err((field, got, takes)) = self.push.check() {
             return wrong(field, &got, takes);
         }
+        let kept_s = u64::from(self.store.events_days).saturating_mul(86_400);
+        if self.push.backlog_s > kept_s {
+            let takes = "no longer than events are kept (store.events_days)";
+            return wrong("push.backlog_s", &self.push.backlog_s, takes);
+        }
         if let Err(error) = crate::telemetry::parse_filter(&self.log.filter) {
             let got = error.to_string();
             return wrong("log.filter", &got, "a level (info) or target=level,…");

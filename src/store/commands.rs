@@ -127,6 +127,9 @@ pub struct OpenRecord {
     pub waits: bool,
     pub delivered_at: Option<Timestamp>,
     pub response_timeout_s: u32,
+    /// It was given to the network more than once: the device may have it.
+    #[serde(default)]
+    pub again: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -290,5 +290,6 @@ fn tell_unsent(draft: &mut Draft<'_>, lack: &Lack, wanted: &Map<String, Value>, 
         detail: Some(json!({ "desired": wanted })),
         error: Some(why.error),
         hint: Some(why.hint.to_owned()),
+        unbound_only: false,
     });
 }

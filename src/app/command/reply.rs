@@ -200,7 +200,7 @@ fn deliver(draft: &mut Draft<'_>, id: CommandId) -> bool {
 pub fn failed(loaded: &Loaded, token: u64, reason: Failure, now: Timestamp) -> Step {
     let mut draft = Draft::new(loaded, now);
     let why = match reason {
-        Failure::Timeout => return unheard(&draft, token),
+        Failure::Timeout => return unheard(draft, token),
         Failure::Reset => "the device answered with a reset",
         Failure::Busy => "another exchange with the device did not end in time",
         Failure::Blockwise => "the message could not be transferred in blocks",
@@ -223,23 +223,25 @@ pub fn failed(loaded: &Loaded, token: u64, reason: Failure, now: Timestamp) -> S
 fn is_first_turn(draft: &Draft<'_>, id: CommandId) -> bool {
     let is_it = |c: &&CommandRecord| c.id == id && c.strategy == Strategy::Immediately;
     let open = draft.state.queue.open.iter().find(|o| o.id == id);
-    let waited_ms = open.map(|o| o.carried_at.since_ms(o.sent_at));
-    let is_first = waited_ms.is_some_and(|ms| ms <= TURN_WAIT_S * 1000);
-    is_first && draft.commands.iter().any(|c| is_it(&c))
+    let is_first = |o: &crate::store::commands::OpenRecord| {
+        !o.again && o.carried_at.since_ms(o.sent_at) <= TURN_WAIT_S * 1000
+    };
+    open.is_some_and(is_first) && draft.commands.iter().any(|c| is_it(&c))
 }
 
-/// Nothing answered a request and all its repetitions.
-fn unheard(draft: &Draft<'_>, token: u64) -> Step {
-    let note = open_by_token(draft, token).map(|id| {
+/// Nothing answered a request and all its repetitions: nobody carries it any more.
+fn unheard(mut draft: Draft<'_>, token: u64) -> Step {
+    let note = open_by_token(&draft, token).map(|id| {
         Note::failed(
             format!("{id} was sent with all its repetitions"),
             "nothing acknowledged it",
             "none is needed yet: it goes again when the device next speaks, until its time-out",
         )
     });
+    let changed = set_down(&mut draft, &[token]);
     Step {
         note,
-        ..Step::default()
+        ..finish(draft, changed)
     }
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::converge::converge;
 use super::transit::{advance, failure, forget};
 use crate::app::step::{Draft, left_peer};
+use crate::app::trace::{Direction, TraceEntry};
 use crate::base::ids::CommandId;
 use crate::base::time::Timestamp;
 use crate::engine::command::{Input, TURN_WAIT_S};
@@ -31,6 +32,8 @@ use crate::wire::coap::{Code, ContentFormat, Token, option};
 
 /// Bytes of a message that goes in one datagram.
 const WHOLE_MAX: usize = 1024;
+/// Answers to reports that may be under way to one device.
+const ANSWERS_MAX: usize = 4;
 /// Bytes of the smallest block (RFC 7959 §2.2).
 const BLOCK_MIN: usize = 16;
 
@@ -47,6 +50,10 @@ pub fn is_reachable(draft: &Draft<'_>) -> bool {
     let Some(registration) = &draft.state.registration else {
         return false;
     };
+    // Nobody else's device must run what is for this one; unless it was heard from there just now.
+    if draft.loaded.is_displaced && draft.heard_from != draft.loaded.peer_in(&draft.state) {
+        return false;
+    }
     let now = draft.now;
     let ends = expires_at(registration.updated_at, registration.lifetime_s);
     let alive = ends.is_none_or(|at| now < at);
@@ -163,15 +170,13 @@ fn take_turns(draft: &mut Draft<'_>) -> bool {
 /// too late for that would be no failure.
 pub fn carry_again(draft: &mut Draft<'_>, doubtful: &[u64]) -> bool {
     let moved = left_peer(draft.loaded, &draft.state).is_some();
-    let span = draft.loaded.timing().max_transmit_span();
-    let span_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     let (now, started_at) = (draft.now, draft.loaded.started_at);
     let open = draft.state.queue.open.iter();
     let lost: Vec<CommandId> = open
         .filter(|o| !o.waits && o.delivered_at.is_none())
         .filter(|o| {
             let is_forgotten = o.carried_at < started_at || doubtful.contains(&o.token);
-            moved || is_forgotten || now.since_ms(o.carried_at) > span_ms
+            moved || is_forgotten
         })
         .map(|o| o.id)
         .collect();
@@ -187,6 +192,7 @@ pub fn carry_again(draft: &mut Draft<'_>, doubtful: &[u64]) -> bool {
     for id in &lost {
         if let Some(open) = draft.state.queue.open.iter_mut().find(|o| o.id == *id) {
             open.carried_at = now;
+            open.again = true;
         }
         renew_msg_ids(draft, *id);
         carry(draft, *id, None);
@@ -272,8 +278,20 @@ pub fn send(draft: &mut Draft<'_>, id: CommandId, waits: bool) {
     }
 }
 
-/// Sends what the codec answers to a report. It holds nobody up.
+/// Sends what the codec answers to a report. It holds nobody up. A device that leaves some of them
+/// unacknowledged gets no further ones: each costs memory until its time is over.
 pub fn answer(draft: &mut Draft<'_>, payload: Vec<u8>) {
+    let open = draft.state.queue.open.iter();
+    if open.filter(|o| o.kind == DownlinkKind::Answer).count() >= ANSWERS_MAX {
+        draft.trace(|now| {
+            let entry = TraceEntry::new(now, "answer", Direction::Down, "a report is not answered");
+            entry.failed(
+                format!("{ANSWERS_MAX} answers are not acknowledged yet"),
+                "does the device take confirmable requests on its downlink path?",
+            )
+        });
+        return;
+    }
     let record = CommandRecord {
         kind: DownlinkKind::Answer,
         service_id: String::new(),
@@ -372,6 +390,7 @@ pub fn put_on_air(draft: &mut Draft<'_>, id: CommandId, message: Message, waits:
         sent_at: now,
         carried_at: now,
         waits,
+        again: false,
         delivered_at: None,
         response_timeout_s: settings.unwrap_or_default().response_timeout_s,
     };

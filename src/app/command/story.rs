@@ -47,6 +47,7 @@ pub(super) fn tell(draft: &mut Draft<'_>, record: &CommandRecord, state: State) 
         detail,
         error,
         hint,
+        unbound_only: false,
     });
 }
 

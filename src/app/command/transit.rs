@@ -173,7 +173,9 @@ fn enter(
     }
     let record = record.clone();
     if matches!(next, State::Rested | State::Ended(_)) {
-        let is_owed = is_owed(&record, next);
+        // What comes too late to count has come.
+        let has_come = matches!(input, Input::Answered { .. });
+        let is_owed = !has_come && is_owed(&record, next);
         close(draft, id, next == State::Rested, is_owed);
         if record.kind == DownlinkKind::Properties {
             converge::ended(draft, &record);

@@ -200,7 +200,10 @@ impl Forwarding {
             guards,
             changes: changes.clone(),
         };
-        self.parts.store.commit(commit).await?;
+        if let Err(error) = self.parts.store.commit(commit).await {
+            self.read_again();
+            return Err(error.into());
+        }
         self.newest.send_modify(|newest| {
             let mut next = Snapshot::clone(newest);
             for change in changes {
@@ -209,6 +212,20 @@ impl Forwarding {
             *newest = Arc::new(next);
         });
         Ok(())
+    }
+
+    /// A commit that failed may be there all the same, and one that conflicts was overtaken: what counts
+    /// is what the store says.
+    fn read_again(&self) {
+        match self.parts.store.forwarding() {
+            Ok(records) => {
+                let leaving = self.parts.store.leaving();
+                let mut next = Snapshot::of(records);
+                next.forget_spaces(|app| leaving.apps.contains(app));
+                self.newest.send_replace(Arc::new(next));
+            }
+            Err(error) => tracing::warn!(%error, "routing rules can't be read again"),
+        }
     }
 
     /// The next place in lists.

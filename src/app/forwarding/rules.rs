@@ -87,7 +87,10 @@ impl Forwarding {
                 return Ok(Edit::none(rule));
             }
             rule.version = old.version.saturating_add(1);
-            rule.modified_at = this.parts.clock.now();
+            if rule.active && !old.active {
+                // Where its actions begin.
+                rule.modified_at = this.parts.clock.now();
+            }
             Ok(written(rule))
         })
         .await

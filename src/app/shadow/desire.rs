@@ -153,5 +153,6 @@ fn tell(draft: &mut Draft<'_>, summary: String, detail: Option<Value>) {
         detail,
         error: None,
         hint: None,
+        unbound_only: false,
     });
 }

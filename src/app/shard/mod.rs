@@ -35,12 +35,16 @@ use crate::app::{due, shadow, uplink};
 use crate::base::ids::DeviceId;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::Outgoing;
-use crate::store::records::StateRecord;
+use crate::engine::presence::is_awake;
+use crate::engine::shadow::difference;
+use crate::store::records::{ShadowRecord, StateRecord};
 use crate::store::{Commit, CommitError, Completion, Store, StoreError};
 use crate::wire::coap::{Code, Token};
 
 /// Inputs that wait for one device; more are refused as overload.
 const LINE_MAX: usize = 64;
+/// A sleeping device that was heard so shortly before the start may still listen.
+const FRESH_S: u32 = 120;
 /// Commits of one shard under way; beyond it the shard takes no input.
 const COMMITS_MAX: usize = 2048;
 /// Inputs taken in one go.
@@ -115,10 +119,12 @@ impl Shard {
     ) {
         let queue = &state.queue;
         let under_way = queue.open.iter().any(|o| o.delivered_at.is_none());
-        // To one that always listens, what waits may have been about to go.
+        // To one that listens, what waits may have been about to go.
         let registration = state.registration.as_ref();
-        let listens = registration.is_some_and(|r| !r.queue_mode);
-        let deadline = match under_way || (listens && !queue.pending.is_empty()) {
+        let is_fresh = is_awake(self.started_at, state.last_seen_at, FRESH_S);
+        let listens = registration.is_some_and(|r| !r.queue_mode || is_fresh);
+        let waits = listens && (!queue.pending.is_empty() || is_wished(state));
+        let deadline = match under_way || waits {
             true => Some(self.started_at),
             false => deadline,
         };
@@ -207,11 +213,7 @@ impl Shard {
         let mut step = if let Some(why) = refusal {
             registration::refuse(&loaded, &input, why, now)
         } else {
-            let shows_itself = matches!(
-                &input,
-                Input::Update { .. } | Input::Report { via: Via::Post, .. }
-            );
-            if shows_itself && self.unheard.remove(&device_id) {
+            if shows_itself(&input) && self.unheard.contains(&device_id) {
                 loaded.doubt_observations();
             }
             self.step(&loaded, &input, now)
@@ -263,8 +265,15 @@ impl Shard {
             let [low, high, ..] = os_random().to_be_bytes();
             state.next_msg_id = u16::from_be_bytes([low, high]);
         }
+        let is_others = |address| {
+            let owner = self.parts.directory.by_address(address);
+            owner.is_some_and(|owner| owner != *device_id)
+        };
+        let registration = state.registration.as_ref().filter(|r| !r.secured);
+        let is_displaced = registration.is_some_and(|r| is_others(r.peer));
         let store = self.parts.store.as_ref();
         Ok(Some(Loaded {
+            is_displaced,
             commands: command::load::rows(store, device.seq, &state.queue, input, now)?,
             submitted: command::load::submitted(store, device.seq, input)?,
             pending_max: self.parts.pending_max,
@@ -355,6 +364,9 @@ impl Shard {
             Ok(()) => {
                 let now = self.parts.clock.now();
                 self.parts.outbox.notify();
+                if shows_itself(&input) {
+                    self.unheard.remove(&device_id);
+                }
                 // As its entries and rows have it, not when it became durable.
                 self.trace(&device_id, &input, &step, at);
                 if step.follow {
@@ -471,6 +483,20 @@ impl Shard {
         // Closed when the server stops: the device repeats what was not answered.
         drop(self.parts.net.send(outgoing).await);
     }
+}
+
+/// The device is not as it shall be.
+fn is_wished(state: &StateRecord) -> bool {
+    let lacks = |s: &ShadowRecord| !difference(&s.desired, &s.reported).is_empty();
+    state.shadow.iter().any(lacks)
+}
+
+/// The device is awake, and would observe if it were asked to.
+const fn shows_itself(input: &Input) -> bool {
+    matches!(
+        input,
+        Input::Update { .. } | Input::Report { via: Via::Post, .. }
+    )
 }
 
 /// A number from the operating system.

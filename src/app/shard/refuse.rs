@@ -120,6 +120,7 @@ impl Shard {
             detail: note.detail.clone(),
             error: note.error.clone(),
             hint: note.hint.clone(),
+            unbound_only: false,
         };
         self.parts.tracer.record(device_id, entry);
         self.trace_entries(device_id, step);

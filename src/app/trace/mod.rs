@@ -78,6 +78,10 @@ pub struct TraceEntry {
     /// What the reader may do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// It tells of what belongs to all spaces: not for callers who are bound to one.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub unbound_only: bool,
 }
 
 impl TraceEntry {
@@ -96,6 +100,7 @@ impl TraceEntry {
             detail: None,
             error: None,
             hint: None,
+            unbound_only: false,
         }
     }
 
@@ -324,6 +329,7 @@ fn from_raw(raw: &RawRecord) -> TraceEntry {
         detail: None,
         error: Some(format!("{}: {}", raw.kind, raw.reason)),
         hint: Some(hint_for(&raw.kind).to_owned()),
+        unbound_only: false,
     }
 }
 

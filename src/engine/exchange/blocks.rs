@@ -193,6 +193,12 @@ impl Transfer {
         }
     }
 
+    /// Nothing of the body follows the present block.
+    pub(super) fn is_last(&self) -> bool {
+        let more = |(block, _): (Option<Block>, &[u8])| block.is_some_and(Block::more);
+        self.asking.is_some() || !self.sender.current().is_ok_and(more)
+    }
+
     /// The device can't know it before it has the request: that of an observation is always the
     /// same.
     pub(super) fn has_fresh_token(&self) -> bool {

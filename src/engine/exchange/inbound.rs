@@ -283,6 +283,7 @@ impl Exchange {
             let wait = transfer.request.timing.max_transmit_wait();
             let serial = open.serial;
             let token = transfer.request.token;
+            let is_whole = transfer.is_last();
             let peer = self.peers.get_mut(&address);
             let evicted =
                 peer.and_then(|peer| peer.await_response(Acknowledged { serial, transfer }));
@@ -290,11 +291,14 @@ impl Exchange {
                 self.fail(now, evicted.transfer, Failure::Timeout, None, out);
             }
             self.arm(now + wait, address, What::Answer(serial));
-            out.events.push(Event::Acknowledged {
-                peer: address,
-                token,
-                mark: echo.mark,
-            });
+            // Of a body in blocks, the device has the body when it has the last.
+            if is_whole {
+                out.events.push(Event::Acknowledged {
+                    peer: address,
+                    token,
+                    mark: echo.mark,
+                });
+            }
         }
         self.next_turn(now, address, out);
     }

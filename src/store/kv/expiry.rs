@@ -164,11 +164,16 @@ fn old_submissions<E: Kv>(
     found: &mut Expired,
 ) -> Result<Option<Vec<u8>>, StoreError> {
     let (start, to) = Table::Submissions.span();
+    if found.rows >= limit {
+        return Ok(cursor);
+    }
     let from = cursor.unwrap_or(start);
-    let want = limit.saturating_sub(found.rows).min(LOOKS_MAX);
-    let rows = reader.rows(&from, &to, Order::Ascending, want)?;
+    let rows = reader.rows(&from, &to, Order::Ascending, LOOKS_MAX)?;
     let next = rows.last().map(|(last, _)| above(last));
     for (key, row) in rows {
+        if found.rows >= limit {
+            return Ok(Some(key));
+        }
         let made = reader.decode::<SubmissionRecord>(&key, row)?;
         if made.is_some_and(|made| made.id.created_at < before) {
             found.push(key);

@@ -26,16 +26,21 @@ impl Delivery {
 
     /// Those of an event: how many.
     pub(super) fn event_again(&mut self, position: u64) -> Result<u64, StoreError> {
-        let rows = self.parts.store.set_aside(&SetAsideQuery {
+        let rows = self.rows_of(position)?;
+        let found = wide(rows.len());
+        rows.into_iter().for_each(|row| self.add_again(row));
+        Ok(found)
+    }
+
+    /// What is set aside of an event.
+    pub(super) fn rows_of(&self, position: u64) -> Result<Vec<SetAsideRecord>, StoreError> {
+        self.parts.store.set_aside(&SetAsideQuery {
             after: position.checked_sub(1).map(last_of),
             before: position
                 .checked_add(1)
                 .map(|position| SetAsideKey { position, index: 0 }),
             ..self.every_row()
-        })?;
-        let found = wide(rows.len());
-        rows.into_iter().for_each(|row| self.add_again(row));
-        Ok(found)
+        })
     }
 
     /// Nothing that was set aside is wanted any more.

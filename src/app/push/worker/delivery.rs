@@ -274,7 +274,11 @@ impl Delivery {
                 };
                 progress.put_aside(lane, record, &self.parts.clock);
             }
-            Ok(Err(_)) => self.finish(lane, item, progress),
+            // Its event is too old for the store.
+            Ok(Err(_)) => {
+                progress.dropped(1, &self.parts);
+                self.finish(lane, item, progress);
+            }
             // Nothing is durable now: it is refused once more, and comes here again.
             Err(_) => {
                 let until = self.retry_at(item.failures);
@@ -406,6 +410,7 @@ impl Delivery {
             })),
             error: ended.outcome.error(),
             hint: ended.outcome.hint().map(str::to_owned),
+            unbound_only: rule.app_id.is_none(),
         };
         self.parts.tracer.record(device_id, entry);
     }

@@ -207,9 +207,10 @@ impl Worker {
             biased;
             () = self.stop.requested() => Happened::Stopped,
             changed = self.plan.changed() => Happened::Replanned { is_there: changed.is_ok() },
-            Some(ended) = ended => Happened::Ended(Box::new(ended)),
+            // Before what ends, of which there is always something under load.
             result = self.progress.written() => Happened::Written(result),
             Some(order) = self.orders.recv() => Happened::Told(order),
+            Some(ended) = ended => Happened::Ended(Box::new(ended)),
             () = host_changed => Happened::Woken,
             () = sleep => Happened::Woken,
             Ok(()) = self.newest.changed(), if is_active => Happened::Woken,
@@ -278,11 +279,17 @@ impl Worker {
     }
 
     fn write(&mut self) {
-        let positions = self.delivery.as_ref().map_or((0, Vec::new()), |delivery| {
-            let but = self.progress.being_set_aside();
-            let window = &delivery.window;
-            window.progress(delivery.read_to, OUTSTANDING_MAX, &but)
-        });
+        let record = &self.progress.record;
+        let positions = match &self.delivery {
+            Some(delivery) => {
+                let but = self.progress.being_set_aside();
+                let window = &delivery.window;
+                window.progress(delivery.read_to, OUTSTANDING_MAX, &but)
+            }
+            // It could not begin yet: it has come as far as before.
+            None if record.active => (record.position, record.outstanding.clone()),
+            None => (0, Vec::new()),
+        };
         self.progress.begin(&self.parts, positions);
     }
 
@@ -303,12 +310,18 @@ impl Worker {
     async fn obey(&mut self, order: Order) {
         // A caller that went away does not want to know.
         match order {
-            Order::Again(positions, answer) => drop(answer.send(self.again(positions))),
+            Order::Again(positions, answer) => drop(answer.send(self.again(positions).await)),
             Order::Clear(answer) => drop(answer.send(self.clear().await)),
         }
     }
 
-    fn again(&mut self, positions: Option<Vec<u64>>) -> Result<u64, PushError> {
+    async fn again(&mut self, positions: Option<Vec<u64>>) -> Result<u64, PushError> {
+        // A push that was taken a moment ago has a row until that is written.
+        self.settle_writing().await;
+        if !self.progress.gone.is_empty() {
+            self.write();
+            self.settle_writing().await;
+        }
         let action_id = self.plan.borrow().action.action_id.clone();
         if positions.is_none() && self.progress.record.set_aside == 0 {
             return Ok(0);
@@ -320,12 +333,17 @@ impl Worker {
             delivery.all_again()?;
             return Ok(self.progress.record.set_aside);
         };
+        let mut positions = positions;
+        positions.sort_unstable();
+        positions.dedup();
+        for position in &positions {
+            if delivery.rows_of(*position)?.is_empty() {
+                return Err(PushError::NotSetAside(*position));
+            }
+        }
         let mut found = 0;
         for position in positions {
-            match delivery.event_again(position)? {
-                0 => return Err(PushError::NotSetAside(position)),
-                pushes => found += pushes,
-            }
+            found += delivery.event_again(position)?;
         }
         Ok(found)
     }

@@ -56,7 +56,18 @@ impl Delivery {
         if from >= last {
             return Ok(false);
         }
-        let events = self.parts.store.events(from, CHUNK)?;
+        let events = match self.parts.store.events(from, CHUNK) {
+            Err(StoreError::Corrupt { .. }) => match self.parts.store.events(from, 1) {
+                // The next one is it: it is lost, and the others go on.
+                Err(StoreError::Corrupt { .. }) if has_room => {
+                    self.read_to = from.saturating_add(1);
+                    progress.dropped(1, &self.parts);
+                    return Ok(self.read_to < last);
+                }
+                one => one?,
+            },
+            all => all?,
+        };
         // All up to the newest are too old for the store.
         let end = events.last().map_or(last, |(position, _)| *position);
         for (position, event) in &events {
