@@ -25,6 +25,17 @@ fn fill(bytes: &mut [u8]) -> Result<(), StoreError> {
     getrandom::fill(bytes).map_err(|e| StoreError::Io(format!("no random numbers: {e}")))
 }
 
+/// A number from the operating system.
+pub(in crate::app) fn os_random() -> u64 {
+    loop {
+        match getrandom::u64() {
+            Ok(number) => return number,
+            // Only before the kernel has gathered any, early in a machine's boot.
+            Err(e) => crate::bug!("no randomness from the operating system: {e}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

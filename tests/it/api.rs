@@ -69,15 +69,21 @@ impl Server {
     pub(crate) fn with_auth(credentials: Vec<Credential>) -> Self {
         let set = credentials.into_iter().collect();
         let credentials = Credentials::of(set, CLOCK_SKEW);
-        Self::with(Arc::new(MemoryStore::new()), credentials)
+        Self::with(Arc::new(MemoryStore::new()), credentials, 0)
     }
 
     pub(crate) fn over(store: Arc<MemoryStore>) -> Self {
-        Self::with(store, Credentials::nobody_asked())
+        Self::with(store, Credentials::nobody_asked(), 0)
     }
 
-    fn with(store: Arc<MemoryStore>, credentials: Credentials) -> Self {
-        let clock = Clock::manual(Timestamp::parse(NOW).unwrap());
+    /// The next process over the store, started so much later.
+    pub(crate) fn later(store: Arc<MemoryStore>, ms: u64) -> Self {
+        Self::with(store, Credentials::nobody_asked(), ms)
+    }
+
+    fn with(store: Arc<MemoryStore>, credentials: Credentials, later_ms: u64) -> Self {
+        let now = Timestamp::parse(NOW).unwrap();
+        let clock = Clock::manual(now.plus_ms(later_ms));
         let (sender, changes) = mpsc::channel(64);
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let metrics = telemetry::detached_metrics();

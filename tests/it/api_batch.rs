@@ -19,7 +19,11 @@ const DEVICES: &str = "/v5/iot/x/devices";
 
 /// A server whose changes of devices somebody hears of, as the shards do.
 pub(crate) fn serve(store: Arc<MemoryStore>) -> Server {
-    let mut server = Server::over(store);
+    heard(Server::over(store))
+}
+
+/// The same of a server that runs.
+pub(crate) fn heard(mut server: Server) -> Server {
     let (_, closed) = mpsc::channel(1);
     let mut changes = std::mem::replace(&mut server.changes, closed);
     let hear = async move { while changes.recv().await.is_some() {} };

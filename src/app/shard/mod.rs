@@ -26,6 +26,7 @@ use crate::app::figures::Figures;
 use crate::app::order::{Order, OrderError};
 use crate::app::outbox::Outbox;
 use crate::app::product::Products;
+use crate::app::random::os_random;
 use crate::app::registration::{self, Fresh};
 use crate::app::shards::Addressed;
 use crate::app::step::{Input, Loaded, Outcome, Step, Via, refusal};
@@ -38,7 +39,7 @@ use crate::engine::exchange::Outgoing;
 use crate::engine::presence::is_awake;
 use crate::engine::shadow::difference;
 use crate::store::records::{ShadowRecord, StateRecord};
-use crate::store::{Commit, CommitError, Completion, Store, StoreError};
+use crate::store::{CommitError, Store, StoreError};
 use crate::wire::coap::{Code, Token};
 
 /// Inputs that wait for one device; more are refused as overload.
@@ -228,7 +229,7 @@ impl Shard {
             return;
         };
         self.lines.entry(device_id.clone()).or_default();
-        let completion = self.commit(commit);
+        let completion = self.parts.store.commit(commit);
         let pending = Some(Box::new(Pending {
             device_id,
             input,
@@ -240,10 +241,6 @@ impl Shard {
             completion,
             pending,
         });
-    }
-
-    fn commit(&self, commit: Commit) -> Completion {
-        self.parts.store.commit(commit)
     }
 
     fn load(
@@ -497,15 +494,4 @@ const fn shows_itself(input: &Input) -> bool {
         input,
         Input::Update { .. } | Input::Report { via: Via::Post, .. }
     )
-}
-
-/// A number from the operating system.
-fn os_random() -> u64 {
-    loop {
-        match getrandom::u64() {
-            Ok(number) => return number,
-            // Only before the kernel has gathered any, early in a machine's boot.
-            Err(e) => crate::bug!("no randomness from the operating system: {e}"),
-        }
-    }
 }

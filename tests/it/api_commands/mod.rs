@@ -24,7 +24,7 @@ use strait::store::records::RegistrationKind;
 use strait::wire::coap::Code;
 
 use crate::api::{Answer, Server, meter_product, with};
-use crate::api_batch::serve;
+use crate::api_batch::heard;
 
 const CODEC: &str = include_str!("../../../fixtures/api/valve.toml");
 const DEVICES: &str = "/v5/iot/x/devices";
@@ -49,7 +49,8 @@ struct Down {
 
 impl Bench {
     async fn start() -> Self {
-        let bench = Self::over(Arc::new(MemoryStore::new()));
+        let server = heard(Server::start());
+        let bench = Self { server, key: 0 };
         let server = &bench.server;
         let made = server.post("/v5/iot/x/products", &valve_product()).await;
         assert_eq!(made.status, 201, "{:?}", made.body);
@@ -64,8 +65,9 @@ impl Bench {
         bench
     }
 
+    /// The next process over the store.
     fn over(store: Arc<MemoryStore>) -> Self {
-        let server = serve(store);
+        let server = heard(Server::later(store, 1));
         Self { server, key: 0 }
     }
 

@@ -102,10 +102,9 @@ impl Bench {
     /// The server ends, and another goes on with its store.
     async fn restart(&mut self) {
         let now = self.server.clock.now();
-        self.server = Server::over(Arc::clone(&self.store));
         let passed = now.since_ms(self.began);
         // What was sent before the server started is what nobody carries any more.
-        self.server.clock.advance(Duration::from_millis(passed + 1));
+        self.server = Server::later(Arc::clone(&self.store), passed + 1);
         self.hand(Input::Due).await;
     }
 
