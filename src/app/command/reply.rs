@@ -200,7 +200,7 @@ fn deliver(draft: &mut Draft<'_>, id: CommandId) -> bool {
 pub fn failed(loaded: &Loaded, token: u64, reason: Failure, now: Timestamp) -> Step {
     let mut draft = Draft::new(loaded, now);
     let why = match reason {
-        Failure::Timeout => return unheard(draft, token),
+        Failure::Timeout => return unheard(&draft, token),
         Failure::Reset => "the device answered with a reset",
         Failure::Busy => "another exchange with the device did not end in time",
         Failure::Blockwise => "the message could not be transferred in blocks",
@@ -229,19 +229,18 @@ fn is_first_turn(draft: &Draft<'_>, id: CommandId) -> bool {
     open.is_some_and(is_first) && draft.commands.iter().any(|c| is_it(&c))
 }
 
-/// Nothing answered a request and all its repetitions: nobody carries it any more.
-fn unheard(mut draft: Draft<'_>, token: u64) -> Step {
-    let note = open_by_token(&draft, token).map(|id| {
+/// Nothing answered a request and all its repetitions.
+fn unheard(draft: &Draft<'_>, token: u64) -> Step {
+    let note = open_by_token(draft, token).map(|id| {
         Note::failed(
             format!("{id} was sent with all its repetitions"),
             "nothing acknowledged it",
             "none is needed yet: it goes again when the device next speaks, until its time-out",
         )
     });
-    let changed = set_down(&mut draft, &[token]);
     Step {
         note,
-        ..finish(draft, changed)
+        ..Step::default()
     }
 }
 

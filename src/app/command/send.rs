@@ -170,13 +170,15 @@ fn take_turns(draft: &mut Draft<'_>) -> bool {
 /// too late for that would be no failure.
 pub fn carry_again(draft: &mut Draft<'_>, doubtful: &[u64]) -> bool {
     let moved = left_peer(draft.loaded, &draft.state).is_some();
+    let span = draft.loaded.timing().max_transmit_span();
+    let span_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     let (now, started_at) = (draft.now, draft.loaded.started_at);
     let open = draft.state.queue.open.iter();
     let lost: Vec<CommandId> = open
         .filter(|o| !o.waits && o.delivered_at.is_none())
         .filter(|o| {
             let is_forgotten = o.carried_at < started_at || doubtful.contains(&o.token);
-            moved || is_forgotten
+            moved || is_forgotten || now.since_ms(o.carried_at) > span_ms
         })
         .map(|o| o.id)
         .collect();
