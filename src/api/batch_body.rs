@@ -221,9 +221,8 @@ fn document(fields: &Fields<'_>, task_type: Option<TaskType>) -> Document {
     let patch = device_body::device_patch(fields);
     let command = match task_type {
         Some(TaskType::CreateAsyncCommands) => command_body::new_command(fields),
-        Some(_) => None,
-        // Of which type is not known, so nothing is missing.
-        None => {
+        // Of another type, or nobody knows of which: nothing is missing, and what is there is judged.
+        Some(_) | None => {
             command_body::described(fields);
             None
         }
