@@ -173,8 +173,10 @@ fn enter(
     }
     let record = record.clone();
     if matches!(next, State::Rested | State::Ended(_)) {
-        // What comes too late to count has come.
-        let has_come = matches!(input, Input::Answered { .. });
+        // What comes too late to count has come; but what was sent more than once may be answered so.
+        let mut open = draft.state.queue.open.iter();
+        let is_sent_once = open.any(|o| o.id == id && !o.again);
+        let has_come = is_sent_once && matches!(input, Input::Answered { .. });
         let is_owed = !has_come && is_owed(&record, next);
         close(draft, id, next == State::Rested, is_owed);
         if record.kind == DownlinkKind::Properties {
