@@ -130,6 +130,13 @@ pub struct OpenRecord {
     /// It was given to the network more than once: the device may have it.
     #[serde(default)]
     pub again: bool,
+    /// How often it went so that a device that has it can't tell: each may be answered.
+    #[serde(default = "once")]
+    pub transfers: u8,
+}
+
+const fn once() -> u8 {
+    1
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

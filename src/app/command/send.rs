@@ -228,6 +228,9 @@ fn renew_msg_ids(draft: &mut Draft<'_>, id: CommandId) {
         return;
     };
     let first = draft.msg_ids(count).first;
+    if let Some(open) = draft.state.queue.open.iter_mut().find(|o| o.id == id) {
+        open.transfers = open.transfers.saturating_add(1);
+    }
     if let Some(message) = draft.commands.get_mut(at).and_then(|c| c.message.as_mut()) {
         message.first_msg_id = first;
     }
@@ -393,6 +396,7 @@ pub fn put_on_air(draft: &mut Draft<'_>, id: CommandId, message: Message, waits:
         carried_at: now,
         waits,
         again: false,
+        transfers: 1,
         delivered_at: None,
         response_timeout_s: settings.unwrap_or_default().response_timeout_s,
     };

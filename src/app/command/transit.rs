@@ -107,10 +107,16 @@ pub fn pay_debt(draft: &mut Draft<'_>) {
     draft.state.queue.debts = debts(draft).saturating_sub(1);
 }
 
-/// Whether a command leaves such a debt: nobody waits for its answer any more, which may still come.
-fn is_owed(record: &CommandRecord, next: State) -> bool {
+/// How many such debts a command leaves: answers that nobody waits for any more, and that may still come.
+fn owed(draft: &Draft<'_>, record: &CommandRecord, next: State, has_come: bool) -> u32 {
     let unanswered = matches!(next, State::Rested | State::Ended(Outcome::Timeout));
-    unanswered && record.kind == DownlinkKind::Command && record.expects_answer
+    let is_asked = record.kind == DownlinkKind::Command && record.expects_answer;
+    if !is_asked || !(unanswered || has_come) {
+        return 0;
+    }
+    let open = draft.state.queue.open.iter().find(|o| o.id == record.id);
+    let transfers = open.map_or(0, |o| u32::from(o.transfers));
+    transfers.saturating_sub(u32::from(has_come))
 }
 
 /// Where the command stands; `None`: it has ended.
@@ -173,12 +179,10 @@ fn enter(
     }
     let record = record.clone();
     if matches!(next, State::Rested | State::Ended(_)) {
-        // What comes too late to count has come; but what was sent more than once may be answered so.
-        let mut open = draft.state.queue.open.iter();
-        let is_sent_once = open.any(|o| o.id == id && !o.again);
-        let has_come = is_sent_once && matches!(input, Input::Answered { .. });
-        let is_owed = !has_come && is_owed(&record, next);
-        close(draft, id, next == State::Rested, is_owed);
+        // What comes too late to count has come, too.
+        let has_come = matches!(input, Input::Answered { .. });
+        let owed = owed(draft, &record, next, has_come);
+        close(draft, id, next == State::Rested, owed);
         if record.kind == DownlinkKind::Properties {
             converge::ended(draft, &record);
         }
@@ -207,7 +211,7 @@ fn outcome_result(outcome: Outcome, result: Option<&ResultRecord>) -> Option<Res
 }
 
 /// It is not open any more. What still comes for it is recognised for a while.
-fn close(draft: &mut Draft<'_>, id: CommandId, rests: bool, is_owed: bool) {
+fn close(draft: &mut Draft<'_>, id: CommandId, rests: bool, owed: u32) {
     let is_it = |r: &&RecentCommand| r.id == id && r.rests && !r.by_mid;
     if draft.state.queue.recent.iter().any(|r| is_it(&r)) {
         pay_debt(draft);
@@ -224,8 +228,8 @@ fn close(draft: &mut Draft<'_>, id: CommandId, rests: bool, is_owed: bool) {
     let OpenRecord {
         token, mid, by_mid, ..
     } = queue.open.remove(at);
-    if is_owed && !by_mid {
-        queue.debts = debts.saturating_add(1);
+    if owed > 0 && !by_mid {
+        queue.debts = debts.saturating_add(owed);
         queue.debts_at = Some(now);
     }
     if queue.recent.len() >= RECENT_MAX {
