@@ -9,6 +9,7 @@
 
 use bytes::Bytes;
 
+use super::command::send::listens_for;
 use super::step::{Draft, Loaded, left_peer};
 use super::trace::{Direction, TraceEntry};
 use crate::engine::exchange::{Outgoing, Request, Resume};
@@ -83,7 +84,7 @@ pub fn observe(draft: &mut Draft<'_>, path: &str, new_token: u64) {
         payload: Bytes::new(),
         msg_ids,
         timing: draft.loaded.timing(),
-        turn_within: None,
+        turn_within: listens_for(draft),
         resume: None,
     };
     // A request of before the device's reboot must not compete with this one.

@@ -13,6 +13,17 @@ use crate::engine::registration::{Register, Update};
 use crate::store::records::RegistrationKind;
 use crate::wire::coap::Code;
 
+/// Why an observation was not established.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unobserved {
+    /// The device said that it won't.
+    Refused,
+    /// It said nothing, or that it can't now.
+    Unanswered,
+    /// It was not asked: something else was under way for as long as it listened.
+    Unsent,
+}
+
 /// What happened to a device.
 #[derive(Debug, Clone)]
 pub enum Input {
@@ -42,12 +53,12 @@ pub enum Input {
         token: u64,
         resume: Box<Resume>,
     },
-    /// A request of ours (an observation) came to nothing. `refused`: the device answered so.
+    /// A request of ours (an observation) came to nothing.
     ObserveFailed {
         origin: Origin,
         reply: Reply,
         token: u64,
-        refused: bool,
+        why: Unobserved,
     },
     /// A notification with a token that is not ours came from the device.
     Strayed {

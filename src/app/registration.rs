@@ -8,7 +8,7 @@
 use super::command::send::{set_down, wake};
 use super::downlink::{answer_wait_ms, observe, observe_again, resume_observed};
 use super::step::{
-    Draft, From, Input, Loaded, Note, Outcome, Refusal, Reply, Step, place, refusal,
+    Draft, From, Input, Loaded, Note, Outcome, Refusal, Reply, Step, Unobserved, place, refusal,
 };
 use crate::base::time::Timestamp;
 use crate::engine::exchange::Resume;
@@ -168,16 +168,20 @@ pub fn observe_failed(
     loaded: &Loaded,
     reply: Reply,
     token: u64,
-    refused: bool,
+    why: Unobserved,
     now: Timestamp,
 ) -> Step {
-    let (error, hint) = match refused {
-        true => (
+    let (error, hint) = match why {
+        Unobserved::Refused => (
             "the device refused",
             "it reports nothing over LwM2M: has it the object 19, or what does its firmware observe? \
              It is asked again when it registers",
         ),
-        false => (
+        Unobserved::Unsent => (
+            "the device listened no longer when other exchanges had ended",
+            "none is needed: it is asked when it next shows itself",
+        ),
+        Unobserved::Unanswered => (
             "no answer",
             "it is asked again when it next shows itself; if that goes on, it sleeps too early, or \
              coap.ack_timeout_s of the product's settings is too short for its radio",
@@ -195,14 +199,18 @@ pub fn observe_failed(
         .observations
         .iter_mut()
         .find(|o| o.token == token);
-    let status = if refused {
-        ObservationStatus::Refused
-    } else {
-        ObservationStatus::Asked
+    let (status, asked_at) = match why {
+        Unobserved::Refused => (ObservationStatus::Refused, None),
+        Unobserved::Unanswered => (ObservationStatus::Asked, None),
+        // No answer can come: it is asked for again without delay.
+        Unobserved::Unsent => (ObservationStatus::Asked, Some(Timestamp::from_ms(0))),
     };
+    let is_new =
+        |o: &ObservationRecord| o.status != status || asked_at.is_some_and(|at| at != o.asked_at);
     match observation {
-        Some(observation) if observation.status != status => {
+        Some(observation) if is_new(observation) => {
             observation.status = status;
+            observation.asked_at = asked_at.unwrap_or(observation.asked_at);
             let mut step = draft.finish(Outcome::Done);
             step.note = note;
             step
@@ -307,11 +315,8 @@ pub fn step(loaded: &Loaded, input: &Input, now: Timestamp, fresh: &Fresh) -> Op
         } => update(loaded, *from, u, links.as_deref(), now),
         Input::Deregister { from } => deregister(loaded, *from, now),
         Input::ObserveFailed {
-            reply,
-            token,
-            refused,
-            ..
-        } => observe_failed(loaded, *reply, *token, *refused, now),
+            reply, token, why, ..
+        } => observe_failed(loaded, *reply, *token, *why, now),
         Input::Strayed { .. } => strayed(loaded, now, fresh),
         // The exchange layer has answered and counted it.
         Input::Repeated { .. } => Step {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::directory::{Placement, peer_of};
 use super::envelope::{self, DeviceHeader};
-pub use super::input::{Answer, From, Input, Origin, Reply, Via};
+pub use super::input::{Answer, From, Input, Origin, Reply, Unobserved, Via};
 pub use super::note::{Note, Refusal};
 use super::order::{OrderError, Told};
 use super::product::ProductRuntime;

@@ -67,7 +67,7 @@ fn awake_s(draft: &Draft<'_>) -> u32 {
 }
 
 /// How long the device listens yet; `None`: always.
-fn listens_for(draft: &Draft<'_>) -> Option<Duration> {
+pub fn listens_for(draft: &Draft<'_>) -> Option<Duration> {
     let registration = draft.state.registration.as_ref()?;
     let heard_at = draft
         .state

@@ -30,7 +30,7 @@ use super::device::DeviceChange;
 use super::directory::{Directory, TokenOf};
 use super::figures::Figures;
 use super::shards::Shards;
-use super::step::{Answer, From, Input, Origin, Reply, Via, refusal};
+use super::step::{Answer, From, Input, Origin, Reply, Unobserved, Via, refusal};
 use super::trace::Tracer;
 use crate::base::ids::{DeviceId, NodeId};
 use crate::base::peer::{Mark, Peer};
@@ -126,17 +126,17 @@ impl Ingress {
                 let Some((device_id, token, of)) = self.owner(token) else {
                     return;
                 };
-                let refused = match reason {
-                    Failure::Reset => true,
-                    Failure::Timeout | Failure::Busy | Failure::Blockwise => false,
-                };
                 let origin = Origin { peer, mark };
                 let input = match of {
                     TokenOf::Observation => Input::ObserveFailed {
                         origin,
                         reply: Reply::None,
                         token,
-                        refused,
+                        why: match reason {
+                            Failure::Reset => Unobserved::Refused,
+                            Failure::Timeout | Failure::Blockwise => Unobserved::Unanswered,
+                            Failure::Busy => Unobserved::Unsent,
+                        },
                     },
                     TokenOf::Command => Input::RequestFailed {
                         origin,
@@ -423,7 +423,10 @@ impl Ingress {
                 reply,
                 token,
                 // 5.xx: it can't now, but may when it next shows itself.
-                refused: message.code.class() != 5,
+                why: match message.code.class() {
+                    5 => Unobserved::Unanswered,
+                    _ => Unobserved::Refused,
+                },
             };
             self.hand(device_id, input).await;
             return;
