@@ -106,7 +106,10 @@ fields = [ { n = "mid", t = "u16", auto = "mid" }, { n = "open", t = "u8" } ]
 "#;
 
 /// Media types of codec bundles.
-const KINDS: [(&str, CodecKind); 1] = [("application/toml", CodecKind::Table)];
+const KINDS: [(&str, CodecKind); 2] = [
+    ("application/toml", CodecKind::Table),
+    ("text/javascript", CodecKind::Script),
+];
 
 /// Bytes of JSON in a command's `paras`.
 const PARAS_MAX: usize = 32 * 1024;

@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod batch;
 pub mod certificate;
+pub mod codec_pool;
 pub mod command;
 pub mod credentials;
 pub mod deadlines;

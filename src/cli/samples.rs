@@ -102,7 +102,7 @@ mod tests {
     fn what_the_devices_send_decodes() {
         for product in Product::ALL {
             let source = Sample::of(product).codec.as_bytes();
-            let codec = codec::compile(codec::Kind::Table, source, None).unwrap();
+            let codec = codec::compile(codec::Kind::Table, source, None, None).unwrap();
             let mut readings = Readings::new(product, 5);
             for n in 0..300 {
                 let received_at = Timestamp::from_ms(1_597_133_265_000 + n * 60_000);
@@ -153,7 +153,7 @@ mod tests {
         ];
         for (product, service_id, command_name, paras) in rows {
             let source = Sample::of(product).codec.as_bytes();
-            let codec = codec::compile(codec::Kind::Table, source, None).unwrap();
+            let codec = codec::compile(codec::Kind::Table, source, None, None).unwrap();
             for (verdict, mid, want) in [
                 (Verdict::Done, 7, (Some(7), true)),
                 (Verdict::Failed, 258, (Some(258), false)),

@@ -262,6 +262,7 @@ pub struct CodecRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CodecKind {
     Table,
+    Script,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -75,7 +75,7 @@ fn samples_pass_and_cover_their_messages() {
         let profile: Profile =
             serde_json::from_value(product["service_capabilities"].clone()).unwrap();
         let source = fs::read_to_string(dir.join("codec.toml")).unwrap();
-        let compiled = compile(Kind::Table, source.as_bytes(), Some(&profile)).unwrap();
+        let compiled = compile(Kind::Table, source.as_bytes(), Some(&profile), None).unwrap();
         let mut text = String::new();
         for entry in fs::read_dir(dir.join("fixtures")).unwrap() {
             let file = fs::read_to_string(entry.unwrap().path()).unwrap();

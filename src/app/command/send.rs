@@ -259,8 +259,7 @@ pub fn send(draft: &mut Draft<'_>, id: CommandId, waits: bool) {
                 mid,
             };
             // What is never answered can't be mistaken either.
-            let by_mid = !record.expects_answer
-                || codec.answers_by_mid(&record.service_id, &record.command_name);
+            let by_mid = !record.expects_answer || codec.answers_by_mid(&command);
             let bytes = codec.encode(&command);
             bytes.map(|b| (b, by_mid)).map_err(|e| e.to_string())
         }

@@ -328,6 +328,7 @@ fn compile(
 ) -> Result<Arc<dyn Codec>, Vec<LoadError>> {
     let kind = match kind {
         CodecKind::Table => Kind::Table,
+        CodecKind::Script => Kind::Script,
     };
-    codec::compile(kind, source, Some(profile))
+    codec::compile(kind, source, Some(profile), None)
 }

@@ -128,7 +128,7 @@ pub(super) fn load(dir: &Path) -> Result<Bundle, Vec<Mistake>> {
     let profile = read_profile(&dir.join("profile.json"), &mut mistakes);
     let source = dir.join(SOURCE);
     let compiled = match fs::read(&source) {
-        Ok(bytes) => match codec::compile(codec::Kind::Table, &bytes, profile.as_ref()) {
+        Ok(bytes) => match codec::compile(codec::Kind::Table, &bytes, profile.as_ref(), None) {
             Ok(codec) => Some(codec),
             Err(errors) => {
                 mistakes.extend(errors.into_iter().map(|e| Mistake::at(&source, e)));

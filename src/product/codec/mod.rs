@@ -4,8 +4,10 @@
 //! [`AnswerTo`] down. Errors: [`CodecError`], whose `kind()` is a stable word. [`compile`] takes a
 //! codec's source of any kind, [`json()`] is the one that has no source. See `docs/codecs.md`.
 
+pub mod call;
 pub mod fixture;
 pub mod json;
+pub mod script;
 pub mod table;
 pub mod text;
 
@@ -38,7 +40,7 @@ pub trait Codec: Send + Sync + std::fmt::Debug {
 
     /// Whether the device's response to this command carries the command's mid. Where it does not,
     /// the next command must wait for the answer to this one.
-    fn answers_by_mid(&self, _service_id: &str, _command_name: &str) -> bool {
+    fn answers_by_mid(&self, _command: &Encode<'_>) -> bool {
         false
     }
 
@@ -53,14 +55,21 @@ pub trait Codec: Send + Sync + std::fmt::Debug {
     fn answer(&self, _report: &AnswerTo<'_>) -> Result<Option<Vec<u8>>, CodecError> {
         Ok(None)
     }
+
+    /// For a codec that can't be called in place: what it is, for who runs it.
+    fn outside(&self) -> Option<&call::Outside> {
+        None
+    }
 }
 
 /// The sorts of codec sources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// `codec.toml`, see [`table`].
     Table,
+    /// JavaScript, `codec.js`, see [`script`].
+    Script,
 }
 
 /// One mistake in a codec's source. Lines and columns count from 1, columns in characters.
@@ -76,16 +85,27 @@ pub struct LoadError {
     pub hint: Option<String>,
 }
 
-/// Compiles a codec's source and checks it, against the product model too when there is one.
+/// Compiles a codec's source and checks it, against the product model too when there is one. What has
+/// code of its own becomes an [`call::Outside`], of which no more is known than that it is text: who runs
+/// it checks it. `ts013_service`: the product's setting of this name.
 /// Errors: every mistake, in the order of the source.
 pub fn compile(
     kind: Kind,
     source: &[u8],
     profile: Option<&Profile>,
+    ts013_service: Option<&str>,
 ) -> Result<Arc<dyn Codec>, Vec<LoadError>> {
     let text = std::str::from_utf8(source).map_err(|e| vec![not_text(source, e.valid_up_to())])?;
     match kind {
         Kind::Table => Ok(Arc::new(table::load(text, profile)?)),
+        Kind::Script => {
+            let services = profile.map_or(&[][..], |p| p.services.as_slice());
+            let options = call::Options {
+                ts013_service: ts013_service.map(str::to_owned),
+                services: services.iter().map(|s| s.service_id.clone()).collect(),
+            };
+            Ok(Arc::new(call::Outside::new(kind, source, options)))
+        }
     }
 }
 
@@ -122,7 +142,7 @@ pub struct Uplink<'a> {
 }
 
 /// What an uplink means.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Decoded {
     Report(Report),
     Response(Response),
@@ -180,7 +200,7 @@ fn shown(service: &ServiceReport) -> Value {
 }
 
 /// The device's answer to a command.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Response {
     pub mid: Option<u16>,
     pub succeeded: bool,
@@ -212,7 +232,7 @@ pub struct EncodeProperties<'a> {
 }
 
 /// A message that sets properties.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PropertySet {
     pub bytes: Vec<u8>,
     /// Names of the wanted properties that it sets; never empty.
@@ -231,7 +251,7 @@ pub struct AnswerTo<'a> {
 }
 
 /// What goes down, read back.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Downlink {
     Command {
         command_name: String,
@@ -251,7 +271,7 @@ pub enum Downlink {
 }
 
 /// Which bytes became which field.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "DecodedField")]
 pub struct TraceEntry {
     /// Offset of the first byte.
@@ -264,7 +284,7 @@ pub struct TraceEntry {
 }
 
 /// Why bytes could not be decoded, or a command not encoded.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum CodecError {
     #[error("{field} needs {need} bytes at offset {at}, {have} are left")]
@@ -299,6 +319,15 @@ pub enum CodecError {
         /// Their names in one line.
         properties: String,
     },
+    /// The script threw, or gave what no contract knows.
+    #[error("the script failed: {reason}")]
+    Script { reason: String },
+    /// Each costs the codec a strike.
+    #[error("a limit of production was hit: {what}")]
+    Limit { what: String },
+    /// It is not there or quarantined, or nobody runs it: the same bytes may be read later.
+    #[error("the codec does not run: {reason}")]
+    Unavailable { reason: String },
 }
 
 impl CodecError {
@@ -329,6 +358,9 @@ impl CodecError {
             Self::Depth { .. } => "depth",
             Self::Json { .. } => "json",
             Self::NoPropertySet { .. } => "no_property_set",
+            Self::Script { .. } => "script",
+            Self::Limit { .. } => "limit",
+            Self::Unavailable { .. } => "unavailable",
         }
     }
 }

@@ -80,7 +80,7 @@ impl Codec for JsonCodec {
         Some(downlink(bytes))
     }
 
-    fn answers_by_mid(&self, _service_id: &str, _command_name: &str) -> bool {
+    fn answers_by_mid(&self, _command: &Encode<'_>) -> bool {
         true
     }
 

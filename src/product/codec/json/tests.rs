@@ -187,7 +187,13 @@ fn a_set_takes_what_fits_and_leaves_the_rest() {
     assert_eq!(set(&json!({})).unwrap_err().kind(), "no_property_set");
     let huge = "x".repeat(CODEC_OUTPUT_MAX);
     assert_eq!(set(&json!({ "a": huge })).unwrap_err().kind(), "output");
-    assert!(codec().answers_by_mid("F", "C"));
+    let command = Encode {
+        service_id: "F",
+        command_name: "C",
+        paras: &Map::new(),
+        mid: 1,
+    };
+    assert!(codec().answers_by_mid(&command));
 }
 
 fn value() -> impl Strategy<Value = Value> {

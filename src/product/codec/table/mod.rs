@@ -202,8 +202,8 @@ impl Codec for TableCodec {
         Some(read.map(|(message, found)| downlink_of(message, found)))
     }
 
-    fn answers_by_mid(&self, service_id: &str, command_name: &str) -> bool {
-        let Some(command) = self.command(service_id, command_name) else {
+    fn answers_by_mid(&self, command: &Encode<'_>) -> bool {
+        let Some(command) = self.command(command.service_id, command.command_name) else {
             return false;
         };
         let reply = command.reply.as_ref();

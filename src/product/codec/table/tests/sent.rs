@@ -275,7 +275,12 @@ fn responses_with_a_mid_are_known() {
         (&water, "WaterMeterBasic", "SET_REPORT", false),
     ];
     for (codec, service_id, command_name, want) in rows {
-        let got = codec.answers_by_mid(service_id, command_name);
+        let got = codec.answers_by_mid(&crate::product::codec::Encode {
+            service_id,
+            command_name,
+            paras: &Map::new(),
+            mid: 1,
+        });
         assert_eq!(got, want, "{service_id} {command_name}");
     }
 }
