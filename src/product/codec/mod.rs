@@ -103,6 +103,7 @@ pub fn compile(
             let options = call::Options {
                 ts013_service: ts013_service.map(str::to_owned),
                 services: services.iter().map(|s| s.service_id.clone()).collect(),
+                stands_at: None,
             };
             Ok(Arc::new(call::Outside::new(kind, source, options)))
         }
@@ -263,6 +264,8 @@ pub enum Downlink {
         properties: Map<String, Value>,
         mid: Option<u16>,
     },
+    /// What a message that names no command says.
+    Data { paras: Map<String, Value> },
     /// What an answer to a report says, as far as it says it.
     Answer {
         errcode: Option<u64>,
