@@ -13,8 +13,11 @@ use crate::product::codec::table::source::{Errors, Place, Section};
 use crate::product::codec::table::{layout, links, model};
 use crate::product::profile::Profile;
 
-const CODEC_KEYS: [&str; 4] = ["name", "endian", "id", "crc"];
-const MESSAGE_KEYS: [&str; 9] = [
+pub(super) const FILE_KEYS: [&str; 2] = ["codec", "message"];
+pub(super) const CODEC_KEYS: [&str; 4] = ["name", "endian", "id", "crc"];
+pub(super) const ID_KEYS: [&str; 3] = ["at", "type", "endian"];
+pub(super) const CRC_KEYS: [&str; 4] = ["type", "at", "endian", "from"];
+pub(super) const MESSAGE_KEYS: [&str; 9] = [
     "id", "name", "dir", "service", "reply", "answer", "fields", "endian", "has_more",
 ];
 const MESSAGES_MAX: usize = 1024;
@@ -51,7 +54,7 @@ pub(super) fn compile(source: &str, profile: Option<&Profile>) -> Result<Program
         return Err(errors.finish());
     }
     let root = Section::new(document.get_ref(), 0..0);
-    root.allow(&mut errors, "the file", &["codec", "message"], &[]);
+    root.allow(&mut errors, "the file", &FILE_KEYS, &[]);
     let header = read_header(&mut errors, &root);
     let mut messages = Vec::new();
     if root.has("message") {
@@ -68,7 +71,7 @@ pub(super) fn compile(source: &str, profile: Option<&Profile>) -> Result<Program
             }
         }
     } else {
-        errors.add(&(0..0), "a codec needs at least one [[message]]");
+        errors.add(&(0..0), "the codec has no message: give it one with [[message]]");
     }
     let id_is_broken = header.has_id && header.id.is_none();
     let mut program = Program {
@@ -116,7 +119,7 @@ fn read_header(errors: &mut Errors<'_>, root: &Section<'_, '_>) -> Header {
 }
 
 fn read_id(errors: &mut Errors<'_>, section: &Section<'_, '_>, default: bool) -> Option<IdField> {
-    section.allow(errors, "id", &["at", "type", "endian"], &[]);
+    section.allow(errors, "id", &ID_KEYS, &[]);
     let at = match section.has("at") {
         true => section.bounded(errors, "at", 0..=255),
         false => Some(0),
@@ -144,7 +147,7 @@ fn read_checksum(
     section: &Section<'_, '_>,
     default: bool,
 ) -> Option<Checksum> {
-    section.allow(errors, "crc", &["type", "at", "endian", "from"], &[]);
+    section.allow(errors, "crc", &CRC_KEYS, &[]);
     let little = little(errors, section, default);
     let Some((name, place)) = section.text(errors, "type") else {
         if !section.has("type") {
@@ -194,7 +197,7 @@ fn read_message(
     header: &Header,
     item: &Spanned<DeValue<'_>>,
 ) -> Option<Message> {
-    let section = Section::of(item, errors)?;
+    let section = Section::of(item, errors, "a message")?;
     section.allow(errors, "a message", &MESSAGE_KEYS, &CODEC_KEYS);
     let id = read_message_id(errors, header, &section);
     let direction = read_direction(errors, &section)?;

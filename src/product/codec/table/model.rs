@@ -188,6 +188,10 @@ fn unknown<'a>(
     name: &str,
     known: impl Iterator<Item = &'a str>,
 ) {
+    if errors.is_full() {
+        errors.add(place, text);
+        return;
+    }
     let known: Vec<&str> = known.collect();
     let hint = match closest(name, known.iter().copied()) {
         Some(near) => format!("did you mean {near}?"),
@@ -223,8 +227,25 @@ fn check_shape(
                 _ => "",
             },
         ),
-        Shape::Decimal => ("a decimal", takes == DataType::Decimal, ""),
-        Shape::Text => ("a string", takes == DataType::String, ""),
+        Shape::Decimal => (
+            "a decimal",
+            takes == DataType::Decimal,
+            match takes {
+                DataType::Int | DataType::Long => "the model's data_type must be decimal for it",
+                _ => "",
+            },
+        ),
+        Shape::Text => (
+            "a string",
+            takes == DataType::String,
+            match takes {
+                DataType::Int | DataType::Long | DataType::Decimal => {
+                    "a number is an integer type, or bcd with `dec`"
+                }
+                DataType::Enum => "an enum is an unsigned integer with `enum`",
+                _ => "",
+            },
+        ),
         Shape::Time => (
             "a DateTime",
             matches!(takes, DataType::DateTime | DataType::String),
