@@ -40,7 +40,11 @@ fn check_ids(errors: &mut Errors<'_>, program: &mut Program) {
         if let Some(first) = same.find(|m| m.id == Some(id)) {
             let text = format!("id {id:#x} is there already");
             let line = errors.line_of(&first.place);
-            let who = if down { "the platform sends" } else { "devices send" };
+            let who = if down {
+                "the platform sends"
+            } else {
+                "devices send"
+            };
             let hint = format!("{line} has it, and each id names one message that {who}");
             errors.add_hint(&message.place, text, hint);
         }

@@ -20,7 +20,7 @@ pub(super) const CRC_KEYS: [&str; 4] = ["type", "at", "endian", "from"];
 pub(super) const MESSAGE_KEYS: [&str; 9] = [
     "id", "name", "dir", "service", "reply", "answer", "fields", "endian", "has_more",
 ];
-const MESSAGES_MAX: usize = 1024;
+pub(super) const MESSAGES_MAX: usize = 1024;
 const DIRECTIONS: &str = r#""up", "down", "response", "set" or "answer""#;
 
 /// What the header says about every message.
@@ -45,19 +45,20 @@ pub(super) fn compile(source: &str, profile: Option<&Profile>) -> Result<Program
         return Err(errors.finish());
     }
     let (document, broken) = DeTable::parse_recoverable(source);
-    for error in &broken {
-        let place = error.span().unwrap_or(0..0);
-        errors.add(&place, format!("not TOML: {}", error.message()));
-    }
     // A file that is no TOML reads as something else than its author wrote: one sort at a time.
-    if errors.count() > 0 {
+    if !broken.is_empty() {
+        refuse_syntax(&mut errors, source, &broken);
         return Err(errors.finish());
     }
     let root = Section::new(document.get_ref(), 0..0);
     root.allow(&mut errors, "the file", &FILE_KEYS, &[]);
     let header = read_header(&mut errors, &root);
     let mut messages = Vec::new();
-    if root.has("message") {
+    if let Some(DeValue::Table(_)) = root.raw("message").map(Spanned::get_ref) {
+        let place = root.place_of("message");
+        let text = "`message` is one table, takes a list of them";
+        errors.add_hint(&place, text, "write [[message]]");
+    } else if root.has("message") {
         if let Some((items, _)) = root.list(&mut errors, "message") {
             if items.len() > MESSAGES_MAX {
                 let place = root.place_of("message");
@@ -71,7 +72,10 @@ pub(super) fn compile(source: &str, profile: Option<&Profile>) -> Result<Program
             }
         }
     } else {
-        errors.add(&(0..0), "the codec has no message: give it one with [[message]]");
+        errors.add(
+            &(0..0),
+            "the codec has no message: give it one with [[message]]",
+        );
     }
     let id_is_broken = header.has_id && header.id.is_none();
     let mut program = Program {
@@ -90,6 +94,37 @@ pub(super) fn compile(source: &str, profile: Option<&Profile>) -> Result<Program
         return Err(errors.finish());
     }
     Ok(program)
+}
+
+/// What the first line with a mistake says: later ones mostly follow from it.
+fn refuse_syntax(errors: &mut Errors<'_>, source: &str, broken: &[toml::de::Error]) {
+    let place_of = |error: &toml::de::Error| error.span().unwrap_or(0..0);
+    let first = broken.iter().map(|e| place_of(e).start).min().unwrap_or(0);
+    let until = source.get(first..).and_then(|rest| rest.find('\n'));
+    let until = until.map_or(source.len(), |length| first + length);
+    let before = source.get(..first).unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let line = source.get(line_start..until).unwrap_or_default().trim();
+    let hint = if source.trim_start().starts_with('{') {
+        Some("this looks like JSON, and codec.toml is TOML: key = value")
+    } else if line.starts_with('[') {
+        Some("is a list or a table above it left open?")
+    } else {
+        None
+    };
+    let mut places = Vec::new();
+    for error in broken {
+        let place = place_of(error);
+        if place.start > until || places.contains(&place.start) {
+            continue;
+        }
+        places.push(place.start);
+        let message = format!("not TOML: {}", error.message());
+        match hint.filter(|_| place.start == first) {
+            Some(hint) => errors.add_hint(&place, message, hint),
+            None => errors.add(&place, message),
+        }
+    }
 }
 
 fn read_header(errors: &mut Errors<'_>, root: &Section<'_, '_>) -> Header {

@@ -1,6 +1,7 @@
 //! The loader's error table, properties of codecs that load, and what the platform sends besides
 //! commands.
 
+mod mutations;
 mod properties;
 mod sent;
 

@@ -4,7 +4,7 @@ use crate::product::codec::table::field::{ALL_KEYS, Reader, Scope, Stand, Type};
 use crate::product::codec::table::program::{Bit, Direction, Kind, Meaning, Role, Word};
 use crate::product::codec::table::source::Section;
 
-const BIT_KEYS: [&str; 13] = [
+pub(in crate::product::codec::table) const BIT_KEYS: [&str; 13] = [
     "n", "at", "w", "signed", "service", "enum", "other", "dec", "scale", "offset", "const", "as",
     "result",
 ];

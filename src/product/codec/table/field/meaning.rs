@@ -111,6 +111,15 @@ impl Reader<'_, '_> {
                 .add(&place, "`enum` needs an unsigned type: codes count from 0");
             return None;
         }
+        let is_empty = match value.get_ref() {
+            DeValue::Array(items) => items.is_empty(),
+            DeValue::Table(table) => table.is_empty(),
+            _ => false,
+        };
+        if is_empty {
+            let message = "`enum` is empty, takes at least one name";
+            self.errors.add(&value.span(), message);
+        }
         let entries = self.entries(value)?;
         let other = section
             .name(self.errors, "other")
@@ -122,15 +131,11 @@ impl Reader<'_, '_> {
         };
         self.check_entries(&entries, max);
         if let (true, Some((_, place))) = (self.direction.is_sent(), &other) {
-            let message = "`other` names codes that are not listed, and has none that could be sent";
+            let message =
+                "`other` names codes that are not listed, and has none that could be sent";
             self.errors.add(place, message);
         }
-        let first = entries.first().map(|(code, ..)| *code);
-        let Some(first) = first else {
-            self.errors
-                .add(&value.span(), "`enum` is empty, takes at least one name");
-            return None;
-        };
+        let first = entries.first().map(|(code, ..)| *code)?;
         let mut labels: Vec<(u64, String)> = entries
             .into_iter()
             .map(|(code, label, _)| (code, label))

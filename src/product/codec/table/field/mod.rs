@@ -14,6 +14,8 @@ use toml::de::DeValue;
 use crate::product::codec::table::program::{Direction, Field, REFERENCES_MAX, Role, Word};
 use crate::product::codec::table::source::{Errors, Place, Section, closest};
 
+pub(super) use bits::BIT_KEYS;
+
 /// Groups, arrays and TLV loops inside each other.
 const DEPTH_MAX: usize = 6;
 /// Fields of one list.
@@ -191,6 +193,11 @@ fn type_like(text: &str) -> Option<&'static str> {
     let exact = |name: &&&str| Some(**name) == short.as_deref();
     let found = TYPES.iter().find(exact).copied();
     found.or_else(|| closest(text, TYPES.into_iter()))
+}
+
+/// The keys of fields of a type; none for a word that is no type.
+pub(super) fn keys_of(name: &str) -> &'static [&'static str] {
+    Type::parse(name).map_or(&[], Type::keys)
 }
 
 /// `8`, `16`, … `64` as 1 to 8 bytes.
