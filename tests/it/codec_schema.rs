@@ -250,7 +250,7 @@ fn descend(root: &Value, schema: &Value, value: &Value, at: &str, found: &mut Ve
             is_number_key(key)
         });
         let own = schema.get("properties").and_then(|all| all.get(key));
-        match own.or(by_pattern.map(|(_, of)| of)) {
+        match own.or_else(|| by_pattern.map(|(_, of)| of)) {
             Some(of) => judge(root, of, member, &at, found),
             None if schema.get("additionalProperties").is_some() => {
                 found.push(format!("{at}: no such key"));

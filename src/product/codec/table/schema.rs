@@ -444,7 +444,8 @@ mod tests {
         let of = |at: &str, want: &[&str]| {
             let mut got = keys(&schema, at);
             let mut want: Vec<String> = want.iter().map(|&key| key.to_owned()).collect();
-            (got.sort(), want.sort());
+            got.sort();
+            want.sort();
             assert_eq!(got, want, "{at}");
             for key in got {
                 let about = schema.pointer(&format!("{at}/{key}/description"));

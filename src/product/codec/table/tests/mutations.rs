@@ -247,7 +247,8 @@ fn mistakes_without_number_end_soon() {
         )
         .unwrap();
     }
-    let model = format!("[{{\"service_id\": \"S\", \"service_type\": \"S\", \"properties\": [{model}]}}]");
+    let model =
+        format!("[{{\"service_id\": \"S\", \"service_type\": \"S\", \"properties\": [{model}]}}]");
     let profile: Profile = serde_json::from_str(&model).unwrap();
     for source in sources {
         let errors = load(&source, Some(&profile)).unwrap_err();
