@@ -113,7 +113,8 @@ fn refuse_syntax(errors: &mut Errors<'_>, source: &str, broken: &[toml::de::Erro
         None
     };
     let mut places = Vec::new();
-    for error in broken {
+    // Of several at one place the last is the innermost: the string, not the table around it.
+    for error in broken.iter().rev() {
         let place = place_of(error);
         if place.start > until || places.contains(&place.start) {
             continue;
