@@ -12,6 +12,7 @@ mod import;
 mod inspect;
 mod new;
 mod report;
+mod schema;
 mod test;
 mod workers;
 
@@ -60,6 +61,8 @@ enum Command {
     Decode(inspect::DecodeArgs),
     /// Show the bytes of a command, or of a message that sets properties
     Encode(inspect::EncodeArgs),
+    /// Print the JSON schema of codec.toml, for editors
+    Schema,
     /// Run the fixtures
     Test(test::Args),
     /// Measure how fast the fixtures' inputs are read and written
@@ -105,6 +108,7 @@ pub fn run(args: Args) -> ExitCode {
         Command::Check { path, json } => inspect::check(&mut out, &path, json, &workers),
         Command::Decode(args) => inspect::decode(&mut out, &args, &workers),
         Command::Encode(args) => inspect::encode(&mut out, &args, &workers),
+        Command::Schema => schema::print(&mut out),
         Command::Test(args) => test::run(&mut out, &args, &workers),
         Command::Bench(args) => bench::run(&mut out, &args, &workers),
         Command::Fuzz(args) => fuzz::run(&mut out, &args, &workers),
