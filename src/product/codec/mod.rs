@@ -114,8 +114,8 @@ pub fn compile(
             let options = call::Options {
                 ts013_service: ts013_service.map(str::to_owned),
                 services: services.iter().map(|s| s.service_id.clone()).collect(),
-                stands_at: None,
                 trusted: false,
+                stands_at: None,
             };
             Ok(Arc::new(call::Outside::new(kind, source, options)))
         }
