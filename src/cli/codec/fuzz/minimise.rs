@@ -58,7 +58,7 @@ fn smaller_than(call: &Call) -> Vec<Call> {
             };
             let mut all: Vec<Call> = paras.keys().map(without).collect();
             for (name, value) in paras.iter().filter(|(_, v)| v.is_number()) {
-                if *value != Value::from(0) {
+                if value.as_f64() != Some(0.0) {
                     let mut smaller = call.clone();
                     if let Call::Encode { paras, .. } = &mut smaller {
                         paras.insert(name.clone(), Value::from(0));

@@ -8,7 +8,7 @@ use crate::product::model_zip::{self, UNPACKED_MAX};
 
 pub(super) fn read(path: &Path, script: Option<&Path>) -> Result<Draft, ImportError> {
     let meta = fs::metadata(path).map_err(|e| ImportError::at(path, e))?;
-    let max = u64::try_from(UNPACKED_MAX).unwrap_or(u64::MAX);
+    let max = UNPACKED_MAX;
     if meta.len() > max {
         let reason = format!("has {} bytes, takes up to {max}", meta.len());
         return Err(ImportError::at(path, reason));
