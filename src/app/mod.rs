@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod batch;
 pub mod certificate;
+pub mod codec_call;
 pub mod codec_pool;
 pub mod command;
 pub mod credentials;
@@ -53,6 +54,7 @@ use crate::store::{Store, StoreError};
 use audit::Audit;
 use batch::Batches;
 use certificate::Certificates;
+use codec_pool::CodecPool;
 use command::Commands;
 use credentials::Credentials;
 use device::{DeviceChange, Devices};
@@ -91,6 +93,7 @@ pub struct App {
     pub clock: Clock,
     pub spaces: Arc<Spaces>,
     pub products: Arc<Products>,
+    pub codecs: Arc<CodecPool>,
     pub devices: Arc<Devices>,
     pub certificates: Arc<Certificates>,
     pub commands: Arc<Commands>,
@@ -131,12 +134,14 @@ impl App {
             clock: clock.clone(),
             tasks: tasks.clone(),
         })?);
+        let codecs = Arc::new(CodecPool::default());
         let products = Arc::new(Products::load(product::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),
             outbox: Arc::clone(&outbox),
             tasks: tasks.clone(),
             spaces: Arc::clone(&spaces),
+            codecs: Arc::clone(&codecs),
         })?);
         let devices = Arc::new(Devices::new(device::Parts {
             store: Arc::clone(&store),
@@ -215,6 +220,7 @@ impl App {
             clock,
             spaces,
             products,
+            codecs,
             devices,
             certificates,
             commands,

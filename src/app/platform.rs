@@ -132,6 +132,7 @@ impl Platform {
             devices: Arc::clone(&app.devices),
             tasks: app.tasks.clone(),
             net: outgoing.clone(),
+            codecs: Arc::clone(&app.codecs),
             figures: Arc::clone(&figures),
             pending_max: settings.commands.pending_max,
         };

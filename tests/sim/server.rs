@@ -211,6 +211,10 @@ impl Store for Disk {
         self.inner.codec(id)
     }
 
+    fn codec_versions(&self, id: &ProductId) -> Result<Vec<(u64, CodecRecord)>, StoreError> {
+        self.inner.codec_versions(id)
+    }
+
     fn settings(&self, id: &ProductId) -> Result<Option<SettingsRecord>, StoreError> {
         self.inner.settings(id)
     }

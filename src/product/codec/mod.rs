@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::base::limits::CODEC_SOURCE_MAX;
 use crate::base::time::Timestamp;
 use crate::product::profile::Profile;
 
@@ -63,13 +64,33 @@ pub trait Codec: Send + Sync + std::fmt::Debug {
 }
 
 /// The sorts of codec sources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "CodecKind")]
 pub enum Kind {
     /// `codec.toml`, see [`table`].
     Table,
     /// JavaScript, `codec.js`, see [`script`].
     Script,
+}
+
+impl Kind {
+    /// Bytes of a source, at most.
+    pub const fn source_max(self) -> usize {
+        match self {
+            Self::Table | Self::Script => CODEC_SOURCE_MAX,
+        }
+    }
 }
 
 /// One mistake in a codec's source. Lines and columns count from 1, columns in characters.
