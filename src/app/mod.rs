@@ -6,6 +6,7 @@ pub mod batch;
 pub mod certificate;
 pub mod codec_call;
 pub mod codec_pool;
+pub mod codec_runner;
 pub mod command;
 pub mod credentials;
 pub mod deadlines;
@@ -54,7 +55,7 @@ use crate::store::{Store, StoreError};
 use audit::Audit;
 use batch::Batches;
 use certificate::Certificates;
-use codec_pool::CodecPool;
+use codec_runner::CodecRunner;
 use command::Commands;
 use credentials::Credentials;
 use device::{DeviceChange, Devices};
@@ -84,6 +85,8 @@ pub struct Parts {
     /// Where pushes leave.
     pub dialer: Dialer,
     pub credentials: Arc<Credentials>,
+    /// Who runs codecs with code of their own.
+    pub codecs: Arc<dyn CodecRunner>,
 }
 
 /// The services of one server. Clones share them.
@@ -93,7 +96,7 @@ pub struct App {
     pub clock: Clock,
     pub spaces: Arc<Spaces>,
     pub products: Arc<Products>,
-    pub codecs: Arc<CodecPool>,
+    pub codecs: Arc<dyn CodecRunner>,
     pub devices: Arc<Devices>,
     pub certificates: Arc<Certificates>,
     pub commands: Arc<Commands>,
@@ -126,6 +129,7 @@ impl App {
             push,
             dialer,
             credentials,
+            codecs,
         } = parts;
         let tasks = Tasks::new();
         let outbox = Arc::new(Outbox::new(Arc::clone(&store)));
@@ -134,7 +138,6 @@ impl App {
             clock: clock.clone(),
             tasks: tasks.clone(),
         })?);
-        let codecs = Arc::new(CodecPool::default());
         let products = Arc::new(Products::load(product::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),

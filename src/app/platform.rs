@@ -14,6 +14,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::codec_pool::CodecPool;
 use super::credentials::Credentials;
 use super::directory::{Directory, Placement};
 use super::figures::Figures;
@@ -118,6 +119,7 @@ impl Platform {
             push: settings.push,
             dialer: settings.dialer.clone(),
             credentials: Arc::clone(&settings.credentials),
+            codecs: Arc::new(CodecPool::default()),
         })?;
         let directory = Arc::new(Directory::default());
         let figures = Arc::new(Figures::new());

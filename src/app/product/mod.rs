@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use sha2::{Digest, Sha256};
 
-use crate::app::codec_pool::CodecPool;
+use crate::app::codec_runner::CodecRunner;
 use crate::app::envelope;
 use crate::app::outbox::Outbox;
 pub(in crate::app) use crate::app::random::random_hex;
@@ -64,7 +64,7 @@ pub struct Parts {
     pub outbox: Arc<Outbox>,
     pub tasks: Tasks,
     pub spaces: Arc<Spaces>,
-    pub codecs: Arc<CodecPool>,
+    pub codecs: Arc<dyn CodecRunner>,
 }
 
 /// The products of one server.

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use self::calling::{Attempt, Calls};
 use self::committing::{Committing, Pending};
-use crate::app::codec_pool::CodecPool;
+use crate::app::codec_runner::CodecRunner;
 use crate::app::command;
 use crate::app::command::reply::{self, TokenAnswer};
 use crate::app::deadlines::{Deadlines, LOOK_AT_MOST_EVERY};
@@ -79,7 +79,7 @@ pub struct Parts {
     pub devices: Arc<Devices>,
     pub tasks: Tasks,
     pub net: mpsc::Sender<Outgoing>,
-    pub codecs: Arc<CodecPool>,
+    pub codecs: Arc<dyn CodecRunner>,
     pub figures: Arc<Figures>,
     /// Commands that may wait for one device.
     pub pending_max: usize,

@@ -1,0 +1,1 @@
+//! The same with real scripts in worker processes.
