@@ -15,7 +15,7 @@
 //! they are void, and the new one is asked from the start; so no input is read by two codecs. What fails as
 //! unavailable is an answer, too: the uplink is kept raw and the command fails, with the reason.
 //!
-//! Bounds: rounds of one input, calls under way of one codec and in all; beyond them an input is refused
+//! Bounds: rounds of one input with one codec, calls under way of one codec and in all; beyond them an input is refused
 //! as overload, as behind a full line. Calls end by themselves: who performs them has a watchdog.
 
 use std::sync::Arc;
@@ -36,7 +36,7 @@ use crate::base::time::{Clock, Timestamp};
 use crate::product::codec::CodecError;
 use crate::product::codec::call::{Call, Known, Memo, Outside, Reply};
 
-/// Calls for one input. A report takes two, each command that goes with it one; property sets of a script
+/// Calls of one codec for one input. A report takes two, each command that goes with it one; property sets of a script
 /// that can't combine them one for each property.
 const ROUNDS_MAX: u8 = 100;
 /// Calls of one shard under way.
@@ -120,7 +120,10 @@ impl Attempt {
                 at: now,
             })
         });
-        asked.tag = Arc::clone(&codec.tag);
+        if asked.tag != codec.tag {
+            asked.tag = Arc::clone(&codec.tag);
+            asked.rounds = 0;
+        }
         asked.known = memo.into_known();
         let call = call?;
         if asked.rounds >= ROUNDS_MAX {

@@ -8,9 +8,13 @@ use tokio::sync::mpsc;
 
 use super::{Bench, replace};
 
-const DEVICES: usize = 20;
-const REPORTS: u8 = 50;
+const DEVICES: usize = 8;
+const REPORTS: u8 = 250;
+/// So many of a device may wait for the first of them.
+const AT_ONCE: usize = 50;
 const VERSIONS: u8 = 100;
+/// Calls from one upload to the next: more than can be under way, so that some are finished.
+const UPLOAD_EVERY: u32 = 37;
 
 /// What a codec was asked about one uplink, last of all: the version that decoded, and that answered.
 type Last = HashMap<Vec<u8>, [u8; 2]>;
@@ -26,7 +30,9 @@ async fn a_hundred_versions_under_load_lose_nothing_and_mix_nothing() {
     let (_, none) = mpsc::channel(1);
     let mut asks = std::mem::replace(&mut bench.asks, none);
     let seen = Arc::clone(&last);
+    let products = Arc::clone(&bench.server.app.products);
     bench.server.app.tasks.spawn("codec", async move {
+        let (mut calls, mut newest) = (0_u32, 1);
         while let Some(asked) = asks.recv().await {
             let (place, payload) = match &asked.call {
                 Call::Decode { payload, .. } => (0, payload),
@@ -35,17 +41,13 @@ async fn a_hundred_versions_under_load_lose_nothing_and_mix_nothing() {
             };
             let version = asked.version();
             seen.lock().unwrap().entry(payload.clone()).or_default()[place] = version;
-            // Others have their turn: uploads come between any two calls.
-            tokio::task::yield_now().await;
+            calls += 1;
+            // In the middle of a call, and of all the others that wait for theirs.
+            if calls.is_multiple_of(UPLOAD_EVERY) && newest < VERSIONS {
+                newest += 1;
+                replace(&products, format!("v{newest}")).await;
+            }
             asked.serve();
-        }
-    });
-    let products = Arc::clone(&bench.server.app.products);
-    let (replaced, mut progress) = mpsc::channel(1);
-    bench.server.app.tasks.spawn("uploads", async move {
-        for version in 2..=VERSIONS {
-            replace(&products, format!("v{version}")).await;
-            replaced.send(version).await.unwrap();
         }
     });
     for n in 0..REPORTS {
@@ -53,9 +55,9 @@ async fn a_hundred_versions_under_load_lose_nothing_and_mix_nothing() {
             let own = u8::try_from(device).unwrap();
             bench.report(&format!("p1_load{device}"), &[n, own]).await;
         }
-        // Two versions for each round, so that load and uploads go side by side.
-        for _ in 0..2 {
-            progress.recv().await;
+        let sent = usize::from(n) + 1;
+        for device in (0..DEVICES).filter(|_| sent.is_multiple_of(AT_ONCE)) {
+            bench.until_read(&format!("p1_load{device}"), sent).await;
         }
     }
     let last_of = |device: u8, n: u8| last.lock().unwrap()[&vec![n, device]];
