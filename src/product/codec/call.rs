@@ -191,6 +191,10 @@ pub struct Options {
     pub ts013_service: Option<String>,
     /// The ids of the model's services, in its order; empty without a model.
     pub services: Vec<String>,
+    /// The product's settings say that its author is trusted: it may run inside the server. That
+    /// changes nothing of what it does, so it is no part of the tag.
+    #[serde(default)]
+    pub trusted: bool,
 }
 
 /// A codec whose code does not run in this process, or not on the thread that calls it. Its own
