@@ -44,6 +44,7 @@ pub mod timers;
 pub mod trace;
 pub mod uplink;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -55,6 +56,7 @@ use crate::store::{Store, StoreError};
 use audit::Audit;
 use batch::Batches;
 use certificate::Certificates;
+use codec_pool::CodecPool;
 use codec_runner::CodecRunner;
 use command::Commands;
 use credentials::Credentials;
@@ -82,11 +84,14 @@ pub struct Parts {
     pub traced_devices_max: usize,
     pub batch: batch::Settings,
     pub push: push::Settings,
+    pub codecs: codec_pool::Settings,
+    /// The program whose `codec-worker` runs codecs; `None`: the one that runs.
+    pub codec_worker: Option<PathBuf>,
     /// Where pushes leave.
     pub dialer: Dialer,
     pub credentials: Arc<Credentials>,
-    /// Who runs codecs with code of their own.
-    pub codecs: Arc<dyn CodecRunner>,
+    /// Who runs codecs with code of their own; `None`: a pool of such workers.
+    pub codec_runner: Option<Arc<dyn CodecRunner>>,
 }
 
 /// The services of one server. Clones share them.
@@ -96,7 +101,6 @@ pub struct App {
     pub clock: Clock,
     pub spaces: Arc<Spaces>,
     pub products: Arc<Products>,
-    pub codecs: Arc<dyn CodecRunner>,
     pub devices: Arc<Devices>,
     pub certificates: Arc<Certificates>,
     pub commands: Arc<Commands>,
@@ -105,6 +109,7 @@ pub struct App {
     pub groups: Arc<Groups>,
     pub forwarding: Arc<Forwarding>,
     pub pushes: Arc<Pushes>,
+    pub codecs: Arc<dyn CodecRunner>,
     pub removals: Arc<Removals>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
@@ -127,11 +132,21 @@ impl App {
             traced_devices_max,
             batch,
             push,
+            codecs,
+            codec_worker,
             dialer,
             credentials,
-            codecs,
+            codec_runner,
         } = parts;
         let tasks = Tasks::new();
+        let codecs = codec_runner.unwrap_or_else(|| {
+            Arc::new(CodecPool::new(codec_pool::Parts {
+                settings: codecs,
+                clock: clock.clone(),
+                tasks: tasks.clone(),
+                program: codec_worker,
+            }))
+        });
         let outbox = Arc::new(Outbox::new(Arc::clone(&store)));
         let spaces = Arc::new(Spaces::load(space::Parts {
             store: Arc::clone(&store),
@@ -223,7 +238,6 @@ impl App {
             clock,
             spaces,
             products,
-            codecs,
             devices,
             certificates,
             commands,
@@ -232,6 +246,7 @@ impl App {
             groups,
             forwarding,
             pushes,
+            codecs,
             removals,
             outbox,
             tracer,

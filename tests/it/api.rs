@@ -7,7 +7,6 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use strait::api;
-use strait::app::codec_pool::CodecPool;
 use strait::app::codec_runner::CodecRunner;
 use strait::app::credentials::{CLOCK_SKEW, Credential, Credentials};
 use strait::app::device::DeviceChange;
@@ -84,8 +83,7 @@ impl Server {
     }
 
     fn with(store: Arc<MemoryStore>, credentials: Credentials, later_ms: u64) -> Self {
-        let codecs = Arc::new(CodecPool::default());
-        Self::with_codecs(store, credentials, later_ms, codecs)
+        Self::with_codecs(store, credentials, later_ms, None)
     }
 
     /// Codecs with code of their own run there.
@@ -93,7 +91,7 @@ impl Server {
         store: Arc<MemoryStore>,
         credentials: Credentials,
         later_ms: u64,
-        codecs: Arc<dyn CodecRunner>,
+        codec_runner: Option<Arc<dyn CodecRunner>>,
     ) -> Self {
         let now = Timestamp::parse(NOW).unwrap();
         let clock = Clock::manual(now.plus_ms(later_ms));
@@ -112,7 +110,9 @@ impl Server {
             push: app::push::Settings::default(),
             dialer: strait::net::webhook::Dialer::Network,
             credentials: Arc::new(credentials),
-            codecs: Arc::clone(&codecs),
+            codecs: app::codec_pool::Settings::default(),
+            codec_worker: Some(env!("CARGO_BIN_EXE_strait").into()),
+            codec_runner,
         })
         .unwrap();
         let (net, downlinks) = mpsc::channel(1024);

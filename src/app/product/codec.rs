@@ -9,6 +9,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::base::ids::ProductId;
+use crate::product::codec::call::{Options, Outside};
 use crate::product::codec::{self, Codec, Kind, LoadError};
 use crate::product::profile::Profile;
 use crate::product::settings::Settings;
@@ -282,7 +283,20 @@ fn compile(
     settings: &Settings,
 ) -> Result<Arc<dyn Codec>, Vec<LoadError>> {
     let service = settings.ts013_service.as_deref();
-    codec::compile(kind_of(stored.kind), &stored.source, Some(profile), service)
+    let codec = codec::compile(kind_of(stored.kind), &stored.source, Some(profile), service)?;
+    match codec.outside() {
+        Some(outside) if settings.codec.trusted => {
+            let options = Options {
+                trusted: true,
+                ..outside.options.as_ref().clone()
+            };
+            Ok(Arc::new(Outside {
+                options: Arc::new(options),
+                ..outside.clone()
+            }))
+        }
+        Some(_) | None => Ok(codec),
+    }
 }
 
 /// The sort of a stored codec.

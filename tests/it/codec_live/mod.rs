@@ -166,10 +166,11 @@ impl Bench {
             asks,
             released: Mutex::default(),
         });
-        Self::over(codecs, calls).await
+        Self::over(Some(codecs), calls).await
     }
 
-    async fn over(codecs: Arc<dyn CodecRunner>, asks: mpsc::Receiver<Asked>) -> Self {
+    /// `None`: worker processes.
+    async fn over(codecs: Option<Arc<dyn CodecRunner>>, asks: mpsc::Receiver<Asked>) -> Self {
         let store = Arc::new(MemoryStore::new());
         let nobody = Credentials::nobody_asked();
         let server = heard(Server::with_codecs(store, nobody, 0, codecs));
