@@ -195,6 +195,8 @@ pub struct Options {
     /// changes nothing of what it does, so it is no part of the tag.
     #[serde(default)]
     pub trusted: bool,
+    /// Where the clock of encoders stands; it runs otherwise.
+    pub stands_at: Option<Timestamp>,
 }
 
 /// A codec whose code does not run in this process, or not on the thread that calls it. Its own

@@ -136,6 +136,7 @@ pub fn compile(
                 ts013_service: ts013_service.map(str::to_owned),
                 services: services.iter().map(|s| s.service_id.clone()).collect(),
                 trusted: false,
+                stands_at: None,
             };
             Ok(Arc::new(call::Outside::new(kind, source, options)))
         }
@@ -296,6 +297,8 @@ pub enum Downlink {
         properties: Map<String, Value>,
         mid: Option<u16>,
     },
+    /// What a message that names no command says.
+    Data { paras: Map<String, Value> },
     /// What an answer to a report says, as far as it says it.
     Answer {
         errcode: Option<u64>,
