@@ -126,7 +126,7 @@ impl Server {
             devices: Arc::clone(&app.devices),
             tasks: app.tasks.clone(),
             net,
-            codecs,
+            codecs: Arc::clone(&app.codecs),
             figures: Arc::new(Figures::new()),
             pending_max: 20,
         });

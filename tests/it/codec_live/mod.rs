@@ -162,7 +162,7 @@ impl Bench {
     /// The product `p1` without a codec.
     async fn empty() -> Self {
         let (asks, calls) = mpsc::channel(8192);
-        let codecs = Arc::new(Elsewhere {
+        let codecs: Arc<dyn CodecRunner> = Arc::new(Elsewhere {
             asks,
             released: Mutex::default(),
         });
