@@ -112,8 +112,6 @@ impl Server {
             codec_worker: Some(env!("CARGO_BIN_EXE_strait").into()),
             dialer: strait::net::webhook::Dialer::Network,
             credentials: Arc::new(credentials),
-            codecs: app::codec_pool::Settings::default(),
-            codec_worker: Some(env!("CARGO_BIN_EXE_strait").into()),
             codec_runner,
         })
         .unwrap();

@@ -45,6 +45,8 @@ mod bad_input;
 mod client;
 mod codec_hostile;
 mod codec_live;
+mod codec_mistakes;
+mod codec_schema;
 mod codecs;
 mod codecs_sent;
 mod conformity;

@@ -143,7 +143,11 @@ impl Engine {
                 }),
                 Err(Odd::Codec(error)) => Err(error),
                 Err(Odd::Threw(error)) => {
-                    let fault = Fault::take(&ctx, &error, is_over);
+                    let mut fault = Fault::take(&ctx, &error, is_over);
+                    // Reading what was thrown runs the script, too.
+                    if self.watch.is_over.load(Ordering::Relaxed) {
+                        fault.limit = Some("time");
+                    }
                     Err(fault.into_error(self.limits.time.as_millis()))
                 }
             };
