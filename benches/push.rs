@@ -58,8 +58,6 @@ async fn main() {
             tracer: Arc::new(Tracer::default()),
             snapshot: snapshot.subscribe(),
             settings: Settings::default(),
-            codecs: strait::app::codec_pool::Settings::default(),
-            codec_worker: None,
             dialer: Dialer::Network,
         })
     };

@@ -108,10 +108,10 @@ impl Server {
             traced_devices_max: 10,
             batch: app::batch::Settings::default(),
             push: app::push::Settings::default(),
-            dialer: strait::net::webhook::Dialer::Network,
-            credentials: Arc::new(credentials),
             codecs: app::codec_pool::Settings::default(),
             codec_worker: Some(env!("CARGO_BIN_EXE_strait").into()),
+            dialer: strait::net::webhook::Dialer::Network,
+            credentials: Arc::new(credentials),
             codec_runner,
         })
         .unwrap();
@@ -126,7 +126,7 @@ impl Server {
             devices: Arc::clone(&app.devices),
             tasks: app.tasks.clone(),
             net,
-            codecs,
+            codecs: Arc::clone(&app.codecs),
             figures: Arc::new(Figures::new()),
             pending_max: 20,
         });

@@ -351,7 +351,7 @@ impl Server {
             batch: strait::app::batch::Settings::default(),
             push: strait::app::push::Settings::default(),
             codecs: strait::app::codec_pool::Settings::default(),
-            codec_worker: None,
+            codec_worker: Some(env!("CARGO_BIN_EXE_strait").into()),
             dialer: strait::net::webhook::Dialer::Network,
             commands: strait::app::command::Settings::default(),
             credentials: Arc::new(Credentials::nobody_asked()),

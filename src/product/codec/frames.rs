@@ -281,7 +281,7 @@ mod tests {
                         ts013_service: Some("S".to_owned()),
                         services: vec!["S".to_owned()],
                         trusted: false,
-                        stands_at: None,
+                        stands_at: Some(Timestamp::from_ms(7)),
                     },
                 }),
                 call: (id != 2).then_some(call),

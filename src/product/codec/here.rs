@@ -35,10 +35,10 @@ impl Loaded {
         }
     }
 
-    /// Bytes that it holds now.
+    /// Bytes that it holds now. Costs as much as the codec holds: not for each call.
     pub fn heap_bytes(&self) -> u64 {
         match self {
-            Self::Script(_) => 0,
+            Self::Script(script) => script.heap_bytes(),
         }
     }
 }

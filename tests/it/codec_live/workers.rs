@@ -24,7 +24,10 @@ fn script(version: u8) -> String {
 
 async fn start() -> Bench {
     let bench = Bench::over(None, mpsc::channel(1).1).await;
-    bench.upload(&script(1)).await;
+    // Loading has a limit of time, which a busy machine may not keep to.
+    let wait = async { while !bench.put(&script(1), &[]).await.status.is_success() {} };
+    let taken = tokio::time::timeout(super::PATIENCE, wait).await;
+    taken.expect("the script is taken");
     bench.server.device("n1").await;
     bench
 }
