@@ -27,6 +27,7 @@ pub mod push;
 mod random;
 pub mod registration;
 pub mod removal;
+pub mod replay;
 pub mod report;
 pub mod retention;
 pub mod search;
@@ -53,6 +54,7 @@ use crate::store::{Store, StoreError};
 use audit::Audit;
 use batch::Batches;
 use certificate::Certificates;
+use codec_pool::CodecPool;
 use command::Commands;
 use credentials::Credentials;
 use device::{DeviceChange, Devices};
@@ -62,6 +64,7 @@ use outbox::Outbox;
 use product::Products;
 use push::Pushes;
 use removal::Removals;
+use replay::Replays;
 use shadow::Shadows;
 use shards::ShardsLink;
 use space::Spaces;
@@ -78,6 +81,7 @@ pub struct Parts {
     pub shards: ShardsLink,
     pub traced_devices_max: usize,
     pub batch: batch::Settings,
+    pub replay: replay::Settings,
     pub push: push::Settings,
     /// Where pushes leave.
     pub dialer: Dialer,
@@ -100,6 +104,8 @@ pub struct App {
     pub forwarding: Arc<Forwarding>,
     pub pushes: Arc<Pushes>,
     pub removals: Arc<Removals>,
+    pub codecs: Arc<CodecPool>,
+    pub replays: Arc<Replays>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
     pub tasks: Tasks,
@@ -120,6 +126,7 @@ impl App {
             shards,
             traced_devices_max,
             batch,
+            replay,
             push,
             dialer,
             credentials,
@@ -167,7 +174,7 @@ impl App {
             store: Arc::clone(&store),
             clock: clock.clone(),
             tasks: tasks.clone(),
-            shards,
+            shards: shards.clone(),
         }));
         let batches = Batches::start(batch::Parts {
             store: Arc::clone(&store),
@@ -201,6 +208,16 @@ impl App {
             forwarding: Arc::clone(&forwarding),
         }));
         removals.resume()?;
+        let codecs = Arc::new(CodecPool::default());
+        let replays = Replays::start(replay::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            products: Arc::clone(&products),
+            codecs: Arc::clone(&codecs),
+            shards,
+            settings: replay,
+        })?;
         let pushes = Arc::new(Pushes::start(push::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),
@@ -224,6 +241,8 @@ impl App {
             forwarding,
             pushes,
             removals,
+            codecs,
+            replays,
             outbox,
             tracer,
             tasks,

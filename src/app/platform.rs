@@ -22,7 +22,7 @@ use super::sessions::{Resuming, Sessions};
 use super::shard::{self, Shard};
 use super::shards::{Shards, shard_of};
 use super::tasks::Tasks;
-use super::{App, batch, command, push, retention, timers};
+use super::{App, batch, command, push, replay, retention, timers};
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::Settings as ExchangeSettings;
@@ -46,6 +46,7 @@ pub struct Settings {
     pub store: StoreSettings,
     pub traced_devices_max: usize,
     pub batch: batch::Settings,
+    pub replay: replay::Settings,
     pub push: push::Settings,
     /// Where pushes leave.
     pub dialer: Dialer,
@@ -115,6 +116,7 @@ impl Platform {
             shards: senders.link(),
             traced_devices_max: settings.traced_devices_max,
             batch: settings.batch,
+            replay: settings.replay,
             push: settings.push,
             dialer: settings.dialer.clone(),
             credentials: Arc::clone(&settings.credentials),

@@ -96,6 +96,7 @@ impl Server {
             shards: shards.link(),
             traced_devices_max: 10,
             batch: app::batch::Settings::default(),
+            replay: app::replay::Settings::default(),
             push: app::push::Settings::default(),
             dialer: strait::net::webhook::Dialer::Network,
             credentials: Arc::new(credentials),

@@ -32,6 +32,7 @@
 //! | 1a | submissions | device seq `u64`, hash of the caller's name for it, 16 bytes | row: `SubmissionRecord` |
 //! | 1c | deliveries | action seq `u64` | row: `DeliveryRecord` |
 //! | 1d | set_aside | action seq `u64`, position `u64`, index `u32` | row: `SetAsideRecord` |
+//! | 1f | replays | product id | row: `ReplaysRecord` |
 //!
 //! 03, 04, 05 and 16 are indexes of 01: text as it is, without a row header (`rows.rs`). Ids hold
 //! no 00 byte, so 05 is unambiguous; names may, so 16 escapes it. Prefixes are never used anew.
@@ -84,11 +85,12 @@ pub enum Table {
     Submissions = 0x1a,
     Deliveries = 0x1c,
     SetAside = 0x1d,
+    Replays = 0x1f,
 }
 
 impl Table {
     /// Every table, ascending.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Meta,
         Self::Devices,
         Self::States,
@@ -118,6 +120,7 @@ impl Table {
         Self::Submissions,
         Self::Deliveries,
         Self::SetAside,
+        Self::Replays,
     ];
 
     /// The first byte of this table's keys.
@@ -163,6 +166,7 @@ impl Table {
             Self::Submissions => "submissions",
             Self::Deliveries => "deliveries",
             Self::SetAside => "set_aside",
+            Self::Replays => "replays",
         }
     }
 
@@ -247,6 +251,10 @@ pub fn product(id: &ProductId) -> Vec<u8> {
 
 pub fn codec(id: &ProductId) -> Vec<u8> {
     Table::Codecs.key(&[id.as_str().as_bytes()])
+}
+
+pub fn replays(id: &ProductId) -> Vec<u8> {
+    Table::Replays.key(&[id.as_str().as_bytes()])
 }
 
 pub fn settings(id: &ProductId) -> Vec<u8> {
