@@ -54,7 +54,7 @@ pub fn routes() -> Routes {
                 "replay_uplinks",
                 "Decodes uplinks that were kept raw",
             )
-            .body(|f| drop(new_replay(f)))
+            .maybe_body(|f| drop(new_replay(f)))
             .answers::<View>(StatusCode::ACCEPTED)
             .fails(&[StatusCode::CONFLICT])
             .example(json!({"from": "20260101T000000Z", "dry_run": true})),

@@ -27,7 +27,7 @@ pub(super) fn of_path(name: &str) -> PathParameter {
         }
         "replay_id" => {
             return PathParameter {
-                schema: json!({"type": "integer", "minimum": 1}),
+                schema: json!({"type": "string", "pattern": "^[1-9][0-9]{0,8}$"}),
                 description: "A replay of the product.",
                 example: "1",
             };
