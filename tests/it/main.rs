@@ -46,6 +46,7 @@ mod client;
 mod codec_hostile;
 mod codec_live;
 mod codec_mistakes;
+mod codec_replay;
 mod codec_schema;
 mod codecs;
 mod codecs_sent;
