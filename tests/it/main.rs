@@ -44,6 +44,8 @@ mod bad_input;
 #[allow(dead_code, reason = "the engine's own tests use more of it")]
 mod client;
 mod codec_hostile;
+mod codec_mistakes;
+mod codec_schema;
 mod codecs;
 mod codecs_sent;
 mod conformity;

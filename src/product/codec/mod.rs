@@ -141,7 +141,7 @@ fn not_text(source: &[u8], valid: usize) -> LoadError {
         line: number(line),
         column: number(text.chars().count() + 1),
         message: "the source is not UTF-8 text".to_owned(),
-        hint: None,
+        hint: Some("save the file as UTF-8".to_owned()),
     }
 }
 

@@ -80,7 +80,15 @@ fn read<'js>(
         return read(ctx, &told, depth + 1, left);
     }
     if let Some(array) = object.as_array() {
-        return elements(ctx, array.len(), |at| array.get(at), depth, left).map(Some);
+        // Not `Array::len`: a length beyond 2^31 is no number to it.
+        let len: f64 = object.get("length")?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the length of an array is whole, from 0 to 2^32"
+        )]
+        let len = len as usize;
+        return elements(ctx, len, |at| array.get(at), depth, left).map(Some);
     }
     if let Some(bytes) = bytes_in(object) {
         spend(left, bytes.len() * 2)?;
