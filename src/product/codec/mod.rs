@@ -7,6 +7,10 @@
 pub mod call;
 pub mod fixture;
 pub mod json;
+#[cfg(feature = "script")]
+pub mod script;
+#[cfg(not(feature = "script"))]
+#[path = "script/absent.rs"]
 pub mod script;
 pub mod table;
 pub mod text;
