@@ -136,6 +136,8 @@ impl Server {
             batch: strait::app::batch::Settings::default(),
             commands: strait::app::command::Settings::default(),
             push: strait::app::push::Settings::default(),
+            codecs: strait::app::codec_pool::Settings::default(),
+            codec_worker: None,
             dialer: strait::net::webhook::Dialer::Network,
             credentials: Arc::new(Credentials::nobody_asked()),
         };

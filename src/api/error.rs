@@ -179,7 +179,9 @@ impl From<ProductError> for ApiError {
             ProductError::NotFound(_) => {
                 Self::new(StatusCode::NOT_FOUND, code::NO_PRODUCT, message)
             }
-            ProductError::NoCodec(_) => Self::new(StatusCode::NOT_FOUND, code::INVALID, message),
+            ProductError::NoCodec(_) | ProductError::NoVersion { .. } => {
+                Self::new(StatusCode::NOT_FOUND, code::INVALID, message)
+            }
             ProductError::Exists(_) | ProductError::Invalid { .. } => Self::invalid(message),
             ProductError::Space(error) => error.into(),
             ProductError::Mistakes(mistakes) => Self {

@@ -4,7 +4,9 @@
 pub mod audit;
 pub mod batch;
 pub mod certificate;
+pub mod codec_call;
 pub mod codec_pool;
+pub mod codec_runner;
 pub mod command;
 pub mod credentials;
 pub mod deadlines;
@@ -42,6 +44,7 @@ pub mod timers;
 pub mod trace;
 pub mod uplink;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -53,6 +56,8 @@ use crate::store::{Store, StoreError};
 use audit::Audit;
 use batch::Batches;
 use certificate::Certificates;
+use codec_pool::CodecPool;
+use codec_runner::CodecRunner;
 use command::Commands;
 use credentials::Credentials;
 use device::{DeviceChange, Devices};
@@ -79,9 +84,14 @@ pub struct Parts {
     pub traced_devices_max: usize,
     pub batch: batch::Settings,
     pub push: push::Settings,
+    pub codecs: codec_pool::Settings,
+    /// The program whose `codec-worker` runs codecs; `None`: the one that runs.
+    pub codec_worker: Option<PathBuf>,
     /// Where pushes leave.
     pub dialer: Dialer,
     pub credentials: Arc<Credentials>,
+    /// Who runs codecs with code of their own; `None`: a pool of such workers.
+    pub codec_runner: Option<Arc<dyn CodecRunner>>,
 }
 
 /// The services of one server. Clones share them.
@@ -99,6 +109,7 @@ pub struct App {
     pub groups: Arc<Groups>,
     pub forwarding: Arc<Forwarding>,
     pub pushes: Arc<Pushes>,
+    pub codecs: Arc<dyn CodecRunner>,
     pub removals: Arc<Removals>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
@@ -121,10 +132,21 @@ impl App {
             traced_devices_max,
             batch,
             push,
+            codecs,
+            codec_worker,
             dialer,
             credentials,
+            codec_runner,
         } = parts;
         let tasks = Tasks::new();
+        let codecs = codec_runner.unwrap_or_else(|| {
+            Arc::new(CodecPool::new(codec_pool::Parts {
+                settings: codecs,
+                clock: clock.clone(),
+                tasks: tasks.clone(),
+                program: codec_worker,
+            }))
+        });
         let outbox = Arc::new(Outbox::new(Arc::clone(&store)));
         let spaces = Arc::new(Spaces::load(space::Parts {
             store: Arc::clone(&store),
@@ -137,6 +159,7 @@ impl App {
             outbox: Arc::clone(&outbox),
             tasks: tasks.clone(),
             spaces: Arc::clone(&spaces),
+            codecs: Arc::clone(&codecs),
         })?);
         let devices = Arc::new(Devices::new(device::Parts {
             store: Arc::clone(&store),
@@ -223,6 +246,7 @@ impl App {
             groups,
             forwarding,
             pushes,
+            codecs,
             removals,
             outbox,
             tracer,

@@ -90,6 +90,8 @@ pub trait Store: Send + Sync + 'static {
     /// Every product, by descending `seq`.
     fn products(&self) -> Result<Vec<ProductRecord>, StoreError>;
     fn codec(&self, id: &ProductId) -> Result<Option<CodecRecord>, StoreError>;
+    /// The codecs that were uploaded for a product and are kept, each with its `seq`, newest first.
+    fn codec_versions(&self, id: &ProductId) -> Result<Vec<(u64, CodecRecord)>, StoreError>;
     fn settings(&self, id: &ProductId) -> Result<Option<SettingsRecord>, StoreError>;
 
     /// What is being deleted, as [`Store::find`] sees it now.
@@ -217,10 +219,13 @@ pub enum Change {
     /// Ends the device's session, if it has one.
     DeleteSession(DeviceSeq),
     PutProduct(Box<ProductRecord>),
-    /// Removes record, codec and settings.
+    /// Removes record, codec with its versions, and settings.
     DeleteProduct(ProductId),
     PutCodec(ProductId, Box<CodecRecord>),
     DeleteCodec(ProductId),
+    /// A codec that was uploaded, by its `seq`.
+    PutCodecVersion(ProductId, u64, Box<CodecRecord>),
+    DeleteCodecVersion(ProductId, u64),
     PutSettings(ProductId, Box<SettingsRecord>),
     PutApp(Box<AppRecord>),
     DeleteApp(AppId),

@@ -17,6 +17,8 @@ pub(super) struct PathParameter {
 pub(super) fn of_path(name: &str) -> PathParameter {
     // Longest id and number of digits of what the server names itself.
     const MADE_MAX: usize = 36;
+    // SHA-256 in hex.
+    const ETAG_LEN: usize = 64;
     let (max, description, example) = match name {
         "project_id" => {
             return PathParameter {
@@ -41,6 +43,11 @@ pub(super) fn of_path(name: &str) -> PathParameter {
         "action_id" => (MADE_MAX, "An action of a routing rule.", "example-action"),
         "policy_id" => (MADE_MAX, "A policy.", "example-policy"),
         "queue_id" => (MADE_MAX, "A queue.", "example-queue"),
+        "etag" => (
+            ETAG_LEN,
+            "The ETag of a codec version, without quotes.",
+            super::super::codec::EXAMPLE_ETAG,
+        ),
         "cert_id" => (MADE_MAX, "CA certificates of subscribers.", "example-cert"),
         _ => (MADE_MAX, "", "example"),
     };

@@ -6,6 +6,8 @@
 
 pub mod call;
 pub mod fixture;
+pub mod frames;
+pub mod here;
 pub mod json;
 #[cfg(feature = "script")]
 pub mod script;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::base::limits::CODEC_SOURCE_MAX;
 use crate::base::time::Timestamp;
 use crate::product::profile::Profile;
 
@@ -67,8 +70,19 @@ pub trait Codec: Send + Sync + std::fmt::Debug {
 }
 
 /// The sorts of codec sources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "CodecKind")]
 pub enum Kind {
     /// `codec.toml`, see [`table`].
     Table,
@@ -76,8 +90,26 @@ pub enum Kind {
     Script,
 }
 
+impl Kind {
+    /// Bytes of a source, at most.
+    pub const fn source_max(self) -> usize {
+        match self {
+            Self::Table | Self::Script => CODEC_SOURCE_MAX,
+        }
+    }
+}
+
 /// One mistake in a codec's source. Lines and columns count from 1, columns in characters.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema, thiserror::Error)]
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+    thiserror::Error,
+)]
 #[schemars(rename = "CodecMistake")]
 #[error("{line}:{column}: {message}")]
 pub struct LoadError {
@@ -107,6 +139,7 @@ pub fn compile(
             let options = call::Options {
                 ts013_service: ts013_service.map(str::to_owned),
                 services: services.iter().map(|s| s.service_id.clone()).collect(),
+                trusted: false,
                 stands_at: None,
             };
             Ok(Arc::new(call::Outside::new(kind, source, options)))

@@ -174,6 +174,10 @@ impl<E: Kv> Walk<'_, E> {
                 self.record::<CodecRecord>(key, row)?;
                 self.belongs(key, Table::Products)?;
             }
+            Table::CodecVersions => {
+                self.record::<CodecRecord>(key, row)?;
+                self.codec_version(key)?;
+            }
             Table::Settings => {
                 self.record::<SettingsRecord>(key, row)?;
                 self.belongs(key, Table::Products)?;

@@ -348,6 +348,10 @@ impl<E: Kv> Store for KvStore<E> {
         self.reader().codec(id)
     }
 
+    fn codec_versions(&self, id: &ProductId) -> Result<Vec<(u64, CodecRecord)>, StoreError> {
+        self.reader().codec_versions(id)
+    }
+
     fn settings(&self, id: &ProductId) -> Result<Option<SettingsRecord>, StoreError> {
         self.reader().settings(id)
     }

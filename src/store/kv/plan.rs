@@ -150,6 +150,8 @@ fn encode_change(change: Change, sealer: &Sealer) -> Result<Step, RowError> {
             row: rows::encode(&*record)?,
         },
         Change::DeleteCodec(id) => Step::Remove(vec![keys::codec(&id)]),
+        Change::PutCodecVersion(id, seq, record) => put(keys::codec_version(&id, seq), &*record)?,
+        Change::DeleteCodecVersion(id, seq) => Step::Remove(vec![keys::codec_version(&id, seq)]),
         Change::PutSettings(id, record) => Step::Put {
             key: keys::settings(&id),
             row: rows::encode(&*record)?,
@@ -265,6 +267,8 @@ const fn change_name(change: &Change) -> &'static str {
         Change::DeleteProduct(_) => "the deletion of a product",
         Change::PutCodec(..) => "a codec record",
         Change::DeleteCodec(_) => "the deletion of a codec",
+        Change::PutCodecVersion(..) => "a version of a codec",
+        Change::DeleteCodecVersion(..) => "the deletion of a version of a codec",
         Change::PutSettings(..) => "a settings record",
         Change::PutApp(_) => "a resource space",
         Change::DeleteApp(_) => "the deletion of a resource space",

@@ -136,6 +136,7 @@ contract!(
     pages_of_devices,
     each_device_comes_once_with_its_state,
     products_codecs_settings,
+    versions_of_codecs,
     history_ranges_and_markers,
     raw_uplinks_newest_first,
     events_in_order_without_gaps,

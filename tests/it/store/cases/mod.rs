@@ -18,6 +18,7 @@ pub(crate) use catalog::{
 pub(crate) use devices::{
     deleted_device_is_gone, devices_and_their_indexes, each_device_comes_once_with_its_state,
     moved_device_leaves_no_index_behind, pages_of_devices, products_codecs_settings,
+    versions_of_codecs,
 };
 pub(crate) use find::{prefixes_of_many, searches_answer_as_looking_does};
 pub(crate) use forwarding::{
