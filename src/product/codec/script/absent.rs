@@ -28,6 +28,10 @@ impl Script {
             ),
         }])
     }
+
+    pub fn heap_bytes(&self) -> u64 {
+        match *self {}
+    }
 }
 
 impl Codec for Script {
