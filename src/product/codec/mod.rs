@@ -9,6 +9,10 @@ pub mod fixture;
 pub mod frames;
 pub mod here;
 pub mod json;
+#[cfg(feature = "script")]
+pub mod script;
+#[cfg(not(feature = "script"))]
+#[path = "script/absent.rs"]
 pub mod script;
 pub mod table;
 pub mod text;

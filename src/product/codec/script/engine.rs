@@ -133,31 +133,45 @@ impl Engine {
         read: impl for<'js> FnOnce(&Ctx<'js>, &Js<'js>) -> Result<T, Odd>,
     ) -> (Result<T, CodecError>, bool) {
         self.watch.start();
+        let time_ms = self.limits.time.as_millis();
+        let is_over = || self.watch.is_over.load(Ordering::Relaxed);
         self.context.with(|ctx| {
-            let result = invoke(&ctx, invocation).and_then(|value| read(&ctx, &value));
-            let is_over = self.watch.is_over.load(Ordering::Relaxed);
-            let result = match result {
-                Ok(value) if !is_over => Ok(value),
-                Ok(_) => Err(CodecError::Limit {
-                    what: format!("it ran for over {} ms", self.limits.time.as_millis()),
-                }),
-                Err(Odd::Codec(error)) => Err(error),
-                Err(Odd::Threw(error)) => {
-                    let mut fault = Fault::take(&ctx, &error, is_over);
-                    // Reading what was thrown runs the script, too.
-                    if self.watch.is_over.load(Ordering::Relaxed) {
-                        fault.limit = Some("time");
-                    }
-                    Err(fault.into_error(self.limits.time.as_millis()))
-                }
-            };
-            let jobs = (0..JOBS_MAX).take_while(|_| ctx.execute_pending_job());
+            let value = invoke(&ctx, invocation).and_then(|value| self.settle(&ctx, value));
+            let result = value.and_then(|value| read(&ctx, &value));
+            let mut result = result.map_err(|odd| match odd {
+                Odd::Codec(error) => error,
+                Odd::Threw(error) => Fault::take(&ctx, &error, is_over()).into_error(time_ms),
+            });
+            let jobs = (0..JOBS_MAX).take_while(|_| !is_over() && ctx.execute_pending_job());
             let has_left_jobs = jobs.count() == JOBS_MAX;
-            let is_spoiled = has_left_jobs
-                || self.watch.is_over.load(Ordering::Relaxed)
-                || matches!(result, Err(CodecError::Limit { .. }));
+            // Whatever came of it: reading a value, an exception or what was left behind runs the
+            // script, too.
+            if is_over() {
+                drop(ctx.catch());
+                result = Err(Fault::of_limit("time").into_error(time_ms));
+            }
+            let is_spoiled = has_left_jobs || matches!(result, Err(CodecError::Limit { .. }));
             (result, is_spoiled)
         })
+    }
+
+    /// What an async function comes to. Nothing that it could wait for exists, so its jobs are all
+    /// there is.
+    fn settle<'js>(&self, ctx: &Ctx<'js>, value: Js<'js>) -> Result<Js<'js>, Odd> {
+        let Some(promise) = value.as_promise() else {
+            return Ok(value);
+        };
+        while promise.state() == PromiseState::Pending {
+            if self.watch.look() || !ctx.execute_pending_job() {
+                return Err(Odd::Codec(CodecError::Script {
+                    reason: "it gave a promise that never settles".to_owned(),
+                }));
+            }
+        }
+        match promise.result::<Js<'js>>() {
+            Some(result) => Ok(result?),
+            None => Ok(value),
+        }
     }
 }
 
@@ -197,24 +211,5 @@ fn invoke<'js>(ctx: &Ctx<'js>, invocation: &Invocation<'_>) -> Result<Js<'js>, O
         reason = "milliseconds stay below 2^53 for ages"
     )]
     let at = invocation.at.as_ms() as f64;
-    let value: Js<'js> = call.call((invocation.function, args, at, invocation.received))?;
-    settle(ctx, value)
-}
-
-/// What an async function comes to. Nothing that it could wait for exists, so its jobs are all there is.
-fn settle<'js>(ctx: &Ctx<'js>, value: Js<'js>) -> Result<Js<'js>, Odd> {
-    let Some(promise) = value.as_promise() else {
-        return Ok(value);
-    };
-    while promise.state() == PromiseState::Pending {
-        if !ctx.execute_pending_job() {
-            return Err(Odd::Codec(CodecError::Script {
-                reason: "it gave a promise that never settles".to_owned(),
-            }));
-        }
-    }
-    match promise.result::<Js<'js>>() {
-        Some(result) => Ok(result?),
-        None => Ok(value),
-    }
+    Ok(call.call((invocation.function, args, at, invocation.received))?)
 }
