@@ -1,5 +1,8 @@
 //! Uplinks that were kept raw, decoded later: `/v1/products/{product_id}/codec/replay`.
 
+mod crashes;
+mod refusals;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -18,7 +21,7 @@ use crate::conformity;
 use crate::server::{Server, virtual_clock};
 
 const CODEC: &str = "/v1/products/p/codec";
-const FLOW: &str = include_str!("../../fixtures/api/flow.toml");
+const FLOW: &str = include_str!("../../../fixtures/api/flow.toml");
 
 /// A server with the product `p` and its devices `p_n1` to `p_n3`.
 struct Bench {
@@ -349,69 +352,6 @@ async fn a_replay_takes_those_that_it_is_for() {
     assert_eq!(numbers, [5, 4, 3, 2, 1]);
 }
 
-/// The process dies at each of the commits, before or after it is durable: what was raw gets its effects
-/// once, and the replay counts it once.
-#[tokio::test(start_paused = true)]
-async fn a_replay_goes_on_after_a_crash() {
-    const EACH: u32 = 20;
-    let mut halfway = 0;
-    for (commits, durable) in (0..9).flat_map(|n| [(n, false), (n, true)]) {
-        let mut bench = Bench::without_codec().await;
-        for volume in 0..EACH {
-            for device in [1, 2] {
-                bench.say(device, &report(volume)).await;
-            }
-        }
-        bench.upload().await;
-        bench.server.disk.die_at(commits, durable);
-        // Who asked may wait for ever: the process is dead.
-        let path = format!("{CODEC}/replay");
-        let begun = bench.send(Method::POST, &path, &Value::Null);
-        drop(tokio::time::timeout(Duration::from_secs(5), begun).await);
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        bench.server = Server::start(&bench.memory, &bench.clock, 2);
-        let left = bench.raw("p_n1").len() + bench.raw("p_n2").len();
-        halfway += u32::from(left > 0 && left < 40);
-        let case = format!("{commits} {durable}");
-        let list = format!("{CODEC}/replays");
-        let (_, known) = bench.send(Method::GET, &list, &Value::Null).await;
-        if known["replays"] == json!([]) {
-            bench.begin(&json!({})).await;
-        }
-        let replay = bench.end_of(1).await;
-        let want = json!({"devices": 3, "found": 40, "decoded": 40});
-        assert_eq!(counts(&replay), want, "{case}");
-        let all: Vec<u64> = (0..u64::from(EACH)).collect();
-        for device in ["p_n1", "p_n2"] {
-            assert_eq!(volumes(&bench.server.history(device)), all, "{case}");
-            let told = bench.server.reported_events(device);
-            assert_eq!(volumes(&told), all, "{case}");
-            assert!(bench.raw(device).is_empty(), "{case}");
-            assert_eq!(bench.shadow(device).unwrap().0, 19, "{case}");
-        }
-    }
-    // Two commits for each device.
-    assert!(halfway >= 4, "{halfway}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_store_that_fails_or_lies_repeats_nothing() {
-    let mut bench = Bench::without_codec().await;
-    for volume in 0..40 {
-        bench.say(1, &report(volume)).await;
-    }
-    bench.upload().await;
-    let number = bench.begin(&json!({})).await;
-    bench.server.disk.lie_next(1);
-    bench.server.disk.fail_next(2);
-    let replay = bench.end_of(number).await;
-    let want = json!({"devices": 3, "found": 40, "decoded": 40});
-    assert_eq!(counts(&replay), want);
-    let all: Vec<u64> = (0..40).collect();
-    assert_eq!(volumes(&bench.server.history("p_n1")), all);
-    assert_eq!(volumes(&bench.server.reported_events("p_n1")), all);
-}
-
 #[tokio::test(start_paused = true)]
 async fn one_replay_at_a_time_that_can_be_stopped() {
     let mut bench = Bench::without_codec().await;
@@ -507,65 +447,4 @@ async fn a_late_answer_ends_its_command() {
     let shown = bench.server.call("GET", &path, &Value::Null).await;
     assert_eq!(shown["status"], "SUCCESSFUL", "{shown}");
     assert!(bench.raw("p_n1").is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_replay_does_not_take() {
-    let bench = Bench::start().await;
-    bench.server.create_product("q", "binary").await;
-    bench.server.create_device("q", "n9", json!({})).await;
-    let rows = [
-        (
-            json!({"device_id": "q_n9"}),
-            "device_ids[0]: product p has no device q_n9",
-        ),
-        (
-            json!({"device_ids": ["p_n1", "p_x"]}),
-            "device_ids[1]: product p has no device p_x",
-        ),
-        (
-            json!({"device_id": "p_n1", "device_ids": ["p_n1"]}),
-            "device_id: stands beside",
-        ),
-        (json!({"device_ids": []}), "device_ids: got 0 entries"),
-        (
-            json!({"from": "yesterday"}),
-            "from: got \"yesterday\", takes a time like",
-        ),
-        (
-            json!({"from": "20260102T000000Z", "to": "20260101T000000Z"}),
-            "from: is later than to",
-        ),
-        (json!({"kinds": ["model"]}), "kinds[0]: can't be replayed"),
-        (
-            json!({"kinds": ["no_codec", "x"]}),
-            "kinds[1]: got \"x\", takes one of no_product",
-        ),
-        (json!({"dry_run": 1}), "dry_run: got the number 1"),
-        (json!({"since": 1}), "since: is not a field here"),
-    ];
-    let path = format!("{CODEC}/replay");
-    for (body, message) in rows {
-        let (status, answer) = bench.send(Method::POST, &path, &body).await;
-        let told = answer["error_msg"].as_str().unwrap();
-        assert_eq!(status, 400, "{body}: {told}");
-        assert!(told.contains(message), "{body}: {told}");
-    }
-    let paths = [
-        ("replays/1", 404, "the product has no replay 1"),
-        (
-            "replays/0",
-            400,
-            "replay_id: got \"0\", takes a number of 1 or more",
-        ),
-        ("replays/x", 400, "replay_id: got \"x\""),
-    ];
-    for (path, want, message) in paths {
-        let (status, answer) = bench
-            .send(Method::GET, &format!("{CODEC}/{path}"), &Value::Null)
-            .await;
-        let told = answer["error_msg"].as_str().unwrap();
-        assert_eq!(status, want, "{path}");
-        assert!(told.contains(message), "{path}: {told}");
-    }
 }
