@@ -207,7 +207,7 @@ fn mistakes_are_listed_with_their_places() {
             "  hint: did you mean tamper?",
             "codec.toml:25:36: unknown key `scael` in i8\n  hint: did you mean `scale`?",
             "profile.json: service_capabilities[0].properties[4].min: got 512, takes at most max",
-            "more.json:2:13: EOF while parsing",
+            "more.json:2:13: not JSON: EOF while parsing",
         ] {
             assert!(out.contains(part), "{part}\n{out}");
         }

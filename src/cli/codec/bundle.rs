@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 
 use crate::product::check;
 use crate::product::codec::fixture::{self, Fixture};
@@ -68,10 +69,18 @@ impl Mistake {
 
     fn json(file: &Path, error: &serde_json::Error) -> Self {
         let place = |n: usize| u32::try_from(n).ok().filter(|n| *n > 0);
+        let text = error.to_string();
+        // The place stands in front already.
+        let what = text.rfind(" at line ").and_then(|at| text.get(..at));
+        let what = what.unwrap_or(&text);
+        let message = match error.classify() {
+            Category::Syntax | Category::Eof => format!("not JSON: {what}"),
+            Category::Data | Category::Io => what.to_owned(),
+        };
         Self {
             line: place(error.line()),
             column: place(error.column()),
-            ..Self::of(file, error.to_string())
+            ..Self::of(file, message)
         }
     }
 }
@@ -161,6 +170,7 @@ pub(super) fn name_of(dir: &Path) -> String {
 
 /// The body that creates the product; its services are the model.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `service_capabilities`, as it creates the product")]
 struct Product {
     service_capabilities: Profile,
 }
@@ -170,7 +180,7 @@ fn read_profile(path: &Path, mistakes: &mut Vec<Mistake>) -> Option<Profile> {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
-            mistakes.push(Mistake::of(path, error.to_string()));
+            mistakes.push(Mistake::of(path, unread(&error)));
             return None;
         }
     };
@@ -188,6 +198,14 @@ fn read_profile(path: &Path, mistakes: &mut Vec<Mistake>) -> Option<Profile> {
     Some(product.service_capabilities)
 }
 
+/// Why a file of text can't be read.
+fn unread(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::InvalidData => "the file is not UTF-8 text".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 fn read_fixtures(dir: &Path, mistakes: &mut Vec<Mistake>) -> Vec<FixtureFile> {
     let Ok(entries) = fs::read_dir(dir) else {
         return Vec::new();
@@ -200,7 +218,7 @@ fn read_fixtures(dir: &Path, mistakes: &mut Vec<Mistake>) -> Vec<FixtureFile> {
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) => {
-                mistakes.push(Mistake::of(&path, error.to_string()));
+                mistakes.push(Mistake::of(&path, unread(&error)));
                 continue;
             }
         };

@@ -7,6 +7,7 @@ mod bundle;
 mod inspect;
 mod new;
 mod report;
+mod schema;
 mod test;
 
 use std::io::{self, Write};
@@ -51,6 +52,8 @@ enum Command {
     Decode(inspect::DecodeArgs),
     /// Show the bytes of a command, or of a message that sets properties
     Encode(inspect::EncodeArgs),
+    /// Print the JSON schema of codec.toml, for editors
+    Schema,
     /// Run the fixtures
     Test(test::Args),
 }
@@ -74,6 +77,7 @@ pub fn run(args: Args) -> ExitCode {
         Command::Check { path, json } => inspect::check(&mut out, &path, json),
         Command::Decode(args) => inspect::decode(&mut out, &args),
         Command::Encode(args) => inspect::encode(&mut out, &args),
+        Command::Schema => schema::print(&mut out),
         Command::Test(args) => test::run(&mut out, &args),
     };
     match code.and_then(|code| out.flush().map(|()| code)) {

@@ -191,6 +191,8 @@ pub struct Options {
     pub ts013_service: Option<String>,
     /// The ids of the model's services, in its order; empty without a model.
     pub services: Vec<String>,
+    /// Where the clock of encoders stands; it runs otherwise.
+    pub stands_at: Option<Timestamp>,
 }
 
 /// A codec whose code does not run in this process, or not on the thread that calls it. Its own

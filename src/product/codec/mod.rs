@@ -103,6 +103,7 @@ pub fn compile(
             let options = call::Options {
                 ts013_service: ts013_service.map(str::to_owned),
                 services: services.iter().map(|s| s.service_id.clone()).collect(),
+                stands_at: None,
             };
             Ok(Arc::new(call::Outside::new(kind, source, options)))
         }
@@ -128,7 +129,7 @@ fn not_text(source: &[u8], valid: usize) -> LoadError {
         line: number(line),
         column: number(text.chars().count() + 1),
         message: "the source is not UTF-8 text".to_owned(),
-        hint: None,
+        hint: Some("save the file as UTF-8".to_owned()),
     }
 }
 
@@ -263,6 +264,8 @@ pub enum Downlink {
         properties: Map<String, Value>,
         mid: Option<u16>,
     },
+    /// What a message that names no command says.
+    Data { paras: Map<String, Value> },
     /// What an answer to a report says, as far as it says it.
     Answer {
         errcode: Option<u64>,

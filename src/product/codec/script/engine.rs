@@ -1,0 +1,214 @@
+//! One script in QuickJS: a runtime and a context of its own, with limits of memory, stack and time.
+//!
+//! Nothing of the machine is in it but what `prelude.js` gives. A call that hits a limit spoils the
+//! engine: whoever holds it makes a new one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use rquickjs::context::EvalOptions;
+use rquickjs::promise::PromiseState;
+use rquickjs::{Context, Ctx, Function, Object, Runtime, Value as Js};
+
+use super::Limits;
+use super::fault::{FILE, Fault};
+use super::value::Odd;
+use crate::base::time::{Clock, Timestamp};
+use crate::product::codec::CodecError;
+
+const PRELUDE: &str = include_str!("prelude.js");
+
+/// Jobs that a call may leave behind: callbacks of promises that nobody waits for.
+const JOBS_MAX: usize = 1000;
+
+/// See the module.
+pub(super) struct Engine {
+    context: Context,
+    watch: Arc<Watch>,
+    limits: Limits,
+    /// The functions that the script has, of those that were asked for.
+    pub(super) functions: Vec<&'static str>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("functions", &self.functions)
+            .finish_non_exhaustive()
+    }
+}
+
+/// When the running call's time is over.
+struct Watch {
+    clock: Clock,
+    began: Instant,
+    /// Microseconds after `began`.
+    deadline_us: AtomicU64,
+    is_over: AtomicBool,
+}
+
+impl Watch {
+    fn now_us(&self) -> u64 {
+        let passed = self.clock.instant().saturating_duration_since(self.began);
+        u64::try_from(passed.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn start(&self, limits: Limits) {
+        let time_us = u64::try_from(limits.time.as_micros()).unwrap_or(u64::MAX);
+        let deadline = self.now_us().saturating_add(time_us);
+        self.deadline_us.store(deadline, Ordering::Relaxed);
+        self.is_over.store(false, Ordering::Relaxed);
+    }
+
+    fn look(&self) -> bool {
+        let over = self.now_us() >= self.deadline_us.load(Ordering::Relaxed);
+        if over {
+            self.is_over.store(true, Ordering::Relaxed);
+        }
+        over
+    }
+}
+
+/// A call on a function of the script.
+pub(super) struct Invocation<'a> {
+    pub(super) function: &'a str,
+    /// The arguments, a JSON list.
+    pub(super) args: &'a str,
+    /// What the script's clock says.
+    pub(super) at: Timestamp,
+    /// The first argument gets that as `recvTime`.
+    pub(super) received: bool,
+}
+
+impl Engine {
+    /// Runs prelude and script, and looks for `functions`.
+    pub(super) fn load(
+        source: &str,
+        functions: &[&'static str],
+        limits: Limits,
+        clock: &Clock,
+    ) -> Result<Self, Fault> {
+        let watch = Arc::new(Watch {
+            began: clock.instant(),
+            clock: clock.clone(),
+            deadline_us: AtomicU64::new(u64::MAX),
+            is_over: AtomicBool::new(false),
+        });
+        let unmade = |error: rquickjs::Error| Fault {
+            text: error.to_string(),
+            place: None,
+            limit: Some("memory"),
+        };
+        let runtime = Runtime::new().map_err(unmade)?;
+        runtime.set_memory_limit(limits.heap_bytes);
+        runtime.set_max_stack_size(limits.stack_bytes);
+        runtime.set_gc_threshold(limits.heap_bytes / 16);
+        let look = Arc::clone(&watch);
+        runtime.set_interrupt_handler(Some(Box::new(move || look.look())));
+        let context = Context::full(&runtime).map_err(unmade)?;
+        watch.start(limits);
+        let found = context.with(|ctx| {
+            let found = run(&ctx, source, functions);
+            found.map_err(|error| Fault::take(&ctx, &error, watch.look()))
+        })?;
+        Ok(Self {
+            context,
+            watch,
+            limits,
+            functions: found,
+        })
+    }
+
+    /// Calls a function and reads what it gives. The second is true when the engine is spoiled.
+    pub(super) fn call<T>(
+        &self,
+        invocation: &Invocation<'_>,
+        read: impl for<'js> FnOnce(&Ctx<'js>, &Js<'js>) -> Result<T, Odd>,
+    ) -> (Result<T, CodecError>, bool) {
+        self.watch.start(self.limits);
+        self.context.with(|ctx| {
+            let result = invoke(&ctx, invocation).and_then(|value| read(&ctx, &value));
+            let is_over = self.watch.is_over.load(Ordering::Relaxed);
+            let result = match result {
+                Ok(value) if !is_over => Ok(value),
+                Ok(_) => Err(CodecError::Limit {
+                    what: format!("it ran for over {} ms", self.limits.time.as_millis()),
+                }),
+                Err(Odd::Codec(error)) => Err(error),
+                Err(Odd::Threw(error)) => {
+                    let mut fault = Fault::take(&ctx, &error, is_over);
+                    // Reading what was thrown runs the script, too.
+                    if self.watch.is_over.load(Ordering::Relaxed) {
+                        fault.limit = Some("time");
+                    }
+                    Err(fault.into_error(self.limits.time.as_millis()))
+                }
+            };
+            let jobs = (0..JOBS_MAX).take_while(|_| ctx.execute_pending_job());
+            let has_left_jobs = jobs.count() == JOBS_MAX;
+            let is_spoiled = has_left_jobs
+                || self.watch.is_over.load(Ordering::Relaxed)
+                || matches!(result, Err(CodecError::Limit { .. }));
+            (result, is_spoiled)
+        })
+    }
+}
+
+fn run(
+    ctx: &Ctx<'_>,
+    source: &str,
+    functions: &[&'static str],
+) -> rquickjs::Result<Vec<&'static str>> {
+    ctx.eval_with_options::<(), _>(PRELUDE, options("prelude.js"))?;
+    // As browsers and node's `vm` take a script: sloppy, so that old ones run.
+    ctx.eval_with_options::<Js<'_>, _>(source, options(FILE))?;
+    let mut found = Vec::new();
+    for name in functions {
+        // `const decode = …` is no property of the global object, but has its name in its scope.
+        let look =
+            format!("__strait.adopt('{name}', typeof {name} === 'undefined' ? undefined : {name})");
+        if ctx.eval_with_options::<bool, _>(look, options("prelude.js"))? {
+            found.push(*name);
+        }
+    }
+    Ok(found)
+}
+
+fn options(file: &str) -> EvalOptions {
+    let mut options = EvalOptions::default();
+    options.strict = false;
+    options.filename = Some(file.to_owned());
+    options
+}
+
+fn invoke<'js>(ctx: &Ctx<'js>, invocation: &Invocation<'_>) -> Result<Js<'js>, Odd> {
+    let glue: Object<'js> = ctx.globals().get("__strait")?;
+    let call: Function<'js> = glue.get("call")?;
+    let args = ctx.json_parse(invocation.args)?;
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "milliseconds stay below 2^53 for ages"
+    )]
+    let at = invocation.at.as_ms() as f64;
+    let value: Js<'js> = call.call((invocation.function, args, at, invocation.received))?;
+    settle(ctx, value)
+}
+
+/// What an async function comes to. Nothing that it could wait for exists, so its jobs are all there is.
+fn settle<'js>(ctx: &Ctx<'js>, value: Js<'js>) -> Result<Js<'js>, Odd> {
+    let Some(promise) = value.as_promise() else {
+        return Ok(value);
+    };
+    while promise.state() == PromiseState::Pending {
+        if !ctx.execute_pending_job() {
+            return Err(Odd::Codec(CodecError::Script {
+                reason: "it gave a promise that never settles".to_owned(),
+            }));
+        }
+    }
+    match promise.result::<Js<'js>>() {
+        Some(result) => Ok(result?),
+        None => Ok(value),
+    }
+}
