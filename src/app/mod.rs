@@ -42,6 +42,7 @@ pub mod timers;
 pub mod trace;
 pub mod uplink;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -53,6 +54,7 @@ use crate::store::{Store, StoreError};
 use audit::Audit;
 use batch::Batches;
 use certificate::Certificates;
+use codec_pool::CodecPool;
 use command::Commands;
 use credentials::Credentials;
 use device::{DeviceChange, Devices};
@@ -79,6 +81,9 @@ pub struct Parts {
     pub traced_devices_max: usize,
     pub batch: batch::Settings,
     pub push: push::Settings,
+    pub codecs: codec_pool::Settings,
+    /// The program whose `codec-worker` runs codecs; `None`: the one that runs.
+    pub codec_worker: Option<PathBuf>,
     /// Where pushes leave.
     pub dialer: Dialer,
     pub credentials: Arc<Credentials>,
@@ -99,6 +104,7 @@ pub struct App {
     pub groups: Arc<Groups>,
     pub forwarding: Arc<Forwarding>,
     pub pushes: Arc<Pushes>,
+    pub codecs: Arc<CodecPool>,
     pub removals: Arc<Removals>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
@@ -121,10 +127,18 @@ impl App {
             traced_devices_max,
             batch,
             push,
+            codecs,
+            codec_worker,
             dialer,
             credentials,
         } = parts;
         let tasks = Tasks::new();
+        let codecs = Arc::new(CodecPool::new(codec_pool::Parts {
+            settings: codecs,
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            program: codec_worker,
+        }));
         let outbox = Arc::new(Outbox::new(Arc::clone(&store)));
         let spaces = Arc::new(Spaces::load(space::Parts {
             store: Arc::clone(&store),
@@ -223,6 +237,7 @@ impl App {
             groups,
             forwarding,
             pushes,
+            codecs,
             removals,
             outbox,
             tracer,

@@ -392,6 +392,8 @@ fn settings(config: &Config, credentials: &Arc<Credentials>) -> Settings {
         traced_devices_max: config.trace.devices_max,
         batch: config.batch,
         push: config.push,
+        codecs: config.codecs,
+        codec_worker: None,
         dialer: crate::net::webhook::Dialer::Network,
         commands: config.commands,
         credentials: Arc::clone(credentials),

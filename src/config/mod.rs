@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::api::server::tls::TlsError;
-use crate::app::{batch, command, push};
+use crate::app::{batch, codec_pool, command, push};
 use crate::engine::dtls::{self, crypto::Suite};
 use crate::store::StoreSettings;
 use crate::telemetry::LogFormat;
@@ -34,6 +34,7 @@ pub struct Config {
     pub batch: batch::Settings,
     pub push: push::Settings,
     pub commands: command::Settings,
+    pub codecs: codec_pool::Settings,
     pub trace: Trace,
     pub log: Log,
 }
@@ -49,6 +50,7 @@ impl Default for Config {
             batch: batch::Settings::default(),
             push: push::Settings::default(),
             commands: command::Settings::default(),
+            codecs: codec_pool::Settings::default(),
             trace: Trace::default(),
             log: Log::default(),
         }
@@ -359,6 +361,9 @@ impl Config {
             }
         }
         if let Err((field, got, takes)) = self.push.check() {
+            return wrong(field, &got, takes);
+        }
+        if let Err((field, got, takes)) = self.codecs.check() {
             return wrong(field, &got, takes);
         }
         let kept_s = u64::from(self.store.events_days).saturating_mul(86_400);

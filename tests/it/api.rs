@@ -97,6 +97,8 @@ impl Server {
             traced_devices_max: 10,
             batch: app::batch::Settings::default(),
             push: app::push::Settings::default(),
+            codecs: app::codec_pool::Settings::default(),
+            codec_worker: Some(env!("CARGO_BIN_EXE_strait").into()),
             dialer: strait::net::webhook::Dialer::Network,
             credentials: Arc::new(credentials),
         })

@@ -346,6 +346,8 @@ impl Server {
             traced_devices_max: 10,
             batch: strait::app::batch::Settings::default(),
             push: strait::app::push::Settings::default(),
+            codecs: strait::app::codec_pool::Settings::default(),
+            codec_worker: Some(env!("CARGO_BIN_EXE_strait").into()),
             dialer: strait::net::webhook::Dialer::Network,
             commands: strait::app::command::Settings::default(),
             credentials: Arc::new(Credentials::nobody_asked()),

@@ -49,6 +49,8 @@ impl World {
             traced_devices_max: 1,
             batch: crate::app::batch::Settings::default(),
             push: crate::app::push::Settings::default(),
+            codecs: crate::app::codec_pool::Settings::default(),
+            codec_worker: None,
             dialer: crate::net::webhook::Dialer::Network,
             credentials: Arc::new(Credentials::nobody_asked()),
         })

@@ -11,7 +11,7 @@ use serde_json::error::Category;
 use crate::base::limits::CODEC_SOURCE_MAX;
 use crate::cli::codec::workers::Workers;
 use crate::product::check;
-use crate::product::codec::call::Outside;
+use crate::product::codec::call::{Options, Outside};
 use crate::product::codec::fixture::{self, Fixture};
 use crate::product::codec::{self, Codec, LoadError};
 use crate::product::profile::Profile;
@@ -153,7 +153,9 @@ pub(super) fn load(dir: &Path, workers: &Workers) -> Result<Bundle, Vec<Mistake>
     let settings = dir.join("settings.json");
     let service = read_settings(&settings, profile.as_ref(), &mut mistakes);
     let compiled = compile(dir, profile.as_ref(), service.as_deref(), &mut mistakes);
-    let outside = compiled.as_ref().and_then(|codec| codec.outside().cloned());
+    let outside = compiled
+        .as_ref()
+        .and_then(|codec| codec.outside().map(standing));
     let codec = match &outside {
         Some(outside) => run_outside(dir, outside, workers, &mut mistakes),
         None => compiled,
@@ -169,6 +171,15 @@ pub(super) fn load(dir: &Path, workers: &Workers) -> Result<Bundle, Vec<Mistake>
         }),
         _ => Err(mistakes),
     }
+}
+
+/// The same with a clock that stands: what a script encodes is the same each time.
+fn standing(codec: &Outside) -> Outside {
+    let options = Options {
+        stands_at: Some(fixture::RECEIVED_AT),
+        ..Options::clone(&codec.options)
+    };
+    Outside::new(codec.kind, &codec.source, options)
 }
 
 /// The folder's only source, with the path that mistakes name.

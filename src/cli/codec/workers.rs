@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::app::codec_pool::CodecPool;
+use crate::app::codec_pool::{CodecPool, Parts, Settings};
+use crate::app::tasks::Tasks;
+use crate::base::time::Clock;
 use crate::product::codec::call::{Call, Outside, Reply};
 use crate::product::codec::{
     AnswerTo, Codec, CodecError, Decoded, Downlink, Encode, EncodeProperties, LoadError,
@@ -18,15 +20,23 @@ use crate::product::codec::{
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Worker processes that start when they are needed.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Workers {
     running: Arc<OnceLock<Result<Running, String>>>,
 }
 
-#[derive(Debug)]
 struct Running {
     runtime: Runtime,
     pool: CodecPool,
+}
+
+impl std::fmt::Debug for Workers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let started = self.running.get().is_some();
+        f.debug_struct("Workers")
+            .field("started", &started)
+            .finish()
+    }
 }
 
 impl Workers {
@@ -76,8 +86,18 @@ impl Workers {
     }
 }
 
+/// One worker; a codec that hits limits again and again stays callable, so that each fixture says so.
 fn start_pool() -> CodecPool {
-    CodecPool::default()
+    CodecPool::new(Parts {
+        settings: Settings {
+            workers: 1,
+            strikes: u32::MAX,
+            ..Settings::default()
+        },
+        clock: Clock::System,
+        tasks: Tasks::new(),
+        program: None,
+    })
 }
 
 fn slow() -> CodecError {

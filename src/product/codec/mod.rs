@@ -6,6 +6,8 @@
 
 pub mod call;
 pub mod fixture;
+pub mod frames;
+pub mod here;
 pub mod json;
 pub mod script;
 pub mod table;
@@ -73,7 +75,16 @@ pub enum Kind {
 }
 
 /// One mistake in a codec's source. Lines and columns count from 1, columns in characters.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema, thiserror::Error)]
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+    thiserror::Error,
+)]
 #[schemars(rename = "CodecMistake")]
 #[error("{line}:{column}: {message}")]
 pub struct LoadError {
@@ -103,6 +114,7 @@ pub fn compile(
             let options = call::Options {
                 ts013_service: ts013_service.map(str::to_owned),
                 services: services.iter().map(|s| s.service_id.clone()).collect(),
+                trusted: false,
                 stands_at: None,
             };
             Ok(Arc::new(call::Outside::new(kind, source, options)))

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use fastrand::Rng;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::mutation::{mutate, pick};
 use super::values::paras;
@@ -349,18 +349,19 @@ fn judge_encoded(bundle: &Bundle, call: &Call, bytes: Vec<u8>) -> Judged {
             paras: back,
             mid: number,
         }))) => {
-            if !name.is_empty() && name != *command_name {
+            if name != *command_name {
                 return told(format!("is read back as {name}"));
             }
             if number.is_some_and(|number| number != *mid) {
                 return told(format!("mid {mid} is read back as {number:?}"));
             }
-            let differs = |(name, value): &(&String, &Value)| {
-                !back.get(*name).is_some_and(|other| same(value, other))
-            };
-            if let Some((name, value)) = paras.iter().find(differs) {
-                let other = back.get(name).unwrap_or(&Value::Null);
-                return told(format!("{name} is {value}, and {other} when read back"));
+            if let Some(what) = difference(paras, &back) {
+                return told(what);
+            }
+        }
+        Ok(Some(Ok(Downlink::Data { paras: back }))) => {
+            if let Some(what) = difference(paras, &back) {
+                return told(what);
             }
         }
         Ok(None | Some(Ok(Downlink::Set { .. } | Downlink::Answer { .. }))) => {}
@@ -369,6 +370,16 @@ fn judge_encoded(bundle: &Bundle, call: &Call, bytes: Vec<u8>) -> Judged {
         bytes: Some(bytes),
         sign: format!("command {command_name}"),
     }
+}
+
+/// The first parameter that is not read back as it was.
+fn difference(paras: &Map<String, Value>, back: &Map<String, Value>) -> Option<String> {
+    let differs = |(name, value): &(&String, &Value)| {
+        !back.get(*name).is_some_and(|other| same(value, other))
+    };
+    let (name, value) = paras.iter().find(differs)?;
+    let other = back.get(name).unwrap_or(&Value::Null);
+    Some(format!("{name} is {value}, and {other} when read back"))
 }
 
 /// Numbers are compared by what they say, as in fixtures.

@@ -120,6 +120,12 @@ impl Engine {
         })
     }
 
+    /// What the heap holds now.
+    pub(super) fn heap_bytes(&self) -> u64 {
+        let usage = self.context.runtime().memory_usage();
+        u64::try_from(usage.malloc_size).unwrap_or_default()
+    }
+
     /// Calls a function and reads what it gives. The second is true when the engine is spoiled.
     pub(super) fn call<T>(
         &self,

@@ -114,6 +114,12 @@ impl Script {
         })
     }
 
+    /// Bytes of its heap now, 0 while it has none. The engine counts them one by one.
+    pub fn heap_bytes(&self) -> u64 {
+        let held = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().map_or(0, Engine::heap_bytes)
+    }
+
     fn has(&self, function: &str) -> bool {
         self.functions.contains(&function)
     }
