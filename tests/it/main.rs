@@ -43,6 +43,7 @@ mod bad_input;
 #[path = "../../src/engine/dtls/tests/client.rs"]
 #[allow(dead_code, reason = "the engine's own tests use more of it")]
 mod client;
+mod codec_docs;
 mod codec_hostile;
 mod codec_mistakes;
 mod codec_schema;
