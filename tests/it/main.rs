@@ -47,6 +47,7 @@ mod codec_hostile;
 mod codec_live;
 mod codec_mistakes;
 mod codec_replay;
+mod codec_docs;
 mod codec_schema;
 mod codecs;
 mod codecs_sent;
