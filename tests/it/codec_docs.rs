@@ -1,9 +1,9 @@
-//! The guide for authors of codecs is true: every command of `docs/codecs.md` runs as it stands there, in
-//! the order of the page, and shows what the page shows.
+//! The guide for authors of codecs is true: every command of `docs/codecs.md` runs as it stands
+//! there, in the order of the page, and shows what the page shows.
 //!
-//! A block of code with a path behind its language is a file. A `console` block has commands behind `$ `,
-//! each followed by what it prints, or nothing where that is long or never the same. `# exit code N` says
-//! how it ends, else it ends well. Times are not compared.
+//! A block of code with a path behind its language is a file. A `console` block has commands behind
+//! `$ `, each followed by what it prints, or nothing where that is long or never the same.
+//! `# exit code N` says how it ends, else it ends well. Times are not compared.
 
 use std::fs;
 use std::path::Path;
