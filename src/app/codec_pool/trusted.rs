@@ -98,7 +98,7 @@ fn perform(codec: &Outside, entry: &Entry, call: &Call, clock: &Clock) -> Answer
     let (outcome, heap_bytes) = match entry.get_or_init(load) {
         Ok(loaded) => {
             let reply = call.perform(loaded.codec());
-            (Outcome::Reply(reply), loaded.heap_bytes())
+            (Outcome::Reply(reply), 0)
         }
         Err(mistakes) => (Outcome::NotLoaded(mistakes.clone()), 0),
     };

@@ -80,6 +80,8 @@ mod filter {
         libc::SYS_rt_sigreturn,
         libc::SYS_sigaltstack,
         libc::SYS_restart_syscall,
+        libc::SYS_rseq,
+        libc::SYS_set_robust_list,
         libc::SYS_exit,
         libc::SYS_exit_group,
     ];

@@ -13,18 +13,22 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
+use std::sync::{Arc, Barrier};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::base::time::Clock;
+use crate::product::codec::call::Call;
 use crate::product::codec::frames::{
-    Done, FrameError, Frames, Notice, Order, Outcome, Task, append,
+    Done, FrameError, Frames, Notice, Order, Outcome, Source, Task, append,
 };
 use crate::product::codec::here::Loaded;
 use crate::product::codec::{CodecError, LoadError};
 
 /// Bytes read at once: a pipe holds as many.
 const CHUNK: usize = 64 * 1024;
+/// Calls after which what a codec holds is weighed again.
+const WEIGH_EACH: u32 = 64;
 /// Of the thread that watches stdout; it only waits.
 const WATCHER_STACK: usize = 64 * 1024;
 
@@ -50,9 +54,16 @@ fn streams() -> std::io::Result<(File, File)> {
     let input = std::io::stdin().as_fd().try_clone_to_owned()?;
     let output = std::io::stdout().as_fd().try_clone_to_owned()?;
     let watched = output.try_clone()?;
+    let both = Arc::new(Barrier::new(2));
+    let begun = Arc::clone(&both);
     std::thread::Builder::new()
         .stack_size(WATCHER_STACK)
-        .spawn(move || end_without_reader(watched.as_fd()))?;
+        .spawn(move || {
+            begun.wait();
+            end_without_reader(watched.as_fd());
+        })?;
+    // A thread that begins asks the kernel for more than one that runs.
+    both.wait();
     confinement::confine()?;
     Ok((File::from(input), File::from(output)))
 }
@@ -125,10 +136,45 @@ fn unsayable(id: u64) -> Done {
     }
 }
 
-/// The codecs by their slots; what could not be loaded says so again.
+/// The codecs by their slots.
 #[derive(Debug, Default)]
 struct Codecs {
-    slots: HashMap<u32, Result<Loaded, Vec<LoadError>>>,
+    slots: HashMap<u32, Slot>,
+}
+
+/// A codec; what could not be loaded says so again.
+#[derive(Debug)]
+struct Slot {
+    loaded: Result<Loaded, Vec<LoadError>>,
+    calls: u32,
+    /// As it was weighed last.
+    heap_bytes: u64,
+}
+
+impl Slot {
+    fn load(source: &Source) -> Self {
+        let loaded = Loaded::load(source.kind, &source.source, &source.options);
+        let heap_bytes = loaded.as_ref().map_or(0, Loaded::heap_bytes);
+        Self {
+            loaded,
+            calls: 0,
+            heap_bytes,
+        }
+    }
+
+    fn call(&mut self, call: Option<Call>) -> Outcome {
+        let (loaded, call) = match (&self.loaded, call) {
+            (Ok(loaded), Some(call)) => (loaded, call),
+            (Ok(_), None) => return Outcome::Loaded,
+            (Err(mistakes), _) => return Outcome::NotLoaded(mistakes.clone()),
+        };
+        let reply = call.perform(loaded.codec());
+        self.calls = self.calls.wrapping_add(1);
+        if self.calls.is_multiple_of(WEIGH_EACH) {
+            self.heap_bytes = loaded.heap_bytes();
+        }
+        Outcome::Reply(reply)
+    }
 }
 
 impl Codecs {
@@ -145,20 +191,14 @@ impl Codecs {
     fn run(&mut self, task: Task) -> Done {
         let clock = Clock::System;
         let begun = clock.instant();
-        if let Some(load) = task.load {
+        if let Some(source) = task.load {
             // What was there goes first: both at once may be too much.
             self.slots.remove(&task.slot);
-            let loaded = Loaded::load(load.kind, &load.source, &load.options);
-            self.slots.insert(task.slot, loaded);
+            self.slots.insert(task.slot, Slot::load(&source));
         }
-        let (outcome, heap_bytes) = match (self.slots.get(&task.slot), task.call) {
-            (Some(Ok(loaded)), Some(call)) => {
-                let reply = call.perform(loaded.codec());
-                (Outcome::Reply(reply), loaded.heap_bytes())
-            }
-            (Some(Ok(loaded)), None) => (Outcome::Loaded, loaded.heap_bytes()),
-            (Some(Err(mistakes)), _) => (Outcome::NotLoaded(mistakes.clone()), 0),
-            (None, _) => {
+        let (outcome, heap_bytes) = match self.slots.get_mut(&task.slot) {
+            Some(slot) => (slot.call(task.call), slot.heap_bytes),
+            None => {
                 let reason = "the worker does not have it".to_owned();
                 (Outcome::Reply(Err(CodecError::Unavailable { reason })), 0)
             }
@@ -177,8 +217,7 @@ impl Codecs {
 mod tests {
     use super::*;
     use crate::product::codec::Kind;
-    use crate::product::codec::call::{Call, Options};
-    use crate::product::codec::frames::Source;
+    use crate::product::codec::call::Options;
 
     fn task(id: u64, slot: u32, source: Option<&str>) -> Order {
         Order::Run(Task {

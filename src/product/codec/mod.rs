@@ -9,6 +9,10 @@ pub mod fixture;
 pub mod frames;
 pub mod here;
 pub mod json;
+#[cfg(feature = "script")]
+pub mod script;
+#[cfg(not(feature = "script"))]
+#[path = "script/absent.rs"]
 pub mod script;
 pub mod table;
 pub mod text;
@@ -379,6 +383,11 @@ impl CodecError {
             service_id: set.service_id.to_owned(),
             properties,
         }
+    }
+
+    /// Whether a limit of production stopped it, not what the bytes say.
+    pub const fn is_limit(&self) -> bool {
+        matches!(self, Self::Limit { .. } | Self::Output { .. })
     }
 
     /// Stable word for logs, metrics and fixtures; never reworded.

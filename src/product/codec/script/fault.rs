@@ -37,7 +37,7 @@ impl Fault {
         }
     }
 
-    fn of_limit(what: &'static str) -> Self {
+    pub(super) fn of_limit(what: &'static str) -> Self {
         Self {
             text: what.to_owned(),
             place: None,
@@ -55,9 +55,10 @@ impl Fault {
             }
             text.ok().map(|t| t.0).filter(|t| t != "undefined")
         };
-        // null is an out-of-memory error that found no room for itself.
-        if thrown.is_null() && ctx.has_exception() {
-            drop(ctx.catch());
+        // An out-of-memory error that finds no room for itself is null. So it is taken for one, though a
+        // script may throw null, too.
+        if thrown.is_null() {
+            return Self::of_limit("memory");
         }
         let text = match (field("name"), field("message")) {
             (Some(name), Some(message)) if !message.is_empty() => format!("{name}: {message}"),
@@ -91,6 +92,9 @@ impl Fault {
         match self.limit {
             Some("time") => CodecError::Limit {
                 what: format!("it ran for over {time_ms} ms"),
+            },
+            Some("memory") => CodecError::Limit {
+                what: "it used all its memory, or threw null".to_owned(),
             },
             Some(what) => CodecError::Limit {
                 what: format!("it used all its {what}"),
