@@ -313,10 +313,17 @@ fn new_codec_passes_its_own_tests() {
         "it is there already"
     );
     assert_eq!(codec(dir.path(), &["new", "two words"]).0, 64);
-    for kind in ["script", "wasm"] {
-        let (code, _, err) = codec(dir.path(), &["new", "other", "--kind", kind]);
+    let cases = [
+        (["--kind", "wasm"].as_slice(), "can't run WebAssembly"),
+        (
+            &["--kind", "table", "--contract", "iotda"],
+            "is for --kind script",
+        ),
+    ];
+    for (args, want) in cases {
+        let (code, _, err) = codec(dir.path(), &[&["new", "other"], args].concat());
         assert_eq!(code, 64);
-        assert!(err.contains("not in this version"), "{err}");
+        assert!(err.contains(want), "{err}");
     }
     assert!(!dir.path().join("other").exists());
 }

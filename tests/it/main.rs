@@ -46,6 +46,8 @@ mod client;
 mod codec_docs;
 mod codec_hostile;
 mod codec_live;
+mod codec_cli;
+mod codec_import;
 mod codec_mistakes;
 mod codec_replay;
 mod codec_schema;

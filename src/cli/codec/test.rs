@@ -120,7 +120,7 @@ pub(super) fn code_of(suites: &[Suite]) -> u8 {
 pub(super) fn run_suite(dir: &Path, filter: Option<&str>, workers: &Workers) -> Suite {
     match bundle::load(dir, workers) {
         Ok(bundle) => Suite {
-            cases: run_cases(&bundle, filter),
+            cases: run_cases(&bundle, filter, workers),
             name: bundle.name,
             mistakes: Vec::new(),
         },
@@ -132,7 +132,7 @@ pub(super) fn run_suite(dir: &Path, filter: Option<&str>, workers: &Workers) -> 
     }
 }
 
-fn run_cases(bundle: &Bundle, filter: Option<&str>) -> Vec<Case> {
+fn run_cases(bundle: &Bundle, filter: Option<&str>, workers: &Workers) -> Vec<Case> {
     let clock = Clock::System;
     let mut cases = Vec::new();
     for file in &bundle.files {
@@ -140,13 +140,18 @@ fn run_cases(bundle: &Bundle, filter: Option<&str>) -> Vec<Case> {
             if filter.is_some_and(|part| !fixture.name.contains(part)) {
                 continue;
             }
+            workers.take_spent();
             let start = clock.instant();
             let verdict = fixture::run(&*bundle.codec, bundle.profile.as_ref(), fixture);
+            let took = clock.instant().duration_since(start);
+            // What the pipe costs is not the codec's.
+            let spent = workers.take_spent();
             cases.push(Case {
                 file: file.path.clone(),
                 at,
                 name: fixture.name.clone(),
-                took: clock.instant().duration_since(start),
+                took: spent.map_or(took, |spent| spent.time),
+                heap_bytes: spent.map(|s| s.heap_bytes).filter(|bytes| *bytes > 0),
                 verdict,
             });
         }

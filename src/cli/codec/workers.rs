@@ -2,7 +2,7 @@
 //! its limits. [`Workers::load`] gives a codec that is called like any other; each call waits for its
 //! worker. Nothing is started before the first such codec.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -28,6 +28,15 @@ pub(super) struct Workers {
 struct Running {
     runtime: Runtime,
     pool: CodecPool,
+    spent: Mutex<Spent>,
+}
+
+/// What calls took in their worker.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Spent {
+    pub(super) time: Duration,
+    /// The most that the codec held.
+    pub(super) heap_bytes: u64,
 }
 
 impl std::fmt::Debug for Workers {
@@ -69,7 +78,12 @@ impl Workers {
             let runtime = Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|e| format!("no runtime for workers: {e}"))?;
             let pool = runtime.block_on(async { start_pool() });
-            Ok(Running { runtime, pool })
+            let spent = Mutex::default();
+            Ok(Running {
+                runtime,
+                pool,
+                spent,
+            })
         });
         let failed = |reason: &String| CodecError::Unavailable {
             reason: reason.clone(),
@@ -79,14 +93,25 @@ impl Workers {
 
     fn call(&self, codec: &Outside, call: Call) -> Result<Reply, CodecError> {
         let running = self.running()?;
-        let reply = running.runtime.block_on(async {
-            tokio::time::timeout(PATIENCE, running.pool.call(codec, call)).await
+        let ran = running.runtime.block_on(async {
+            tokio::time::timeout(PATIENCE, running.pool.run(codec, call)).await
         });
-        reply.unwrap_or_else(|_| Err(slow()))
+        let Ok(ran) = ran else { return Err(slow()) };
+        let mut spent = running.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.time += Duration::from_micros(ran.micros);
+        spent.heap_bytes = spent.heap_bytes.max(ran.heap_bytes);
+        ran.result
+    }
+
+    /// What the calls since the last question took; `None` when there was none.
+    pub(super) fn take_spent(&self) -> Option<Spent> {
+        let running = self.running.get()?.as_ref().ok()?;
+        let mut spent = running.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = std::mem::take(&mut *spent);
+        (!taken.time.is_zero()).then_some(taken)
     }
 }
 
-/// One worker; a codec that hits limits again and again stays callable, so that each fixture says so.
 fn start_pool() -> CodecPool {
     CodecPool::new(Parts {
         settings: Settings {

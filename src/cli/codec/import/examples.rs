@@ -199,8 +199,10 @@ fn uplink(name: &str, input: &Value, output: &Value) -> Result<Uplink, String> {
     let received_at = match input.get("recvTime").and_then(Value::as_str) {
         None => None,
         Some(text) => {
-            let time = Timestamp::parse(text).or_else(|| shortened(text));
-            Some(time.ok_or_else(|| format!("input.recvTime: got {text:?}, takes a UTC time"))?)
+            let time = Timestamp::parse(text).or_else(|| foreign_time(text));
+            Some(time.ok_or_else(|| {
+                format!("input.recvTime: got {text:?}, takes a time like 2020-01-01T00:00:00Z")
+            })?)
         }
     };
     let data = if has_text(output, "errors") {
@@ -232,13 +234,27 @@ fn downlink(name: &str, input: &Value, output: &Value) -> Result<Downlink, Strin
     })
 }
 
-/// A time with more or fewer digits than three behind the second.
-fn shortened(text: &str) -> Option<Timestamp> {
-    let (second, fraction) = text.strip_suffix('Z')?.split_once('.')?;
-    let digits = fraction.bytes().all(|b| b.is_ascii_digit()) && !fraction.is_empty();
-    let three = format!("{fraction}000");
-    let three = three.get(..3).filter(|_| digits)?;
-    Timestamp::parse(&format!("{second}.{three}Z"))
+/// A time as others write it: with any number of digits behind the second, and a zone.
+fn foreign_time(text: &str) -> Option<Timestamp> {
+    let (second, rest) = (text.get(..19)?, text.get(19..)?);
+    let at = rest.find(['Z', '+', '-'])?;
+    let (fraction, zone) = rest.split_at_checked(at)?;
+    let digits = fraction.strip_prefix('.').unwrap_or(fraction);
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let three = format!("{digits}000");
+    let time = Timestamp::parse(&format!("{second}.{}Z", three.get(..3)?))?;
+    if zone == "Z" {
+        return Some(time);
+    }
+    let (hours, minutes) = zone.get(1..)?.split_once(':')?;
+    let minutes = hours.parse::<u64>().ok()? * 60 + minutes.parse::<u64>().ok()?;
+    let ms = minutes.checked_mul(60_000)?;
+    if zone.starts_with('-') {
+        return Some(time.plus_ms(ms));
+    }
+    time.as_ms().checked_sub(ms).map(Timestamp::from_ms)
 }
 
 fn has_text(output: &Value, key: &str) -> bool {
@@ -260,5 +276,43 @@ fn bytes_of(from: &Value, place: &str) -> Result<Vec<u8>, String> {
             .ok_or_else(|| format!("{place}.bytes: got {text:?}, takes numbers or hex")),
         Some(Value::Null) | None => Err(format!("{place}.bytes: is missing")),
         Some(other) => Err(format!("{place}.bytes: got {other}, takes a list")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn times_of_others_are_read() {
+        let cases = [
+            (
+                "2020-08-02T20:00:00.000+05:00",
+                Some("2020-08-02T15:00:00.000Z"),
+            ),
+            (
+                "2020-08-02T20:00:00-02:30",
+                Some("2020-08-02T22:30:00.000Z"),
+            ),
+            (
+                "2020-08-02T20:00:00.123456Z",
+                Some("2020-08-02T20:00:00.123Z"),
+            ),
+            ("2020-08-02T20:00:00.5Z", Some("2020-08-02T20:00:00.500Z")),
+            ("2020-08-02 20:00:00Z", None),
+            ("2020-08-02T20:00:00.000", None),
+        ];
+        for (text, want) in cases {
+            let got = foreign_time(text).map(Timestamp::rfc3339_ms);
+            assert_eq!(got.as_deref(), want, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_time_or_none(text in ".*") {
+            let _any = foreign_time(&text);
+        }
     }
 }

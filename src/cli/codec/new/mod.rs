@@ -32,8 +32,12 @@ const TABLE: Template = Template {
 impl Template {
     const fn of(contract: Contract) -> Self {
         let (source, fixtures, responses) = match contract {
-            Contract::Iotda => (include_str!("iotda.js"), include_str!("mid.json"), true),
-            Contract::Offline => (include_str!("offline.js"), include_str!("mid.json"), true),
+            Contract::Iotda => (include_str!("iotda.js"), include_str!("iotda.json"), true),
+            Contract::Offline => (
+                include_str!("offline.js"),
+                include_str!("offline.json"),
+                true,
+            ),
             Contract::Ts013 => (include_str!("ts013.js"), include_str!("ts013.json"), false),
         };
         Self {

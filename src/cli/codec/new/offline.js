@@ -28,7 +28,6 @@ function decode(payload) {
         msgType: "deviceRsp",
         mid: view.getUint16(1),
         errcode: view.getUint8(3),
-        responseName: "SET_PERIOD_RSP",
         body: { code: view.getUint8(3) === 0 ? "ok" : "refused" },
       };
     default:
