@@ -134,8 +134,11 @@ impl Server {
             store: StoreSettings::default(),
             traced_devices_max: 10,
             batch: strait::app::batch::Settings::default(),
+            replay: strait::app::replay::Settings::default(),
             commands: strait::app::command::Settings::default(),
             push: strait::app::push::Settings::default(),
+            codecs: strait::app::codec_pool::Settings::default(),
+            codec_worker: None,
             dialer: strait::net::webhook::Dialer::Network,
             credentials: Arc::new(Credentials::nobody_asked()),
         };

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::api::server::tls::TlsError;
-use crate::app::{batch, codec_pool, command, push};
+use crate::app::{batch, codec_pool, command, push, replay};
 use crate::engine::dtls::{self, crypto::Suite};
 use crate::store::StoreSettings;
 use crate::telemetry::LogFormat;
@@ -32,6 +32,7 @@ pub struct Config {
     pub http: Http,
     pub store: StoreSettings,
     pub batch: batch::Settings,
+    pub replay: replay::Settings,
     pub push: push::Settings,
     pub commands: command::Settings,
     pub codecs: codec_pool::Settings,
@@ -48,6 +49,7 @@ impl Default for Config {
             http: Http::default(),
             store: StoreSettings::default(),
             batch: batch::Settings::default(),
+            replay: replay::Settings::default(),
             push: push::Settings::default(),
             commands: command::Settings::default(),
             codecs: codec_pool::Settings::default(),
@@ -359,6 +361,9 @@ impl Config {
             if !(1..=max).contains(&value) {
                 return wrong(field, &value, takes);
             }
+        }
+        if let Err((field, got, takes)) = self.replay.check() {
+            return wrong(field, &got, takes);
         }
         if let Err((field, got, takes)) = self.push.check() {
             return wrong(field, &got, takes);

@@ -114,7 +114,7 @@ async fn a_codec_that_is_wrong_is_refused_and_the_running_one_stays() {
     assert_eq!(decoded.status, 200);
 
     let types = [
-        "text/javascript",
+        "text/typescript",
         "application/wasm",
         "application/json",
         "toml",

@@ -150,7 +150,6 @@ impl CodecPool {
 
     /// As [`CodecPool::call`], with what it took.
     pub async fn run(&self, codec: &Outside, call: Call) -> Ran {
-        let name = call.name();
         let answer = match &self.trusted {
             Some(trusted) if codec.options.trusted => self.call_here(trusted, codec, call).await,
             _ => self.ask(codec, Some(call)).await,
@@ -160,8 +159,6 @@ impl CodecPool {
             Outcome::NotLoaded(mistakes) => Err(not_loaded(&mistakes)),
             Outcome::Loaded => Err(unavailable("the worker answered something else")),
         };
-        let word = result.as_ref().map_or_else(CodecError::kind, |_| "ok");
-        counter!("strait_codec_calls_total", "call" => name, "result" => word).increment(1);
         Ran {
             result,
             micros: answer.micros,
@@ -263,7 +260,6 @@ fn mistake(message: &str) -> LoadError {
 }
 
 fn describe() {
-    describe_counter!("strait_codec_calls_total", "Calls on codecs, by result");
     describe_counter!("strait_codec_strikes_total", "Limits that codecs hit");
     describe_counter!(
         "strait_codec_worker_restarts_total",

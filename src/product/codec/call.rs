@@ -288,6 +288,11 @@ impl Memo {
             .clone()
     }
 
+    /// What it knew.
+    pub fn into_known(self) -> Vec<Known> {
+        self.known
+    }
+
     fn look_up(&self, call: Call) -> Result<Reply, CodecError> {
         if let Some((_, reply)) = self.known.iter().find(|(known, _)| *known == call) {
             return reply.clone();

@@ -9,6 +9,10 @@ pub mod fixture;
 pub mod frames;
 pub mod here;
 pub mod json;
+#[cfg(feature = "script")]
+pub mod script;
+#[cfg(not(feature = "script"))]
+#[path = "script/absent.rs"]
 pub mod script;
 pub mod table;
 pub mod text;
@@ -17,6 +21,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::base::limits::CODEC_SOURCE_MAX;
 use crate::base::time::Timestamp;
 use crate::product::profile::Profile;
 
@@ -65,13 +70,33 @@ pub trait Codec: Send + Sync + std::fmt::Debug {
 }
 
 /// The sorts of codec sources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "CodecKind")]
 pub enum Kind {
     /// `codec.toml`, see [`table`].
     Table,
     /// JavaScript, `codec.js`, see [`script`].
     Script,
+}
+
+impl Kind {
+    /// Bytes of a source, at most.
+    pub const fn source_max(self) -> usize {
+        match self {
+            Self::Table | Self::Script => CODEC_SOURCE_MAX,
+        }
+    }
 }
 
 /// One mistake in a codec's source. Lines and columns count from 1, columns in characters.

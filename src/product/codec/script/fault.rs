@@ -37,7 +37,7 @@ impl Fault {
         }
     }
 
-    fn of_limit(what: &'static str) -> Self {
+    pub(super) fn of_limit(what: &'static str) -> Self {
         Self {
             text: what.to_owned(),
             place: None,

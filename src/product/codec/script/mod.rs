@@ -8,13 +8,13 @@
 mod contract;
 mod engine;
 mod fault;
+mod limits;
 #[cfg(test)]
 mod tests;
 mod value;
 
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -27,6 +27,8 @@ use crate::base::limits::CODEC_DEPTH_MAX;
 use crate::base::time::{Clock, Timestamp};
 use engine::{Engine, Invocation};
 use value::{Odd, json_of, message_of};
+
+pub use limits::Limits;
 
 /// The functions of all contracts.
 const FUNCTIONS: [&str; 9] = [
@@ -42,26 +44,6 @@ const FUNCTIONS: [&str; 9] = [
 ];
 /// The port of uplinks that have none, as NB-IoT's: scripts of the LoRaWAN world ask for one.
 const PORT: u8 = 1;
-
-/// What a script may use of the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    pub heap_bytes: usize,
-    pub stack_bytes: usize,
-    /// For one call. Some built-in functions of QuickJS go on beyond it: only another process can
-    /// end those.
-    pub time: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            heap_bytes: 16 * 1024 * 1024,
-            stack_bytes: 256 * 1024,
-            time: Duration::from_millis(50),
-        }
-    }
-}
 
 /// Which of the two contracts `decode` and `encode` belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +71,7 @@ impl Script {
     /// contract.
     pub fn load(source: &str, options: &Options, limits: Limits) -> Result<Self, Vec<LoadError>> {
         let clock = Clock::System;
-        let engine = Engine::load(source, &FUNCTIONS, limits, &clock)
+        let engine = Engine::load(source, &FUNCTIONS, limits)
             .map_err(|fault| vec![fault.into_mistake(limits.time.as_millis())])?;
         if engine.functions.is_empty() {
             return Err(vec![LoadError {
@@ -100,8 +82,11 @@ impl Script {
             }]);
         }
         let plain = match (source.contains("msg_type"), source.contains("msgType")) {
+            (true, false) => Plain::Iotda,
             (false, true) => Plain::Offline,
-            _ => Plain::Iotda,
+            // Both words, such as in a comment, or neither: a command comes as text in one of them.
+            _ if source.contains("JSON.parse") => Plain::Iotda,
+            _ => Plain::Offline,
         };
         Ok(Self {
             source: source.into(),
@@ -139,7 +124,7 @@ impl Script {
         let mut held = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
         let engine = match held.take() {
             Some(engine) => engine,
-            None => Engine::load(&self.source, &FUNCTIONS, self.limits, &self.clock)
+            None => Engine::load(&self.source, &FUNCTIONS, self.limits)
                 .map_err(|fault| fault.into_error(self.limits.time.as_millis()))?,
         };
         let invocation = Invocation {

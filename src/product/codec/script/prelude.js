@@ -21,38 +21,49 @@
     apply(exec, hasZone, [text]) || apply(exec, dateOnly, [text])
       ? parseDate(text)
       : parseDate(apply(exec, /^\d{4}-\d\d-\d\dT/, [text]) ? text + 'Z' : text + ' UTC');
-  const SystemDate = class Date extends RealDate {
-    constructor(...given) {
-      if (given.length === 0) super(now);
-      else if (given.length === 1) super(typeof given[0] === 'string' ? asUtc(given[0]) : given[0]);
-      else super(utc(...given));
-    }
-    static now() { return now; }
-    static parse(text) { return asUtc(String(text)); }
-    getTimezoneOffset() { return 0; }
-    toString() { return this.toUTCString(); }
-    toLocaleString() { return this.toISOString(); }
-    toLocaleDateString() { return apply(slice, this.toISOString(), [0, 10]); }
-    toLocaleTimeString() { return apply(slice, this.toISOString(), [11, 19]); }
-    toDateString() { return apply(slice, this.toUTCString(), [0, 16]); }
-    toTimeString() { return apply(slice, this.toUTCString(), [17]); }
-    getYear() { return this.getUTCFullYear() - 1900; }
-  };
+  // A function rather than a class that extends the engine's own: that would lead to the machine's clock.
+  const construct = Reflect.construct;
+  const toUtcText = RealDate.prototype.toUTCString;
+  const toIsoText = RealDate.prototype.toISOString;
   const slice = String.prototype.slice;
+  const utcText = (date) => apply(toUtcText, date, []);
+  const isoText = (date) => apply(toIsoText, date, []);
+  const toText = String;
+  const SystemDate = function Date(...given) {
+    if (new.target === undefined) return utcText(construct(RealDate, [now]));
+    let at = now;
+    if (given.length === 1) at = typeof given[0] === 'string' ? asUtc(given[0]) : given[0];
+    else if (given.length > 1) at = apply(utc, undefined, given);
+    return construct(RealDate, [at], new.target);
+  };
+  const put = (target, name, value) => define(target, name, { value, writable: true, configurable: true });
+  define(SystemDate, 'prototype', { value: RealDate.prototype, writable: false });
+  define(SystemDate, 'length', { value: 7, configurable: true });
+  put(SystemDate, 'now', () => now);
+  put(SystemDate, 'parse', (text) => asUtc(toText(text)));
+  put(SystemDate, 'UTC', utc);
+  const getYear = RealDate.prototype.getUTCFullYear;
+  const methods = {
+    constructor: SystemDate,
+    getTimezoneOffset() { return 0; },
+    toString() { return utcText(this); },
+    toLocaleString() { return isoText(this); },
+    toLocaleDateString() { return apply(slice, isoText(this), [0, 10]); },
+    toLocaleTimeString() { return apply(slice, isoText(this), [11, 19]); },
+    toDateString() { return apply(slice, utcText(this), [0, 16]); },
+    toTimeString() { return apply(slice, utcText(this), [17]); },
+    getYear() { return apply(getYear, this, []) - 1900; },
+  };
+  for (const name of Object.keys(methods)) put(RealDate.prototype, name, methods[name]);
   for (const part of ['FullYear', 'Month', 'Date', 'Day', 'Hours', 'Minutes', 'Seconds', 'Milliseconds']) {
     for (const verb of ['get', 'set']) {
       const method = RealDate.prototype[verb + 'UTC' + part];
       if (method === undefined) continue;
-      define(SystemDate.prototype, verb + part, {
-        value: function (...given) { return apply(method, this, given); },
-        writable: true, configurable: true,
-      });
+      put(RealDate.prototype, verb + part, function (...given) { return apply(method, this, given); });
     }
   }
-  // `Date()` without `new` gives text; old scripts call it so.
-  const callableDate = new Proxy(SystemDate, { apply: () => new SystemDate().toString() });
-  define(SystemDate.prototype, 'constructor', { value: callableDate, writable: true, configurable: true });
-  define(globalThis, 'Date', { value: callableDate, writable: true, configurable: true });
+  put(globalThis, 'Date', SystemDate);
+  delete globalThis.performance;
 
   // Chance: the same numbers in each call.
   Math.random = () => {

@@ -161,6 +161,29 @@ function encodeDownlink(input) {
 function decodeDownlink(input) { return { data: { led: input.bytes[0] } }; }
 ";
 
+/// A comment may name the other contract: what `encode` does with its argument tells.
+#[test]
+fn words_of_both_contracts_do_not_confuse() {
+    let rows = [
+        (
+            "// msg_type of IoTDA is msgType here\n
+             function encode(input) { return [input.mid]; }",
+            [9],
+        ),
+        (
+            "// msgType of old plug-ins is msg_type here\n
+             function encode(text) { return [JSON.parse(text).paras.v]; }",
+            [5],
+        ),
+    ];
+    for (source, want) in rows {
+        assert_eq!(
+            command(&script(source), "C", &json!({"v": 5}), 9).unwrap(),
+            want
+        );
+    }
+}
+
 #[test]
 fn speaks_ts013() {
     let script = load(TS013, &["Climate"]);
@@ -221,6 +244,23 @@ fn gives_a_script_what_it_expects() {
             json!(1_588_748_889_000_u64),
         ),
         ("new Date(0).getTimezoneOffset()", json!(0)),
+        // Nothing leads to the machine's own clock.
+        (
+            "new Date(0).constructor.now()",
+            json!(1_577_836_800_000_u64),
+        ),
+        (
+            "[typeof Object.getPrototypeOf(Date).now, typeof performance].join()",
+            json!("undefined,undefined"),
+        ),
+        (
+            "[typeof Date(), new Date(5) instanceof Date, Date.UTC(1970, 0, 2)].join()",
+            json!("string,true,86400000"),
+        ),
+        (
+            "new (class extends Date { half() { return this.getTime() / 2; } })(8).half()",
+            json!(4),
+        ),
         ("new Date(0)", json!("1970-01-01T00:00:00.000Z")),
         ("Math.random() === Math.random()", json!(false)),
         ("btoa('strait')", json!("c3RyYWl0")),
@@ -289,12 +329,26 @@ fn limits_end_a_call_and_leave_the_script_usable() {
         ("return { data: { get v() { for (;;) {} } } }", "ms"),
         ("return { data: { toJSON() { for (;;) {} } } }", "ms"),
         ("throw { toString() { for (;;) {} } }", "ms"),
+        // A job that the call leaves behind, and jobs that make jobs.
+        (
+            "Promise.resolve().then(() => { for (;;) {} }); return { data: { v: 1 } }",
+            "ms",
+        ),
+        (
+            "const f = () => Promise.resolve().then(f); f(); return new Promise(() => {})",
+            "ms",
+        ),
     ];
     for (body, word) in rows {
         let source = format!(
             "function decodeUplink(i) {{ if (i.bytes[0]) return {{ data: {{ v: 1 }} }}; {body} }}"
         );
-        let script = script(&source);
+        // Time enough for an innocent call where the machine has much to do.
+        let limits = Limits {
+            time: Duration::from_millis(200),
+            ..Limits::default()
+        };
+        let script = Script::load(&source, &Options::default(), limits).unwrap();
         for _ in 0..2 {
             let error = decode(&script, &[0]).unwrap_err();
             let kinds: &[&str] = if word.is_empty() {
@@ -371,10 +425,11 @@ fn whatever_is_thrown_is_told_with_its_place() {
 #[test]
 fn tampering_stays_inside() {
     let bad = script(
-        "function decodeUplink() {
+        "function decodeUplink(i) {
             JSON.parse = JSON.stringify = Reflect.apply = Date = undefined;
             Object.prototype.toJSON = undefined;
             Array.prototype[Symbol.iterator] = null;
+            new (Object.getPrototypeOf(new (i.recvTime.constructor)(2020, 1)).constructor)(1, 2);
             try { __strait.call = null; } catch (e) {}
             globalThis.__strait = 1;
             return { data: { v: 1 } };
