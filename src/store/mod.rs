@@ -282,15 +282,9 @@ pub enum Change {
         record: Box<RawRecord>,
     },
     /// Another reading of a raw uplink, in its place.
-    PutRaw {
-        device_seq: u64,
-        row: Box<RawRow>,
-    },
+    PutRaw(u64, Box<RawRow>),
     /// A raw uplink was read after all.
-    DeleteRaw {
-        device_seq: u64,
-        key: HistoryKey,
-    },
+    DeleteRaw(u64, HistoryKey),
     PutReplays(ProductId, Box<ReplaysRecord>),
     PutDelivery {
         action_seq: u64,

@@ -109,11 +109,11 @@ fn merge(draft: &mut Draft<'_>, repair: &Repair) {
 fn keep(draft: &mut Draft<'_>, late: &Late, rest: Option<&RawRecord>) {
     let (device_seq, key) = (draft.loaded.device.seq, late.key);
     draft.change(match rest {
-        None => Change::DeleteRaw { device_seq, key },
+        None => Change::DeleteRaw(device_seq, key),
         Some(record) => {
             let record = record.clone();
             let row = Box::new(RawRow { key, record });
-            Change::PutRaw { device_seq, row }
+            Change::PutRaw(device_seq, row)
         }
     });
 }

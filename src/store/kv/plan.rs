@@ -237,10 +237,10 @@ fn encode_change(change: Change, sealer: &Sealer) -> Result<Step, RowError> {
             received_at: record.received_at,
             row: rows::encode(&*record)?,
         },
-        Change::PutRaw { device_seq, row } => {
+        Change::PutRaw(device_seq, row) => {
             put(keys::timed(Table::Raw, device_seq, row.key), &row.record)?
         }
-        Change::DeleteRaw { device_seq, key } => {
+        Change::DeleteRaw(device_seq, key) => {
             Step::Remove(vec![keys::timed(Table::Raw, device_seq, key)])
         }
         Change::PutReplays(id, record) => put(keys::replays(&id), &*record)?,
@@ -297,8 +297,8 @@ const fn change_name(change: &Change) -> &'static str {
         Change::PutSubmission { .. } => "a submission",
         Change::AppendHistory { .. } => "a history record",
         Change::KeepRaw { .. } => "a raw uplink",
-        Change::PutRaw { .. } => "another reading of a raw uplink",
-        Change::DeleteRaw { .. } => "the end of a raw uplink",
+        Change::PutRaw(..) => "another reading of a raw uplink",
+        Change::DeleteRaw(..) => "the end of a raw uplink",
         Change::PutReplays(..) => "the replays of a product",
         Change::PutDelivery { .. } => "the progress of pushes",
         Change::DeleteDelivery { .. } => "the end of pushes",

@@ -143,8 +143,8 @@ pub(crate) fn raw_uplinks_are_read_late<E: Engine>(engine: &E) {
     again.record.kind = "model".to_owned();
     let (device_seq, key) = (4, first.key);
     let row = Box::new(again.clone());
-    let gone = Change::DeleteRaw { device_seq, key };
-    write(&store, vec![Change::PutRaw { device_seq, row }, gone]);
+    let gone = Change::DeleteRaw(device_seq, key);
+    write(&store, vec![Change::PutRaw(device_seq, row), gone]);
     assert_eq!(payloads(&all), [2, 3, 4]);
     assert_eq!(rows(&all)[1], again, "in its place");
     assert_eq!(store.raw_uplinks(5, 10).unwrap().len(), 4);
