@@ -335,7 +335,7 @@ fn limits_end_a_call_and_leave_the_script_usable() {
             "ms",
         ),
         (
-            "const f = () => Promise.resolve().then(f); f(); return new Promise(() => {})",
+            "const f = () => { Promise.resolve().then(f); }; f(); return new Promise(() => {})",
             "ms",
         ),
     ];
