@@ -83,7 +83,7 @@ async fn work(
             event = watch(&mut process).await;
         }
         match event {
-            Event::Done(item, done) => dispatch.settle(item, done),
+            Event::Done(item, done) => dispatch.settle(*item, *done),
             Event::Late => {
                 dispatch.overrun(process);
                 return None;
@@ -99,7 +99,8 @@ async fn work(
 
 /// Gives a process one more request. What fits in no frame is answered.
 pub(super) fn hand(process: &mut Process, request: Request) {
-    if let Err((request, error)) = process.send(request) {
+    if let Err(unsent) = process.send(request) {
+        let (request, error) = *unsent;
         let field = "the call".to_owned();
         let reason = error.to_string();
         request.answer(CodecError::Field { field, reason });

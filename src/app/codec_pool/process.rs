@@ -45,7 +45,7 @@ pub(super) struct Item {
 /// What happened to the first unanswered piece of work.
 #[derive(Debug)]
 pub(super) enum Event {
-    Done(Item, Done),
+    Done(Box<Item>, Box<Done>),
     /// It took as long as was allowed, and goes on.
     Late,
     Died(Death),
@@ -138,7 +138,7 @@ impl Process {
 
     async fn ready(&mut self) -> Result<(), String> {
         loop {
-            match self.frames.next::<Notice>() {
+            match self.frames.take::<Notice>() {
                 Ok(Some(Notice::Ready)) => return Ok(()),
                 Ok(None) => {}
                 Ok(Some(Notice::Done(_))) => return Err("it answered before it was asked".into()),
@@ -154,7 +154,7 @@ impl Process {
     }
 
     /// Queues a request. Gives it back when it can't be written at all.
-    pub(super) fn send(&mut self, request: Request) -> Result<(), (Request, FrameError)> {
+    pub(super) fn send(&mut self, request: Request) -> Result<(), Box<(Request, FrameError)>> {
         let (place, forgotten) = self.slots.place(&request.codec.tag, Instant::now());
         let id = self.next_id;
         let begin = self.outgoing.len();
@@ -178,7 +178,7 @@ impl Process {
         if let Err(error) = written {
             self.outgoing.truncate(begin);
             self.slots.remove(&request.codec.tag);
-            return Err((request, error));
+            return Err(Box::new((request, error)));
         }
         if self.unanswered.is_empty() {
             self.first_since = Instant::now();
@@ -232,7 +232,7 @@ impl Process {
     pub(super) async fn next(&mut self, most: Duration) -> Event {
         let deadline = self.first_since + most;
         loop {
-            match self.frames.next::<Notice>() {
+            match self.frames.take::<Notice>() {
                 Ok(Some(Notice::Done(done))) => match self.unanswered.pop_front() {
                     Some(item) if item.id == done.id => {
                         self.first_since = Instant::now();
@@ -240,7 +240,7 @@ impl Process {
                         if matches!(done.outcome, Outcome::NotLoaded(_)) {
                             self.slots.mark_broken(&item.tag, self.first_since);
                         }
-                        return Event::Done(item, done);
+                        return Event::Done(Box::new(item), Box::new(done));
                     }
                     item => {
                         self.unanswered.extend(item);

@@ -97,7 +97,7 @@ async fn one(dispatch: &Arc<Dispatch>, mut process: Process) -> (Option<Process>
     match watch(&mut process).await {
         Event::Done(item, done) => {
             let micros = done.micros;
-            dispatch.settle(item, done);
+            dispatch.settle(*item, *done);
             (Some(process), Some(micros))
         }
         Event::Late => {

@@ -105,7 +105,7 @@ fn serve(input: &mut impl Read, output: &mut impl Write) -> Result<(), ServeErro
     append(&Notice::Ready, &mut out)?;
     output.write_all(&out)?;
     loop {
-        while let Some(order) = frames.next()? {
+        while let Some(order) = frames.take()? {
             let Some(done) = codecs.follow(order) else {
                 continue;
             };
@@ -249,9 +249,9 @@ mod tests {
         serve(&mut input.as_slice(), &mut output).unwrap();
         let mut frames = Frames::default();
         frames.extend(&output);
-        assert_eq!(frames.next().unwrap(), Some(Notice::Ready));
+        assert_eq!(frames.take().unwrap(), Some(Notice::Ready));
         let mut seen = Vec::new();
-        while let Some(Notice::Done(done)) = frames.next().unwrap() {
+        while let Some(Notice::Done(done)) = frames.take().unwrap() {
             let word = match done.outcome {
                 Outcome::Reply(Err(error)) => error.kind(),
                 Outcome::NotLoaded(mistakes) if !mistakes.is_empty() => "mistakes",

@@ -136,7 +136,7 @@ impl Frames {
     }
 
     /// The next frame, when it is whole.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
+    pub fn take<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let Some((head, rest)) = rest.split_first_chunk::<HEAD>() else {
             return Ok(None);
@@ -295,7 +295,7 @@ mod tests {
         // Byte by byte: a frame may come in any pieces.
         for byte in bytes {
             frames.extend(&[byte]);
-            read.extend(frames.next().unwrap());
+            read.extend(frames.take().unwrap());
         }
         assert_eq!(read, orders);
 
@@ -310,7 +310,7 @@ mod tests {
             append(&notice, &mut bytes).unwrap();
             let mut frames = Frames::default();
             frames.extend(&bytes);
-            assert_eq!(frames.next::<Notice>().unwrap(), Some(notice));
+            assert_eq!(frames.take::<Notice>().unwrap(), Some(notice));
         }
     }
 
@@ -327,7 +327,7 @@ mod tests {
             append(&Order::Run(task), &mut bytes).unwrap();
             let mut frames = Frames::default();
             frames.extend(&bytes);
-            match frames.next::<Order>().unwrap() {
+            match frames.take::<Order>().unwrap() {
                 Some(Order::Run(task)) => assert_eq!(task.call, Some(call)),
                 other => panic!("{other:?}"),
             }
@@ -341,7 +341,7 @@ mod tests {
         assert_eq!((error.kind(), bytes), ("long", vec![1, 2]));
         let mut frames = Frames::default();
         frames.extend(&[0xff; 4]);
-        assert_eq!(frames.next::<Notice>().unwrap_err().kind(), "long");
+        assert_eq!(frames.take::<Notice>().unwrap_err().kind(), "long");
     }
 
     proptest! {
@@ -353,8 +353,8 @@ mod tests {
                     frames.extend(&u32::try_from(bytes.len()).unwrap().to_be_bytes());
                 }
                 frames.extend(&bytes);
-                while let Ok(Some(_)) = frames.next::<Notice>() {}
-                while let Ok(Some(_)) = frames.next::<Order>() {}
+                while let Ok(Some(_)) = frames.take::<Notice>() {}
+                while let Ok(Some(_)) = frames.take::<Order>() {}
             }
         }
 
@@ -368,7 +368,7 @@ mod tests {
             let mut read: Vec<String> = Vec::new();
             for piece in bytes.chunks(piece) {
                 frames.extend(piece);
-                while let Some(text) = frames.next().unwrap() {
+                while let Some(text) = frames.take().unwrap() {
                     read.push(text);
                 }
             }

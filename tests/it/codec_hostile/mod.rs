@@ -1,6 +1,11 @@
 //! Scripts that mean harm, each in real workers: its call ends, costs one strike where it hit a
 //! limit, and other codecs go on meanwhile.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests ask at the same time, and wait for all"
+)]
+
 mod order;
 
 use std::sync::Arc;

@@ -106,9 +106,9 @@ async fn a_hundred_scripts_under_load_lose_nothing() {
         let volumes: Vec<u64> = read.iter().map(|(volume, _)| *volume).collect();
         let all: Vec<u64> = (0..sent).map(|n| u64::try_from(n % 250).unwrap()).collect();
         assert_eq!(volumes, all, "{id}");
-        let versions = read.iter().map(|(_, version)| *version);
+        let mut versions = read.iter().map(|(_, version)| *version);
         assert!(versions.clone().is_sorted(), "{id}: {read:?}");
-        assert_eq!(versions.last(), Some(u64::from(VERSIONS)));
+        assert_eq!(versions.next_back(), Some(u64::from(VERSIONS)));
         assert_eq!(bench.raw(&id).len(), 0);
     }
 }

@@ -91,7 +91,7 @@ fn iotda(kind: &str, mut map: Map<String, Value>) -> Result<Decoded, CodecError>
             let mid = map.get("mid").filter(|mid| !mid.is_null());
             let name = map.get("response_name").and_then(Value::as_str);
             Ok(Decoded::Response(Response {
-                mid: mid_of(mid.or(map.get("request_id")))?,
+                mid: mid_of(mid.or_else(|| map.get("request_id")))?,
                 succeeded: is_zero(map.get("result_code")),
                 response_name: name.map(str::to_owned),
                 paras: paras_of(map.remove("paras"), "paras")?,

@@ -141,7 +141,7 @@ impl Script {
     }
 
     fn value(&self, function: &str, args: &str, at: Timestamp) -> Result<Value, CodecError> {
-        let value = self.call(function, args, at, |ctx, given| json_of(ctx, given))?;
+        let value = self.call(function, args, at, json_of)?;
         Ok(value.unwrap_or_default())
     }
 
