@@ -9,7 +9,6 @@ mod listen;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -275,6 +274,7 @@ pub const TEMPLATE: &str = include_str!("../config.toml");
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::dtls::crypto::Suite;
 
     fn with(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         load(
