@@ -67,9 +67,13 @@ fn shown_in<'a>(block: &Block<'a>) -> Vec<Shown<'a>> {
     all
 }
 
-/// A line without its times.
+/// A line without its times, and without the memory that stands behind one.
 fn masked(line: &str) -> String {
     const UNITS: [&str; 4] = ["ns", "µs", "ms", "s"];
+    let line = match line.rsplit_once(", ") {
+        Some((start, end)) if end.ends_with(" KiB") => start,
+        _ => line,
+    };
     let words: Vec<&str> = line.split_whitespace().collect();
     let is_unit = |at: usize| words.get(at).is_some_and(|unit| UNITS.contains(unit));
     let is_number = |word: &str| word.bytes().all(|b| b.is_ascii_digit());
