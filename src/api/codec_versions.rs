@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::codec::{EXAMPLE_ETAG, Uploaded, runs_now, source_of};
 use super::error::ApiError;
-use super::input::{Alphabet, Fields, TextRule, read_body};
+use super::input::{Alphabet, Fields, TextRule, quoted, read_body};
 use super::operation::{Operation, Routes};
 use super::precondition::precondition_of;
 use super::request::{MaybeJsonBody, ProductPath, path_text};
@@ -131,7 +131,14 @@ impl<S: Send + Sync> FromRequestParts<S> for EtagPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        path_text(parts, state, "etag").await.map(Self)
+        let etag = path_text(parts, state, "etag").await?;
+        if etag.len() == 64 && etag.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Ok(Self(etag));
+        }
+        Err(ApiError::invalid(format!(
+            "etag: got {}, takes 64 hexadecimal digits",
+            quoted(&etag)
+        )))
     }
 }
 

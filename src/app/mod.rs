@@ -29,6 +29,7 @@ pub mod push;
 mod random;
 pub mod registration;
 pub mod removal;
+pub mod replay;
 pub mod report;
 pub mod retention;
 pub mod search;
@@ -67,6 +68,7 @@ use outbox::Outbox;
 use product::Products;
 use push::Pushes;
 use removal::Removals;
+use replay::Replays;
 use shadow::Shadows;
 use shards::ShardsLink;
 use space::Spaces;
@@ -83,6 +85,7 @@ pub struct Parts {
     pub shards: ShardsLink,
     pub traced_devices_max: usize,
     pub batch: batch::Settings,
+    pub replay: replay::Settings,
     pub push: push::Settings,
     pub codecs: codec_pool::Settings,
     /// The program whose `codec-worker` runs codecs; `None`: the one that runs.
@@ -111,6 +114,7 @@ pub struct App {
     pub pushes: Arc<Pushes>,
     pub codecs: Arc<dyn CodecRunner>,
     pub removals: Arc<Removals>,
+    pub replays: Arc<Replays>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
     pub tasks: Tasks,
@@ -131,6 +135,7 @@ impl App {
             shards,
             traced_devices_max,
             batch,
+            replay,
             push,
             codecs,
             codec_worker,
@@ -190,7 +195,7 @@ impl App {
             store: Arc::clone(&store),
             clock: clock.clone(),
             tasks: tasks.clone(),
-            shards,
+            shards: shards.clone(),
         }));
         let batches = Batches::start(batch::Parts {
             store: Arc::clone(&store),
@@ -224,6 +229,15 @@ impl App {
             forwarding: Arc::clone(&forwarding),
         }));
         removals.resume()?;
+        let replays = Replays::start(replay::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            products: Arc::clone(&products),
+            codecs: Arc::clone(&codecs),
+            shards,
+            settings: replay,
+        })?;
         let pushes = Arc::new(Pushes::start(push::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),
@@ -248,6 +262,7 @@ impl App {
             pushes,
             codecs,
             removals,
+            replays,
             outbox,
             tracer,
             tasks,

@@ -23,7 +23,7 @@ use super::sessions::{Resuming, Sessions};
 use super::shard::{self, Shard};
 use super::shards::{Shards, shard_of};
 use super::tasks::Tasks;
-use super::{App, batch, codec_pool, command, push, retention, timers};
+use super::{App, batch, codec_pool, command, push, replay, retention, timers};
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::Settings as ExchangeSettings;
@@ -47,6 +47,7 @@ pub struct Settings {
     pub store: StoreSettings,
     pub traced_devices_max: usize,
     pub batch: batch::Settings,
+    pub replay: replay::Settings,
     pub push: push::Settings,
     pub codecs: codec_pool::Settings,
     /// The program whose `codec-worker` runs codecs; `None`: the one that runs.
@@ -119,6 +120,7 @@ impl Platform {
             shards: senders.link(),
             traced_devices_max: settings.traced_devices_max,
             batch: settings.batch,
+            replay: settings.replay,
             push: settings.push,
             codecs: settings.codecs,
             codec_worker: settings.codec_worker.clone(),

@@ -157,7 +157,7 @@ fn merge(draft: &mut Draft<'_>, service: &ServiceReport) {
 }
 
 /// `[{"service_id", "properties", "event_time"}]`: what history keeps and subscribers get.
-fn services_json(services: &[ServiceReport], now: Timestamp) -> String {
+pub fn services_json(services: &[ServiceReport], now: Timestamp) -> String {
     #[derive(Serialize)]
     struct Service<'a> {
         service_id: &'a str,
@@ -210,7 +210,8 @@ fn raw(draft: &Draft<'_>, payload: &[u8], kind: &str, reason: &str) -> Change {
     }
 }
 
-fn describe(violations: &[Violation]) -> String {
+/// In one line.
+pub fn describe(violations: &[Violation]) -> String {
     let lines: Vec<String> = violations
         .iter()
         .map(|v| format!("{}: {}", v.path, v.message))

@@ -391,6 +391,7 @@ fn settings(config: &Config, credentials: &Arc<Credentials>) -> Settings {
         store: config.store.clone(),
         traced_devices_max: config.trace.devices_max,
         batch: config.batch,
+        replay: config.replay,
         push: config.push,
         codecs: config.codecs,
         codec_worker: None,

@@ -149,7 +149,8 @@ pub const fn is_portable(table: Table) -> bool {
         | Table::Submissions
         | Table::Deliveries
         | Table::SetAside
-        | Table::CodecVersions => true,
+        | Table::CodecVersions
+        | Table::Replays => true,
         // A restored counter would use numbers again, which breaks the keys.
         Table::Sessions => false,
     }

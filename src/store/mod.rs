@@ -23,6 +23,7 @@ pub mod memory;
 pub mod migrate;
 pub mod query;
 pub mod records;
+pub mod replays;
 pub mod rows;
 pub mod seal;
 pub mod sealed;
@@ -54,6 +55,7 @@ use records::{
     CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord, SessionRecord,
     SettingsRecord, StateRecord,
 };
+use replays::{RawQuery, RawRow, ReplaysRecord};
 
 /// Durable state, shared by all layers above.
 pub trait Store: Send + Sync + 'static {
@@ -137,6 +139,10 @@ pub trait Store: Send + Sync + 'static {
     fn history(&self, query: &HistoryQuery) -> Result<Vec<HistoryRow>, StoreError>;
     /// Uplinks that no codec could decode, newest first.
     fn raw_uplinks(&self, device_seq: u64, limit: usize) -> Result<Vec<RawRecord>, StoreError>;
+    /// The same, oldest first, with their places.
+    fn raw_rows(&self, query: &RawQuery) -> Result<Vec<RawRow>, StoreError>;
+    /// The newest replays of a product's raw uplinks.
+    fn replays(&self, id: &ProductId) -> Result<Option<ReplaysRecord>, StoreError>;
 
     /// Events with a position above `after`, ascending.
     fn events(&self, after: u64, limit: usize) -> Result<Vec<(u64, EventRecord)>, StoreError>;
@@ -219,7 +225,7 @@ pub enum Change {
     /// Ends the device's session, if it has one.
     DeleteSession(DeviceSeq),
     PutProduct(Box<ProductRecord>),
-    /// Removes record, codec with its versions, and settings.
+    /// Removes record, codec with its versions, settings and replays.
     DeleteProduct(ProductId),
     PutCodec(ProductId, Box<CodecRecord>),
     DeleteCodec(ProductId),
@@ -275,6 +281,11 @@ pub enum Change {
         device_seq: u64,
         record: Box<RawRecord>,
     },
+    /// Another reading of a raw uplink, in its place.
+    PutRaw(u64, Box<RawRow>),
+    /// A raw uplink was read after all.
+    DeleteRaw(u64, HistoryKey),
+    PutReplays(ProductId, Box<ReplaysRecord>),
     PutDelivery {
         action_seq: u64,
         record: Box<DeliveryRecord>,

@@ -107,6 +107,7 @@ impl Server {
             shards: shards.link(),
             traced_devices_max: 10,
             batch: app::batch::Settings::default(),
+            replay: app::replay::Settings::default(),
             push: app::push::Settings::default(),
             codecs: app::codec_pool::Settings::default(),
             codec_worker: Some(env!("CARGO_BIN_EXE_strait").into()),

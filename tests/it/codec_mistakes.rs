@@ -33,7 +33,9 @@ fn said(family: &Path) -> String {
                 .split(':')
                 .filter(|n| n.parse::<u32>().is_ok())
                 .count();
-            assert!(numbers == 2 || !place.contains("codec.toml"), "{mistake}");
+            // Too long a source is not read.
+            let has_place = place.contains("codec.toml") && !mistake.contains("takes up to");
+            assert!(numbers == 2 || !has_place, "{mistake}");
         }
         assert!(count > 0, "{name}: {out}");
         let (said, _count) = out.trim_end().rsplit_once('\n').unwrap();

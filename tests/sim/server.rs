@@ -31,6 +31,7 @@ use strait::store::records::{
     CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
     SettingsRecord, StateRecord,
 };
+use strait::store::replays::{RawQuery, RawRow, ReplaysRecord};
 use strait::store::{
     AuditQuery, CommandQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery,
     HistoryRow, Page, Store, StoreError, StoreSettings,
@@ -296,6 +297,14 @@ impl Store for Disk {
         self.inner.raw_uplinks(device_seq, limit)
     }
 
+    fn raw_rows(&self, query: &RawQuery) -> Result<Vec<RawRow>, StoreError> {
+        self.inner.raw_rows(query)
+    }
+
+    fn replays(&self, id: &ProductId) -> Result<Option<ReplaysRecord>, StoreError> {
+        self.inner.replays(id)
+    }
+
     fn events(&self, after: u64, limit: usize) -> Result<Vec<(u64, EventRecord)>, StoreError> {
         self.inner.events(after, limit)
     }
@@ -349,6 +358,7 @@ impl Server {
             store: StoreSettings::default(),
             traced_devices_max: 10,
             batch: strait::app::batch::Settings::default(),
+            replay: strait::app::replay::Settings::default(),
             push: strait::app::push::Settings::default(),
             codecs: strait::app::codec_pool::Settings::default(),
             codec_worker: Some(env!("CARGO_BIN_EXE_strait").into()),

@@ -27,6 +27,13 @@ pub(super) fn of_path(name: &str) -> PathParameter {
                 example: "p1",
             };
         }
+        "replay_id" => {
+            return PathParameter {
+                schema: json!({"type": "string", "pattern": "^[1-9][0-9]{0,8}$"}),
+                description: "A replay of the product.",
+                example: "1",
+            };
+        }
         "device_id" => (DeviceId::MAX_LEN, "A device.", "watermeter_867725038317248"),
         "product_id" => (ProductId::MAX_LEN, "A product.", "watermeter"),
         "app_id" => (AppId::MAX_LEN, "A resource space.", "example-space"),

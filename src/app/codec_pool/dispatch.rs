@@ -31,6 +31,8 @@ pub(super) const SLOW_LOAD: Duration = Duration::from_millis(40);
 pub(super) const WATCHDOG: Duration = Duration::from_millis(250);
 /// The same, with all the time that the machine had no processor for it.
 const WATCHDOG_MAX: Duration = Duration::from_secs(1);
+/// Workers that somebody outside may end while they do one call: then it is given up.
+const DEATHS_MAX: u8 = 5;
 /// Codecs that have a process of their own at the same time.
 const WARDS_MAX: usize = 8;
 
@@ -292,16 +294,20 @@ impl Dispatch {
         self.put_back(others);
     }
 
-    /// A process died. What it did first did it, unless somebody outside ended it: then that is tried once
-    /// more.
+    /// A process died. What it did first did it, unless somebody outside ended it: then that is tried
+    /// again, and nobody is struck.
     pub(super) fn bury(&self, mut process: Process, death: &Death) {
         counter!("strait_codec_worker_restarts_total", "reason" => "died").increment(1);
         let first = process.take_first();
         let mut others = process.take_requests();
         drop(process);
         match first {
-            Some(offender) if death.by_itself || offender.deaths > 0 => {
+            Some(offender) if death.by_itself => {
                 self.blame(offender, format!("its worker died: {}", death.how));
+            }
+            Some(first) if first.deaths >= DEATHS_MAX => {
+                let reason = format!("{DEATHS_MAX} workers that did it were ended from outside");
+                first.answer(unavailable(reason));
             }
             Some(mut first) => {
                 tracing::warn!(how = death.how, "a codec worker was ended from outside");

@@ -15,7 +15,7 @@ const SLOTS_MAX: usize = 64;
 const HEAP_MAX: u64 = 128 * 1024 * 1024;
 
 /// After so long a codec that could not be loaded is tried again: a busy machine may have been why.
-const RETRY: Duration = Duration::from_secs(10);
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Where a codec is.
 #[derive(Debug, PartialEq, Eq)]

@@ -36,7 +36,7 @@ use crate::app::shards::Addressed;
 use crate::app::step::{Input, Loaded, Outcome, Step, Via, refusal};
 use crate::app::tasks::Tasks;
 use crate::app::trace::Tracer;
-use crate::app::{due, shadow, uplink};
+use crate::app::{due, replay, shadow, uplink};
 use crate::base::ids::DeviceId;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::Outgoing;
@@ -289,6 +289,7 @@ impl Shard {
             Input::Order { order, .. } => match order {
                 Order::Submit(submit) => command::submit::submit(loaded, submit, now),
                 Order::Desire(desire) => shadow::desire(loaded, desire, now),
+                Order::Replay(late) => replay::step(loaded, late, now),
             },
             Input::Due => due::due(loaded, now),
             Input::Changed => due::changed(loaded, now),

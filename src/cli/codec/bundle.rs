@@ -8,14 +8,24 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 
+use crate::base::limits::CODEC_SOURCE_MAX;
+use crate::cli::codec::workers::Workers;
 use crate::product::check;
+use crate::product::codec::call::{Options, Outside};
 use crate::product::codec::fixture::{self, Fixture};
 use crate::product::codec::{self, Codec, LoadError};
 use crate::product::profile::Profile;
+use crate::product::settings::Settings;
 
 /// Folders below the given one that are searched for codecs.
 const DEPTH_MAX: usize = 4;
-const SOURCE: &str = "codec.toml";
+/// What a codec may be written in; a folder has exactly one of them. `None`: this build has nothing
+/// that runs it.
+const SOURCES: [(&str, Option<codec::Kind>); 3] = [
+    ("codec.toml", Some(codec::Kind::Table)),
+    ("codec.js", Some(codec::Kind::Script)),
+    ("codec.wasm", None),
+];
 
 /// A codec that loaded.
 #[derive(Debug)]
@@ -23,6 +33,8 @@ pub(super) struct Bundle {
     pub(super) name: String,
     pub(super) profile: Option<Profile>,
     pub(super) codec: Arc<dyn Codec>,
+    /// What runs in a worker, for a codec that has code of its own.
+    pub(super) outside: Option<Outside>,
     pub(super) files: Vec<FixtureFile>,
 }
 
@@ -99,9 +111,10 @@ impl std::fmt::Display for Mistake {
     }
 }
 
-/// Every codec folder at or below `path`, sorted; `codec.toml` itself stands for its folder.
+/// Every codec folder at or below `path`, sorted; a codec's source stands for its folder.
 pub(super) fn find(path: &Path) -> io::Result<Vec<PathBuf>> {
-    if path.is_file() && path.file_name().is_some_and(|name| name == SOURCE) {
+    let named = |(name, _): &(&str, _)| path.file_name().is_some_and(|n| n == *name);
+    if path.is_file() && SOURCES.iter().any(named) {
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
         return Ok(vec![parent.unwrap_or_else(|| Path::new(".")).to_owned()]);
     }
@@ -109,14 +122,15 @@ pub(super) fn find(path: &Path) -> io::Result<Vec<PathBuf>> {
     search(path, 0, &mut found)?;
     found.sort();
     if found.is_empty() {
-        let message = format!("{}: no {SOURCE} in it or below", path.display());
+        let names = SOURCES.map(|(name, _)| name).join(", ");
+        let message = format!("{}: none of {names} in it or below", path.display());
         return Err(io::Error::new(io::ErrorKind::NotFound, message));
     }
     Ok(found)
 }
 
 fn search(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()> {
-    if dir.join(SOURCE).is_file() {
+    if SOURCES.iter().any(|(name, _)| dir.join(name).is_file()) {
         found.push(dir.to_owned());
         return Ok(());
     }
@@ -131,34 +145,137 @@ fn search(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()> 
     Ok(())
 }
 
-/// Loads a codec's folder; every mistake in any of its files is listed.
-pub(super) fn load(dir: &Path) -> Result<Bundle, Vec<Mistake>> {
+/// Loads a codec's folder; every mistake in any of its files is listed. Code of the codec's own is
+/// run by `workers`, here when it is loaded and later when it is called.
+pub(super) fn load(dir: &Path, workers: &Workers) -> Result<Bundle, Vec<Mistake>> {
     let mut mistakes = Vec::new();
     let profile = read_profile(&dir.join("profile.json"), &mut mistakes);
-    let source = dir.join(SOURCE);
-    let compiled = match fs::read(&source) {
-        Ok(bytes) => match codec::compile(codec::Kind::Table, &bytes, profile.as_ref(), None) {
-            Ok(codec) => Some(codec),
-            Err(errors) => {
-                mistakes.extend(errors.into_iter().map(|e| Mistake::at(&source, e)));
-                None
-            }
-        },
-        Err(error) => {
-            mistakes.push(Mistake::of(&source, error.to_string()));
-            None
-        }
+    let settings = dir.join("settings.json");
+    let service = read_settings(&settings, profile.as_ref(), &mut mistakes);
+    let compiled = compile(dir, profile.as_ref(), service.as_deref(), &mut mistakes);
+    let outside = compiled
+        .as_ref()
+        .and_then(|codec| codec.outside().map(standing));
+    let codec = match &outside {
+        Some(outside) => run_outside(dir, outside, workers, &mut mistakes),
+        None => compiled,
     };
     let files = read_fixtures(&dir.join("fixtures"), &mut mistakes);
-    match compiled {
+    match codec {
         Some(codec) if mistakes.is_empty() => Ok(Bundle {
             name: name_of(dir),
             profile,
             codec,
+            outside,
             files,
         }),
         _ => Err(mistakes),
     }
+}
+
+/// The same with a clock that stands: what a script encodes is the same each time.
+fn standing(codec: &Outside) -> Outside {
+    let options = Options {
+        stands_at: Some(fixture::RECEIVED_AT),
+        ..Options::clone(&codec.options)
+    };
+    Outside::new(codec.kind, &codec.source, options)
+}
+
+/// The folder's only source, with the path that mistakes name.
+fn source_of(dir: &Path) -> Result<(PathBuf, codec::Kind), Mistake> {
+    let there = |(name, _): &&(&str, _)| dir.join(name).is_file();
+    let found: Vec<_> = SOURCES.iter().filter(there).collect();
+    match found.as_slice() {
+        [(name, Some(kind))] => Ok((dir.join(name), *kind)),
+        [(name, None)] => Err(Mistake {
+            hint: Some("WebAssembly needs a build with the feature `wasm`".to_owned()),
+            ..Mistake::of(&dir.join(name), "this build can't run it".to_owned())
+        }),
+        [] => Err(Mistake::of(dir, "the codec is gone".to_owned())),
+        several => {
+            let names: Vec<&str> = several.iter().map(|(name, _)| *name).collect();
+            Err(Mistake {
+                hint: Some("keep the one that counts, move the others away".to_owned()),
+                ..Mistake::of(
+                    dir,
+                    format!("has {}, takes one of them", names.join(" and ")),
+                )
+            })
+        }
+    }
+}
+
+fn compile(
+    dir: &Path,
+    profile: Option<&Profile>,
+    service: Option<&str>,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Arc<dyn Codec>> {
+    let (source, kind) = source_of(dir).map_err(|m| mistakes.push(m)).ok()?;
+    let read = fs::read(&source).map_err(|e| Mistake::of(&source, e.to_string()));
+    let bytes = read.map_err(|m| mistakes.push(m)).ok()?;
+    // The table's own loader says it with a hint.
+    if kind != codec::Kind::Table && bytes.len() > CODEC_SOURCE_MAX {
+        let got = bytes.len();
+        let message = format!("has {got} bytes, a codec takes up to {CODEC_SOURCE_MAX}");
+        mistakes.push(Mistake::of(&source, message));
+        return None;
+    }
+    let compiled = codec::compile(kind, &bytes, profile, service);
+    let listed = |errors: Vec<LoadError>| {
+        mistakes.extend(errors.into_iter().map(|e| Mistake::at(&source, e)));
+    };
+    compiled.map_err(listed).ok()
+}
+
+fn run_outside(
+    dir: &Path,
+    outside: &Outside,
+    workers: &Workers,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Arc<dyn Codec>> {
+    let source = source_of(dir).map_or_else(|_| dir.to_owned(), |(path, _)| path);
+    match workers.load(outside) {
+        Ok(codec) => Some(codec),
+        Err(errors) => {
+            mistakes.extend(errors.into_iter().map(|e| Mistake::at(&source, e)));
+            None
+        }
+    }
+}
+
+/// The product's settings as the API takes them; the codec needs its service for TS013 alone.
+fn read_settings(
+    path: &Path,
+    profile: Option<&Profile>,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<String> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            mistakes.push(Mistake::of(path, error.to_string()));
+            return None;
+        }
+    };
+    let settings: Settings = match serde_json::from_str(&text) {
+        Ok(settings) => settings,
+        Err(error) => {
+            mistakes.push(Mistake::json(path, &error));
+            return None;
+        }
+    };
+    if let (Some(service), Some(profile)) = (&settings.ts013_service, profile)
+        && profile.service(service).is_none()
+    {
+        let known = profile.services.iter().map(|s| s.service_id.as_str());
+        let known: Vec<&str> = known.collect();
+        let known = known.join(", ");
+        let message = format!("ts013_service: got {service:?}, the product model has {known}");
+        mistakes.push(Mistake::of(path, message));
+    }
+    settings.ts013_service
 }
 
 /// The folder's own name, also when it is given as `.`.

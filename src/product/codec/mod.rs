@@ -385,6 +385,11 @@ impl CodecError {
         }
     }
 
+    /// Whether a limit of production stopped it, not what the bytes say.
+    pub const fn is_limit(&self) -> bool {
+        matches!(self, Self::Limit { .. } | Self::Output { .. })
+    }
+
     /// Stable word for logs, metrics and fixtures; never reworded.
     pub const fn kind(&self) -> &'static str {
         match self {

@@ -33,6 +33,7 @@
 //! | 1c | deliveries | action seq `u64` | row: `DeliveryRecord` |
 //! | 1d | set_aside | action seq `u64`, position `u64`, index `u32` | row: `SetAsideRecord` |
 //! | 1e | codec_versions | product id, 00, seq `u64` | row: `CodecRecord` |
+//! | 1f | replays | product id | row: `ReplaysRecord` |
 //!
 //! 03, 04, 05 and 16 are indexes of 01: text as it is, without a row header (`rows.rs`). Ids hold
 //! no 00 byte, so 05 is unambiguous; names may, so 16 escapes it. Prefixes are never used anew.
@@ -88,11 +89,12 @@ pub enum Table {
     Deliveries = 0x1c,
     SetAside = 0x1d,
     CodecVersions = 0x1e,
+    Replays = 0x1f,
 }
 
 impl Table {
     /// Every table, ascending.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Meta,
         Self::Devices,
         Self::States,
@@ -123,6 +125,7 @@ impl Table {
         Self::Deliveries,
         Self::SetAside,
         Self::CodecVersions,
+        Self::Replays,
     ];
 
     /// The first byte of this table's keys.
@@ -169,6 +172,7 @@ impl Table {
             Self::Deliveries => "deliveries",
             Self::SetAside => "set_aside",
             Self::CodecVersions => "codec_versions",
+            Self::Replays => "replays",
         }
     }
 
@@ -249,6 +253,10 @@ pub fn members(product: &ProductId) -> (Vec<u8>, Vec<u8>) {
 
 pub fn product(id: &ProductId) -> Vec<u8> {
     Table::Products.key(&[id.as_str().as_bytes()])
+}
+
+pub fn replays(id: &ProductId) -> Vec<u8> {
+    Table::Replays.key(&[id.as_str().as_bytes()])
 }
 
 pub fn settings(id: &ProductId) -> Vec<u8> {

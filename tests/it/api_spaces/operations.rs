@@ -174,6 +174,7 @@ impl World {
             ("policy_id", id(&policy, "policy_id")),
             ("queue_id", id(&queue, "queue_id")),
             ("cert_id", id(&certificate.body, "cert_id")),
+            ("replay_id", "1".to_owned()),
         ]
     }
 

@@ -139,6 +139,8 @@ contract!(
     versions_of_codecs,
     history_ranges_and_markers,
     raw_uplinks_newest_first,
+    raw_uplinks_are_read_late,
+    replays_go_with_their_product,
     events_in_order_without_gaps,
     long_values_are_split_and_cleaned_up,
     many_rows_of_the_largest_size,

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
 
 use rquickjs::context::EvalOptions;
 use rquickjs::promise::PromiseState;
@@ -14,7 +13,7 @@ use rquickjs::{Array, Context, Ctx, Function, Object, Runtime, Value as Js};
 use super::Limits;
 use super::fault::{FILE, Fault};
 use super::value::Odd;
-use crate::base::time::{Clock, Timestamp};
+use crate::base::time::{Timestamp, thread_us};
 use crate::product::codec::CodecError;
 
 const PRELUDE: &str = include_str!("prelude.js");
@@ -39,30 +38,33 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// When the running call's time is over.
+/// When the running call's time is over. It is the processor's time of the thread, so that a busy
+/// machine is no fault of the script.
 struct Watch {
-    clock: Clock,
-    began: Instant,
-    /// Microseconds after `began`.
-    deadline_us: AtomicU64,
+    time_us: u64,
+    /// When the call first asked, or [`NOT_YET`].
+    began_us: AtomicU64,
     is_over: AtomicBool,
 }
 
-impl Watch {
-    fn now_us(&self) -> u64 {
-        let passed = self.clock.instant().saturating_duration_since(self.began);
-        u64::try_from(passed.as_micros()).unwrap_or(u64::MAX)
-    }
+const NOT_YET: u64 = u64::MAX;
 
-    fn start(&self, limits: Limits) {
-        let time_us = u64::try_from(limits.time.as_micros()).unwrap_or(u64::MAX);
-        let deadline = self.now_us().saturating_add(time_us);
-        self.deadline_us.store(deadline, Ordering::Relaxed);
+impl Watch {
+    fn start(&self) {
+        self.began_us.store(NOT_YET, Ordering::Relaxed);
         self.is_over.store(false, Ordering::Relaxed);
     }
 
     fn look(&self) -> bool {
-        let over = self.now_us() >= self.deadline_us.load(Ordering::Relaxed);
+        let now_us = thread_us();
+        let began_us = match self.began_us.load(Ordering::Relaxed) {
+            NOT_YET => {
+                self.began_us.store(now_us, Ordering::Relaxed);
+                now_us
+            }
+            began_us => began_us,
+        };
+        let over = now_us.saturating_sub(began_us) >= self.time_us;
         if over {
             self.is_over.store(true, Ordering::Relaxed);
         }
@@ -98,12 +100,10 @@ impl Engine {
         source: &str,
         functions: &[&'static str],
         limits: Limits,
-        clock: &Clock,
     ) -> Result<Self, Fault> {
         let watch = Arc::new(Watch {
-            began: clock.instant(),
-            clock: clock.clone(),
-            deadline_us: AtomicU64::new(u64::MAX),
+            time_us: u64::try_from(limits.time.as_micros()).unwrap_or(NOT_YET),
+            began_us: AtomicU64::new(NOT_YET),
             is_over: AtomicBool::new(false),
         });
         let unmade = |error: rquickjs::Error| Fault {
@@ -118,7 +118,7 @@ impl Engine {
         let look = Arc::clone(&watch);
         runtime.set_interrupt_handler(Some(Box::new(move || look.look())));
         let context = Context::full(&runtime).map_err(unmade)?;
-        watch.start(limits);
+        watch.start();
         let found = context.with(|ctx| {
             let found = run(&ctx, source, functions);
             found.map_err(|error| Fault::take(&ctx, &error, watch.look()))
@@ -143,7 +143,7 @@ impl Engine {
         invocation: &Invocation<'_>,
         read: impl for<'js> FnOnce(&Ctx<'js>, &Js<'js>) -> Result<T, Odd>,
     ) -> (Result<T, CodecError>, bool) {
-        self.watch.start(self.limits);
+        self.watch.start();
         let time_ms = self.limits.time.as_millis();
         let is_over = || self.watch.is_over.load(Ordering::Relaxed);
         self.context.with(|ctx| {

@@ -70,7 +70,7 @@ impl Script {
     /// contract.
     pub fn load(source: &str, options: &Options, limits: Limits) -> Result<Self, Vec<LoadError>> {
         let clock = Clock::System;
-        let engine = Engine::load(source, &FUNCTIONS, limits, &clock)
+        let engine = Engine::load(source, &FUNCTIONS, limits)
             .map_err(|fault| vec![fault.into_mistake(limits.time.as_millis())])?;
         if engine.functions.is_empty() {
             return Err(vec![LoadError {
@@ -124,7 +124,7 @@ impl Script {
         let mut held = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
         let engine = match held.take() {
             Some(engine) => engine,
-            None => Engine::load(&self.source, &FUNCTIONS, self.limits, &self.clock)
+            None => Engine::load(&self.source, &FUNCTIONS, self.limits)
                 .map_err(|fault| fault.into_error(self.limits.time.as_millis()))?,
         };
         let invocation = Invocation {

@@ -34,7 +34,8 @@ pub(crate) use life::{
 pub(crate) use pushes::progress_of_pushes_and_what_is_set_aside;
 pub(crate) use rows::{
     events_in_order_without_gaps, history_ranges_and_markers, long_values_are_split_and_cleaned_up,
-    many_rows_of_the_largest_size, raw_uplinks_newest_first, replaced_values_are_never_read_torn,
+    many_rows_of_the_largest_size, raw_uplinks_are_read_late, raw_uplinks_newest_first,
+    replaced_values_are_never_read_torn, replays_go_with_their_product,
 };
 pub(crate) use sessions::{
     a_session_is_not_replaced_by_an_older_one, secrets_lie_sealed, sessions_are_guarded_by_number,

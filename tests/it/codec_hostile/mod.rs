@@ -1,7 +1,8 @@
 //! Scripts that mean harm, each in real workers: its call ends, costs one strike where it hit a
 //! limit, and other codecs go on meanwhile.
 
-use std::path::Path;
+mod order;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 struct World {
     pool: Arc<CodecPool>,
-    clock: Clock,
     tasks: Tasks,
 }
 
@@ -24,13 +24,12 @@ fn world(settings: Settings) -> World {
     let (clock, tasks) = (Clock::manual(Timestamp::from_ms(1_000_000)), Tasks::new());
     let pool = CodecPool::new(Parts {
         settings,
-        clock: clock.clone(),
+        clock,
         tasks: tasks.clone(),
         program: Some(env!("CARGO_BIN_EXE_strait").into()),
     });
     World {
         pool: Arc::new(pool),
-        clock,
         tasks,
     }
 }
@@ -105,7 +104,7 @@ const LIMITS: &[(&str, &str)] = &[
     ),
     (
         "memory bomb of text",
-        "var s = 'xxxxxxxx'; for (;;) s += s + 'y';",
+        "var a = []; for (;;) a.push('xy'.repeat(50000) + a.length);",
     ),
     (
         "memory bomb of buffers",
@@ -228,10 +227,11 @@ async fn what_fails_within_the_limits_is_an_error_and_the_next_call_works() {
     for (name, body) in FAILURES {
         let codec = when_not_ok(body);
         let ended = call(&world, &codec, b"bad").await;
-        // Too deep a recursion may count as an error or as a limit; either ends it.
+        // Too deep a recursion may count as an error or as a limit, either ends it; null is what an
+        // out-of-memory error without room for itself throws.
         let limit = matches!(ended, Err(CodecError::Limit { .. }));
         assert!(
-            ended.is_err() && (!limit || *name == "deep recursion"),
+            ended.is_err() && (!limit || ["deep recursion", "thrown null"].contains(name)),
             "{name}: {ended:?}"
         );
         if let Err(error) = &ended {
@@ -427,10 +427,7 @@ async fn inner_kill() {
             .collect();
         for pid in workers_of(std::process::id()) {
             let pid = rustix::process::Pid::from_raw(pid).unwrap();
-            drop(rustix::process::kill_process(
-                pid,
-                rustix::process::Signal::KILL,
-            ));
+            let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
         for call in calls {
             assert_eq!(value(call.await.unwrap()), Ok(3.into()), "round {round}");
@@ -443,95 +440,4 @@ async fn inner_kill() {
         Vec::<i32>::new(),
         "none outlives its server"
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn checks_tell_every_mistake_and_never_strike() {
-    let world = world(Settings {
-        strikes: 1,
-        ..Settings::default()
-    });
-    let fine = uplink("return {data: {v: 1}};");
-    assert_eq!(world.pool.check(&fine).await, Ok(()));
-    assert_eq!(world.pool.check(&fine).await, Ok(()), "again");
-    let cases = [
-        "function decodeUplink(input) {",
-        "for (;;) {}",
-        "new Array(4294967295).join('');",
-        "throw 1;",
-        "var nothing = 1;",
-    ];
-    for source in cases {
-        let codec = script(source);
-        for _ in 0..2 {
-            let mistakes = world.pool.check(&codec).await.unwrap_err();
-            assert!(!mistakes.is_empty(), "{source}");
-        }
-        assert_eq!(world.pool.quarantined(&codec), None, "{source}");
-    }
-    let hangs = world
-        .pool
-        .check(&script("new Array(4294967295).join('');"))
-        .await;
-    let message = hangs.unwrap_err()[0].message.clone();
-    assert!(
-        message.contains("limit") && message.contains("250 ms"),
-        "{message}"
-    );
-    let broken = call(&world, &script("function decodeUplink(input) {"), b"x").await;
-    assert_eq!(broken.unwrap_err().kind(), "unavailable");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn too_many_calls_and_no_workers_are_told() {
-    let crowded = world(Settings {
-        workers: 1,
-        waiting_max: 2,
-        ..Settings::default()
-    });
-    let slow = uplink("new Array(4294967295).join('');");
-    let calls = [1, 2].map(|_| crowded.pool.call(&slow, decode(b"x")));
-    let mut calls = calls.map(Box::pin);
-    for call in &mut calls {
-        assert!(futures_util::poll!(call).is_pending());
-    }
-    let refused = call(&crowded, &slow, b"x").await.unwrap_err();
-    assert!(
-        refused.to_string().contains("2 calls wait already"),
-        "{refused}"
-    );
-
-    let tasks = Tasks::new();
-    let without = CodecPool::new(Parts {
-        settings: Settings::default(),
-        clock: Clock::System,
-        tasks: tasks.clone(),
-        program: Some(Path::new("/nonexistent/strait").into()),
-    });
-    for _ in 0..3 {
-        let error = without.call(&slow, decode(b"x")).await.unwrap_err();
-        assert!(
-            error.to_string().contains("no worker: starting the worker"),
-            "{error}"
-        );
-    }
-    assert_eq!(tasks.shut_down(PATIENCE).await, Vec::<&str>::new());
-    let error = without.call(&slow, decode(b"x")).await.unwrap_err();
-    assert!(error.to_string().contains("the server stops"), "{error}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn more_codecs_than_a_worker_holds_all_work() {
-    let world = world(Settings {
-        workers: 1,
-        ..Settings::default()
-    });
-    let codecs: Vec<Outside> = (0..100)
-        .map(|n| uplink(&format!("return {{data: {{v: {n}}}}};")))
-        .collect();
-    for _ in 0..2 {
-        for (n, codec) in codecs.iter().enumerate() {
-            assert_eq!(value(call(&world, codec, b"x").await), Ok(n.into()));
-        }
-    }
 }
