@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rquickjs::context::EvalOptions;
 use rquickjs::promise::PromiseState;
-use rquickjs::{Context, Ctx, Function, Object, Runtime, Value as Js};
+use rquickjs::{Array, Context, Ctx, Function, Object, Runtime, Value as Js};
 
 use super::Limits;
 use super::fault::{FILE, Fault};
@@ -72,11 +72,22 @@ impl Watch {
     }
 }
 
+/// Where a call's bytes belong.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    /// Field `bytes` of the first argument.
+    Field,
+    First,
+    Second,
+}
+
 /// A call on a function of the script.
 pub(super) struct Invocation<'a> {
     pub(super) function: &'a str,
     /// The arguments, a JSON list.
     pub(super) args: &'a str,
+    /// The bytes that belong into them, and where: they come natively, for numbers in JSON take long.
+    pub(super) bytes: Option<(&'a [u8], Place)>,
     /// What the script's clock says.
     pub(super) at: Timestamp,
     /// The first argument gets that as `recvTime`.
@@ -211,5 +222,21 @@ fn invoke<'js>(ctx: &Ctx<'js>, invocation: &Invocation<'_>) -> Result<Js<'js>, O
         reason = "milliseconds stay below 2^53 for ages"
     )]
     let at = invocation.at.as_ms() as f64;
-    Ok(call.call((invocation.function, args, at, invocation.received))?)
+    let (bytes, place) = match invocation.bytes {
+        None => (None, -1),
+        Some((bytes, place)) => {
+            let list = Array::new(ctx.clone())?;
+            for (at, byte) in bytes.iter().enumerate() {
+                list.set(at, i32::from(*byte))?;
+            }
+            let place = match place {
+                Place::First => 0,
+                Place::Second => 1,
+                Place::Field => 2,
+            };
+            (Some(list), place)
+        }
+    };
+    let received = invocation.received;
+    Ok(call.call((invocation.function, args, at, received, bytes, place))?)
 }

@@ -13,7 +13,6 @@ mod limits;
 mod tests;
 mod value;
 
-use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
@@ -25,7 +24,7 @@ use super::{
 };
 use crate::base::limits::CODEC_DEPTH_MAX;
 use crate::base::time::{Clock, Timestamp};
-use engine::{Engine, Invocation};
+use engine::{Engine, Invocation, Place};
 use value::{Odd, json_of, message_of};
 
 pub use limits::Limits;
@@ -118,6 +117,7 @@ impl Script {
         &self,
         function: &str,
         args: &str,
+        bytes: Option<(&[u8], Place)>,
         at: Timestamp,
         read: impl for<'js> FnOnce(&rquickjs::Ctx<'js>, &rquickjs::Value<'js>) -> Result<T, Odd>,
     ) -> Result<T, CodecError> {
@@ -130,6 +130,7 @@ impl Script {
         let invocation = Invocation {
             function,
             args,
+            bytes,
             at,
             received: function == "decodeUplink",
         };
@@ -140,14 +141,20 @@ impl Script {
         result
     }
 
-    fn value(&self, function: &str, args: &str, at: Timestamp) -> Result<Value, CodecError> {
-        let value = self.call(function, args, at, json_of)?;
+    fn value(
+        &self,
+        function: &str,
+        args: &str,
+        bytes: Option<(&[u8], Place)>,
+        at: Timestamp,
+    ) -> Result<Value, CodecError> {
+        let value = self.call(function, args, bytes, at, json_of)?;
         Ok(value.unwrap_or_default())
     }
 
     fn message(&self, function: &str, args: &Value) -> Result<Option<Vec<u8>>, CodecError> {
         let text = args.to_string();
-        self.call(function, &text, self.now(), |ctx, given| {
+        self.call(function, &text, None, self.now(), |ctx, given| {
             message_of(ctx, given)
         })
     }
@@ -155,7 +162,7 @@ impl Script {
     /// `encodeDownlink` gives its bytes in an object, and may say what is wrong.
     fn encode_downlink(&self, input: &Value) -> Result<Option<Vec<u8>>, CodecError> {
         let args = json!([input]).to_string();
-        self.call("encodeDownlink", &args, self.now(), |ctx, given| {
+        self.call("encodeDownlink", &args, None, self.now(), |ctx, given| {
             let Some(object) = given.as_object().filter(|o| !o.is_array()) else {
                 return message_of(ctx, given);
             };
@@ -232,24 +239,26 @@ impl Codec for Script {
         uplink: &Uplink<'_>,
         trace: Option<&mut Vec<TraceEntry>>,
     ) -> Result<Decoded, CodecError> {
-        let bytes = list_text(uplink.payload);
         let port = uplink.f_port.unwrap_or(PORT);
         let at = uplink.received_at;
-        let (function, args) = match &self.functions {
+        let (function, args, place) = match &self.functions {
             all if all.contains(&"decodeUplink") => (
                 "decodeUplink",
-                format!("[{{\"bytes\":{bytes},\"fPort\":{port},\"recvTime\":null}}]"),
+                format!("[{{\"bytes\":null,\"fPort\":{port},\"recvTime\":null}}]"),
+                Place::Field,
             ),
-            all if all.contains(&"Decode") => ("Decode", format!("[{port},{bytes},{{}}]")),
-            all if all.contains(&"Decoder") => ("Decoder", format!("[{bytes},{port}]")),
-            all if all.contains(&"decode") => ("decode", format!("[{bytes},\"\"]")),
+            all if all.contains(&"Decode") => {
+                ("Decode", format!("[{port},null,{{}}]"), Place::Second)
+            }
+            all if all.contains(&"Decoder") => ("Decoder", format!("[null,{port}]"), Place::First),
+            all if all.contains(&"decode") => ("decode", "[null,\"\"]".to_owned(), Place::First),
             _ => {
                 return Err(CodecError::Script {
                     reason: "the script has no function that decodes".to_owned(),
                 });
             }
         };
-        let value = self.value(function, &args, at)?;
+        let value = self.value(function, &args, Some((uplink.payload, place)), at)?;
         if function == "decode" {
             return contract::decoded(text_as_json(value)?);
         }
@@ -291,8 +300,9 @@ impl Codec for Script {
         if !self.has("decodeDownlink") {
             return None;
         }
-        let args = format!("[{{\"bytes\":{},\"fPort\":{PORT}}}]", list_text(bytes));
-        let value = self.value("decodeDownlink", &args, self.now());
+        let args = format!("[{{\"bytes\":null,\"fPort\":{PORT}}}]");
+        let bytes = Some((bytes, Place::Field));
+        let value = self.value("decodeDownlink", &args, bytes, self.now());
         Some(value.and_then(|value| {
             let (decoded, _) = contract::ts013(value, true, &Options::default())?;
             let paras = match decoded {
@@ -330,22 +340,6 @@ impl Codec for Script {
         let bytes = self.encode_plain(&contract::cloud_rsp(report))?;
         Ok(bytes.filter(|bytes| !bytes.is_empty()))
     }
-}
-
-/// `[1,2,255]`.
-fn list_text(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(4 * bytes.len() + 2);
-    text.push('[');
-    for (at, byte) in bytes.iter().enumerate() {
-        if at > 0 {
-            text.push(',');
-        }
-        if write!(text, "{byte}").is_err() {
-            crate::bug!("a byte can't be written into a string");
-        }
-    }
-    text.push(']');
-    text
 }
 
 /// What `decode` gives may be JSON as text, which is read here rather than by the script's own `JSON`.

@@ -358,10 +358,12 @@
       if (found[name] === undefined && typeof one === 'function') found[name] = one;
       return found[name] !== undefined;
     },
-    call: (name, args, at, received) => {
+    call: (name, args, at, received, bytes, place) => {
       now = at;
       seed = 0x9e3779b9;
-      if (received) args[0].recvTime = new SystemDate(at);
+      if (place === 2) args[0].bytes = bytes;
+      else if (place >= 0) args[place] = bytes;
+      if (received) args[0].recvTime = construct(RealDate, [at]);
       return apply(found[name], undefined, args);
     },
   }) });
