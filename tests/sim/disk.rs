@@ -5,18 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use axum::body::Body;
-use axum::http::Request;
-use serde_json::{Value, json};
-use strait::api;
-use strait::app::credentials::Credentials;
-use strait::app::platform::{Network, Platform, Settings};
 use strait::base::ids::{CommandId, DeviceId, FileId, NodeId, ProductId};
 use strait::base::peer::DeviceSeq;
-use strait::base::time::{Clock, Timestamp};
-use strait::engine::exchange::Settings as ExchangeSettings;
-use strait::net::endpoint::DATAGRAM_QUEUE;
-use strait::net::{Arrival, Datagram, Downward};
 use strait::store::catalog::{
     AppRecord, AuditRecord, CertificateRecord, FileContent, FileRecord, GroupRecord, SubtaskRecord,
     TaskRecord,
@@ -32,11 +22,9 @@ use strait::store::records::{
 use strait::store::replays::{RawQuery, RawRow, ReplaysRecord};
 use strait::store::{
     AuditQuery, CommandQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery,
-    HistoryRow, Page, Store, StoreError, StoreSettings,
+    HistoryRow, Page, Store, StoreError,
 };
-use strait::telemetry;
-use tokio::sync::{mpsc, oneshot};
-use tower::ServiceExt;
+use tokio::sync::oneshot;
 
 /// A store whose commits end before the call returns, so that virtual time never runs ahead of
 /// the committer's thread.

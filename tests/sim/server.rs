@@ -5,10 +5,7 @@
 mod disk;
 
 use std::net::SocketAddr;
-use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::Request;
@@ -16,31 +13,17 @@ use serde_json::{Value, json};
 use strait::api;
 use strait::app::credentials::Credentials;
 use strait::app::platform::{Network, Platform, Settings};
-use strait::base::ids::{CommandId, DeviceId, FileId, NodeId, ProductId};
+use strait::base::ids::DeviceId;
 use strait::base::peer::DeviceSeq;
 use strait::base::time::{Clock, Timestamp};
 use strait::engine::exchange::Settings as ExchangeSettings;
 use strait::net::endpoint::DATAGRAM_QUEUE;
 use strait::net::{Arrival, Datagram, Downward};
-use strait::store::catalog::{
-    AppRecord, AuditRecord, CertificateRecord, FileContent, FileRecord, GroupRecord, SubtaskRecord,
-    TaskRecord,
-};
-use strait::store::commands::{CommandRecord, SubmissionRecord};
-use strait::store::find::{Find, Found, Leaving};
-use strait::store::forwarding::{DeliveryRecord, ForwardingRecord, SetAsideQuery, SetAsideRecord};
-use strait::store::memory::{Memory, MemoryStore};
-use strait::store::records::{
-    CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
-    SettingsRecord, StateRecord,
-};
-use strait::store::replays::{RawQuery, RawRow, ReplaysRecord};
-use strait::store::{
-    AuditQuery, CommandQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery,
-    HistoryRow, Page, Store, StoreError, StoreSettings,
-};
+use strait::store::memory::Memory;
+use strait::store::records::{DeviceRecord, StateRecord};
+use strait::store::{HistoryQuery, Store, StoreSettings};
 use strait::telemetry;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 pub(crate) use disk::Disk;
