@@ -1,0 +1,372 @@
+//! Firmware over LwM2M Object 5 (OMA LwM2M 1.0.2, E.6), from the slot to the result. Pull: the
+//! device is told a URI and fetches the package itself.
+//!
+//! ```text
+//! ObserveState -> ObserveResult -> WriteUri -> Starting -> Downloading -> Execute -> Updating -> Check
+//!      |               (reset when it has something else)  state 1,   state 2   2.04, state 3  state 0
+//!      '-- state 1, 2, 3: goes on where the device is      a block
+//! ```
+//!
+//! What devices taught: the state is observed before the URI is written, else nothing follows; the
+//! device's state is believed over ours, so an attempt after another goes on where that ended; state
+//! 2 *after* the order to update means that the update failed, and giving the order again would
+//! loop; after the reboot the result may come with the old token, as an answer to a new observation,
+//! or not at all, so the version decides. Only a package that the device said to have whole, in this
+//! chain of attempts, is ordered to be installed: what it has of somebody else is reset first.
+
+use super::upgrade::{
+    Ask, DOWNLOAD_WAIT_MS, Input, Outcome, Reason, Saying, Target, UPDATE_WAIT_MS,
+};
+use crate::base::time::Timestamp;
+
+/// 5/0/3
+const IDLE: u8 = 0;
+const DOWNLOADING: u8 = 1;
+const DOWNLOADED: u8 = 2;
+const UPDATING: u8 = 3;
+
+/// 5/0/5
+const INITIAL: u8 = 0;
+const UPDATED: u8 = 1;
+
+/// Where a firmware upgrade with a slot stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    pub phase: Phase,
+    /// Until `Execute`: when the attempt got its slot. From the URI on: when that was written.
+    /// From the order to update on: when it was first given.
+    pub since: Timestamp,
+    /// When the download was last seen to go on.
+    pub moved_at: Timestamp,
+}
+
+/// A download that stood still for so long is announced again when the device speaks: it goes on
+/// where it was for the same URI.
+pub const STALLED_MS: u64 = 10 * 60_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    ObserveState,
+    ObserveResult,
+    /// What it has is not ours.
+    Reset,
+    WriteUri,
+    /// It has the URI.
+    Starting,
+    /// It fetches.
+    Downloading,
+    /// The download ended badly: why is asked.
+    Broken,
+    /// It has the package, and is ordered to install it.
+    Execute,
+    /// It took the order.
+    Updating,
+    /// The update ended, well or not: how is asked.
+    Result,
+    /// It is asked for its version.
+    Check,
+}
+
+/// What follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    Nothing,
+    Ask(Ask),
+    End(Outcome),
+}
+
+impl State {
+    /// The attempt has its slot now.
+    pub const fn begin(now: Timestamp) -> (Self, Next) {
+        let state = Self {
+            phase: Phase::ObserveState,
+            since: now,
+            moved_at: now,
+        };
+        (state, Next::Ask(Ask::ObserveState))
+    }
+
+    pub fn deadline(&self) -> Timestamp {
+        self.since.plus_ms(match self.phase {
+            Phase::ObserveState
+            | Phase::ObserveResult
+            | Phase::Reset
+            | Phase::WriteUri
+            | Phase::Starting
+            | Phase::Downloading
+            | Phase::Broken => DOWNLOAD_WAIT_MS,
+            Phase::Execute | Phase::Updating | Phase::Result | Phase::Check => UPDATE_WAIT_MS,
+        })
+    }
+
+    /// The device has taken the package's URI.
+    pub const fn is_announced(&self) -> bool {
+        !matches!(
+            self.phase,
+            Phase::ObserveState | Phase::ObserveResult | Phase::Reset | Phase::WriteUri
+        )
+    }
+
+    /// Its time is over.
+    pub fn overdue(&mut self) -> Next {
+        fail(match self.phase {
+            Phase::ObserveState
+            | Phase::ObserveResult
+            | Phase::Reset
+            | Phase::WriteUri
+            | Phase::Starting => Reason::StartTimeout,
+            Phase::Downloading | Phase::Broken => Reason::DownloadTimeout,
+            Phase::Execute => Reason::UpdateTimeout,
+            Phase::Updating | Phase::Result => Reason::ResultTimeout,
+            Phase::Check => Reason::CheckTimeout,
+        })
+    }
+
+    /// Advances by one input. `announced`: the device took the package's URI before, in this chain of
+    /// attempts.
+    pub fn step(
+        &mut self,
+        now: Timestamp,
+        input: Input<'_>,
+        target: &Target<'_>,
+        announced: bool,
+    ) -> Next {
+        match input {
+            Input::Tick | Input::Measured(_) | Input::Admitted => Next::Nothing,
+            Input::Stop => self.stop(),
+            Input::Reachable => self.again(now),
+            Input::Registered => self.registered(),
+            Input::Fetched => {
+                self.moved_at = now;
+                if matches!(self.phase, Phase::Starting | Phase::WriteUri) {
+                    self.phase = Phase::Downloading;
+                }
+                Next::Nothing
+            }
+            Input::Said(Saying::State(state)) => self.told_state(now, state, announced),
+            Input::Said(Saying::Result(result)) => self.told_result(result),
+            Input::Said(Saying::Version(version)) => self.told_version(version, target),
+            Input::Said(Saying::Done(ask)) => self.done(now, ask),
+            Input::Refused { ask, code } => self.refused(ask, code),
+            // Asked again when it shows itself.
+            Input::Lost { .. } => Next::Nothing,
+        }
+    }
+
+    /// What installs is not stopped.
+    fn stop(&self) -> Next {
+        match self.phase {
+            Phase::Execute | Phase::Updating | Phase::Result | Phase::Check => Next::Nothing,
+            Phase::ObserveState
+            | Phase::ObserveResult
+            | Phase::Reset
+            | Phase::WriteUri
+            | Phase::Starting
+            | Phase::Downloading
+            | Phase::Broken => Next::End(Outcome::Stopped),
+        }
+    }
+
+    /// What it was asked last is asked once more: it listens now, and has not answered.
+    const fn again(&self, now: Timestamp) -> Next {
+        match self.phase {
+            Phase::ObserveState => Next::Ask(Ask::ObserveState),
+            Phase::ObserveResult => Next::Ask(Ask::ObserveResult),
+            Phase::Reset => Next::Ask(Ask::ResetUri),
+            Phase::WriteUri => Next::Ask(Ask::WriteUri),
+            Phase::Broken | Phase::Result => Next::Ask(Ask::Result),
+            Phase::Execute => Next::Ask(Ask::Execute),
+            Phase::Check => Next::Ask(Ask::Version),
+            Phase::Starting | Phase::Downloading if now.since_ms(self.moved_at) >= STALLED_MS => {
+                Next::Ask(Ask::WriteUri)
+            }
+            Phase::Starting | Phase::Downloading | Phase::Updating => Next::Nothing,
+        }
+    }
+
+    /// A reboot ends the device's observations. In the middle of an update it is a sign of its end.
+    const fn registered(&mut self) -> Next {
+        match self.phase {
+            Phase::Updating | Phase::Result => {
+                self.phase = Phase::Result;
+                Next::Ask(Ask::ObserveState)
+            }
+            Phase::Check => Next::Ask(Ask::Version),
+            // It may have begun to update before its answer arrived.
+            Phase::Execute => Next::Ask(Ask::ObserveState),
+            Phase::ObserveState
+            | Phase::ObserveResult
+            | Phase::Reset
+            | Phase::WriteUri
+            | Phase::Starting
+            | Phase::Downloading
+            | Phase::Broken => {
+                self.phase = Phase::ObserveState;
+                Next::Ask(Ask::ObserveState)
+            }
+        }
+    }
+
+    fn done(&mut self, now: Timestamp, ask: Ask) -> Next {
+        match (self.phase, ask) {
+            (Phase::ObserveResult, Ask::ObserveResult) => {
+                self.phase = Phase::WriteUri;
+                Next::Ask(Ask::WriteUri)
+            }
+            (Phase::Reset, Ask::ResetUri) => {
+                self.phase = Phase::WriteUri;
+                Next::Ask(Ask::WriteUri)
+            }
+            (Phase::WriteUri, Ask::WriteUri) => {
+                self.phase = Phase::Starting;
+                (self.since, self.moved_at) = (now, now);
+                Next::Nothing
+            }
+            (Phase::Starting | Phase::Downloading, Ask::WriteUri) => {
+                self.moved_at = now;
+                Next::Nothing
+            }
+            (Phase::Execute, Ask::Execute) => {
+                self.phase = Phase::Updating;
+                Next::Nothing
+            }
+            _ => Next::Nothing,
+        }
+    }
+
+    fn refused(&mut self, ask: Ask, code: &str) -> Next {
+        match (self.phase, ask) {
+            // Not every device can tell its result by itself: it is read when it is needed.
+            (Phase::ObserveResult, Ask::ObserveResult) => {
+                self.phase = Phase::WriteUri;
+                Next::Ask(Ask::WriteUri)
+            }
+            // Busy with a notification of its own: once more when it has spoken.
+            (Phase::WriteUri, Ask::WriteUri) | (Phase::Execute, Ask::Execute)
+                if is_for_now(code) =>
+            {
+                Next::Nothing
+            }
+            (Phase::Broken, Ask::Result) => fail(Reason::Object5(CONNECTION_LOST)),
+            // How it ended is not told: the version decides.
+            (Phase::Result, Ask::Result | Ask::ObserveState) => {
+                self.phase = Phase::Check;
+                Next::Ask(Ask::Version)
+            }
+            (Phase::ObserveState, Ask::ObserveState)
+            | (Phase::Reset, Ask::ResetUri)
+            | (Phase::WriteUri, Ask::WriteUri)
+            | (Phase::Execute, Ask::Execute)
+            | (Phase::Check, Ask::Version) => fail(Reason::Refused {
+                what: ask.words(),
+                code: code.to_owned(),
+            }),
+            _ => Next::Nothing,
+        }
+    }
+
+    /// 5/0/3, as an answer or a notification.
+    fn told_state(&mut self, now: Timestamp, state: u8, announced: bool) -> Next {
+        match (self.phase, state) {
+            (Phase::ObserveState, IDLE) => {
+                self.phase = Phase::ObserveResult;
+                Next::Ask(Ask::ObserveResult)
+            }
+            // It fetches still, for an attempt before this one; if not, it is told the URI again.
+            (Phase::ObserveState, DOWNLOADING) if announced => {
+                self.phase = Phase::Downloading;
+                self.since = now;
+                Next::Nothing
+            }
+            (Phase::ObserveState, DOWNLOADED) if announced => self.execute(now),
+            // Of somebody else: it is not what shall be installed.
+            (Phase::ObserveState, DOWNLOADING | DOWNLOADED) => {
+                self.phase = Phase::Reset;
+                Next::Ask(Ask::ResetUri)
+            }
+            (Phase::ObserveState, UPDATING) => {
+                self.phase = Phase::Updating;
+                self.since = now;
+                Next::Nothing
+            }
+            (Phase::WriteUri | Phase::Starting, DOWNLOADING) => {
+                self.phase = Phase::Downloading;
+                Next::Nothing
+            }
+            (Phase::Starting | Phase::Downloading, DOWNLOADED) => self.execute(now),
+            (Phase::Downloading, IDLE) => {
+                self.phase = Phase::Broken;
+                Next::Ask(Ask::Result)
+            }
+            (Phase::Execute, UPDATING) => {
+                self.phase = Phase::Updating;
+                Next::Nothing
+            }
+            (Phase::Execute | Phase::Updating | Phase::Result, IDLE) => {
+                self.phase = Phase::Result;
+                Next::Ask(Ask::Result)
+            }
+            // Back where it was: the update failed.
+            (Phase::Updating | Phase::Result, DOWNLOADED) => {
+                self.phase = Phase::Result;
+                Next::Ask(Ask::Result)
+            }
+            (Phase::Result, UPDATING) => {
+                self.phase = Phase::Updating;
+                Next::Nothing
+            }
+            _ => Next::Nothing,
+        }
+    }
+
+    fn execute(&mut self, now: Timestamp) -> Next {
+        self.phase = Phase::Execute;
+        self.since = now;
+        Next::Ask(Ask::Execute)
+    }
+
+    /// 5/0/5, as an answer or a notification.
+    fn told_result(&mut self, result: u8) -> Next {
+        match (self.phase, result) {
+            (Phase::ObserveResult, _) => {
+                self.phase = Phase::WriteUri;
+                Next::Ask(Ask::WriteUri)
+            }
+            (Phase::Downloading | Phase::Broken, 2..) => fail(Reason::Object5(result)),
+            // It started anew without a word: what it has is asked.
+            (Phase::Broken, INITIAL | UPDATED) => fail(Reason::Object5(CONNECTION_LOST)),
+            (Phase::Starting, 2..) => fail(Reason::Object5(result)),
+            (Phase::Result, INITIAL | UPDATED) | (Phase::Updating, UPDATED) => {
+                self.phase = Phase::Check;
+                Next::Ask(Ask::Version)
+            }
+            (Phase::Execute | Phase::Updating | Phase::Result, 2..) => {
+                fail(Reason::Object5(result))
+            }
+            _ => Next::Nothing,
+        }
+    }
+
+    fn told_version(&self, version: &str, target: &Target<'_>) -> Next {
+        if self.phase != Phase::Check {
+            return Next::Nothing;
+        }
+        if version == target.version {
+            return Next::End(Outcome::Success { was_there: false });
+        }
+        let version = version.to_owned();
+        fail(Reason::OtherVersion { version })
+    }
+}
+
+/// Update result 4.
+const CONNECTION_LOST: u8 = 4;
+
+/// What passes: 4.05 while a notification of its state is not acknowledged, 5.xx.
+fn is_for_now(code: &str) -> bool {
+    code.starts_with("4.05") || code.starts_with("5.")
+}
+
+const fn fail(reason: Reason) -> Next {
+    Next::End(Outcome::Failed(reason))
+}
