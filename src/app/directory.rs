@@ -14,7 +14,6 @@ use crate::base::ids::DeviceId;
 use crate::base::peer::{DeviceSeq, Peer};
 use crate::base::time::Timestamp;
 use crate::engine::registration::expires_at;
-use crate::store::commands::QueueRecord;
 use crate::store::records::{DeviceRecord, RegistrationRecord, StateRecord};
 
 /// The index over all devices that ever connected.
@@ -81,16 +80,21 @@ impl Placement {
         Self {
             location: state.location,
             tokens: state.observations.iter().map(|o| o.token).collect(),
-            requests: tokens_of(&state.queue),
+            requests: tokens_of(state),
             peer: alive.map(|r| peer_of(device, r)),
             is_heard: false,
         }
     }
 }
 
-fn tokens_of(queue: &QueueRecord) -> Box<[u64]> {
-    let open = queue.open.iter().map(|open| open.token);
-    open.chain(queue.recent.iter().map(|recent| recent.token))
+fn tokens_of(state: &StateRecord) -> Box<[u64]> {
+    let open = state.queue.open.iter().map(|open| open.token);
+    let recent = state.queue.recent.iter().map(|recent| recent.token);
+    let upgrade = state.upgrade.as_ref().and_then(|u| u.open);
+    // That of an observation is with it.
+    let asked = upgrade.filter(|open| !open.ask.is_observation());
+    open.chain(recent)
+        .chain(asked.map(|open| open.token))
         .collect()
 }
 

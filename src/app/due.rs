@@ -5,6 +5,7 @@ use super::command::send::wake;
 use super::directory::Placement;
 use super::step::{Draft, Loaded, Note, Outcome, Step};
 use super::timers::{activation_deadline, deadline};
+use super::upgrade;
 use crate::base::time::Timestamp;
 use crate::engine::presence::Presence;
 use crate::store::records::ObservationStatus;
@@ -20,7 +21,7 @@ pub fn due(loaded: &Loaded, now: Timestamp) -> Step {
     }
     let mut draft = Draft::new(loaded, now);
     let presence = draft.judge_presence();
-    let mut changed = presence | overdue(&mut draft);
+    let mut changed = presence | overdue(&mut draft) | upgrade::drive::overdue(&mut draft);
     changed |= wake(&mut draft);
     if changed {
         let mut step = draft.finish(Outcome::Done);

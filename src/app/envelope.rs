@@ -229,6 +229,43 @@ pub fn batch_task(
     })
 }
 
+/// How an attempt at upgrading a device ended.
+#[derive(Debug, Clone, Copy)]
+pub struct UpgradeResult<'a> {
+    pub task_seq: u64,
+    pub package_id: &'a str,
+    pub version: Option<&'a str>,
+    /// In the words of subtasks.
+    pub status: &'a str,
+    /// Attempts so far.
+    pub tries: u32,
+    /// Why it failed.
+    pub reason: Option<&'a str>,
+}
+
+/// `device.upgrade:update`: one for each attempt of each device.
+pub fn upgrade_result(
+    header: &DeviceHeader,
+    result: &UpgradeResult<'_>,
+    at: Timestamp,
+) -> EnvelopeRecord {
+    let mut json = opening("device.upgrade", "update", at, 768);
+    json.push_str("{\"header\":");
+    header.write(&mut json);
+    let body = serde_json::json!({
+        "task_id": format!("{:024x}", result.task_seq),
+        "package_id": result.package_id,
+        "version": result.version,
+        "status": result.status,
+        "attempts": result.tries,
+        "reason": result.reason,
+    });
+    json.push_str(",\"body\":");
+    json.push_str(&body.to_string());
+    json.push_str("}}");
+    of_device("device.upgrade", "update", header, json)
+}
+
 fn with_body<B: Serialize>(
     resource: &str,
     event: &str,

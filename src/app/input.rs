@@ -272,6 +272,10 @@ impl Input {
                 order: Order::Replay(_),
                 ..
             } => "uplink",
+            Self::Order {
+                order: Order::Upgrade(_),
+                ..
+            } => "upgrade",
             Self::Due => "timer",
             Self::Changed => "change",
         }

@@ -43,6 +43,7 @@ pub mod step;
 pub mod tasks;
 pub mod timers;
 pub mod trace;
+pub mod upgrade;
 pub mod uplink;
 
 use std::path::PathBuf;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
+use super::upgrade::{Began, UpgradeOrder};
 use crate::base::ids::CommandId;
 use crate::base::time::Timestamp;
 use crate::product::check::Violation;
@@ -25,6 +26,8 @@ pub enum Order {
     Desire(Box<Desire>),
     /// Raw uplinks were read late.
     Replay(Box<Replay>),
+    /// A campaign, or the line of those that wait for a slot.
+    Upgrade(UpgradeOrder),
 }
 
 /// A command to send. Shapes and limits that need no model were checked by the caller.
@@ -154,6 +157,7 @@ pub enum Told {
     Command(Box<CommandRecord>),
     Shadow(Vec<ShadowRecord>),
     Replayed,
+    Upgrade(Began),
 }
 
 /// Why an order came to nothing. Fields name what the caller sent.

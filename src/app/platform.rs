@@ -23,6 +23,7 @@ use super::sessions::{Resuming, Sessions};
 use super::shard::{self, Shard};
 use super::shards::{Shards, shard_of};
 use super::tasks::Tasks;
+use super::upgrade::{FixedPackages, Upgrades};
 use super::{App, batch, codec_pool, command, push, replay, retention, timers};
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
@@ -130,6 +131,7 @@ impl Platform {
         })?;
         let directory = Arc::new(Directory::default());
         let figures = Arc::new(Figures::new());
+        let (upgrades, news) = Upgrades::new(Arc::new(FixedPackages::default()));
         let (outgoing, to_endpoint) = mpsc::channel(OUTGOING_QUEUE);
         let parts = shard::Parts {
             store: Arc::clone(&store),
@@ -143,6 +145,7 @@ impl Platform {
             net: outgoing.clone(),
             codecs: Arc::clone(&app.codecs),
             figures: Arc::clone(&figures),
+            upgrades,
             pending_max: settings.commands.pending_max,
         };
         let (shards, sessions) = load(settings.shards.max(1), &parts)?;

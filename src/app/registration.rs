@@ -10,6 +10,7 @@ use super::downlink::{answer_wait_ms, observe, observe_again, resume_observed};
 use super::step::{
     Draft, From, Input, Loaded, Note, Outcome, Refusal, Reply, Step, Unobserved, place, refusal,
 };
+use super::upgrade;
 use crate::base::time::Timestamp;
 use crate::engine::exchange::Resume;
 use crate::engine::observe::{RAW_PATH, UPLINK_PATH};
@@ -85,6 +86,7 @@ pub fn register(
     if owed_at.is_none_or(|at| now.since_ms(at) >= late_ms) {
         draft.state.queue.debts = 0;
     }
+    upgrade::drive::registered(&mut draft);
     wake(&mut draft);
     let mut step = draft.finish(Outcome::Registered);
     step.note = Some(Note::new(format!(
@@ -194,6 +196,14 @@ pub fn observe_failed(
     ));
     let mut draft = Draft::new(loaded, now);
     draft.reply(reply, Code::CHANGED, Vec::new());
+    let path = draft.path_observed(token).unwrap_or_default();
+    if upgrade::drive::is_observed(&path) {
+        let code = (why == Unobserved::Refused).then_some("that it can't be observed");
+        upgrade::drive::unobserved(&mut draft, &path, code);
+        let mut step = draft.finish(Outcome::Done);
+        step.note = note;
+        return step;
+    }
     let observation = draft
         .state
         .observations

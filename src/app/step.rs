@@ -16,6 +16,7 @@ use super::order::{OrderError, Told};
 use super::product::ProductRuntime;
 use super::timers;
 use super::trace::TraceEntry;
+use super::upgrade::{News, Package};
 use crate::base::ids::DeviceId;
 use crate::base::peer::{DeviceSeq, Mark, Peer};
 use crate::base::time::Timestamp;
@@ -46,6 +47,8 @@ pub struct Loaded {
     /// Rows of the commands that the step may change: the open ones, the next that waits, those that are
     /// overdue, and the one that a late answer may be for.
     pub commands: Vec<CommandRecord>,
+    /// Of the device's upgrade; `None`: it has none, or the package is gone.
+    pub package: Option<Arc<Package>>,
     /// What the order's name has made before, if it has one.
     pub submitted: Option<(SubmissionRecord, Option<CommandRecord>)>,
     /// Commands that may wait for one device.
@@ -170,6 +173,8 @@ pub struct Step {
     pub note: Option<Note>,
     /// What else the trace tells, in order.
     pub entries: Vec<TraceEntry>,
+    /// For those who look over all devices.
+    pub news: Vec<News>,
     /// For who gave the order.
     pub told: Option<Result<Told, OrderError>>,
     /// The device is looked at again at once: what may follow is a durable step of its own.
@@ -246,6 +251,8 @@ pub struct Draft<'a> {
     pub entries: Vec<TraceEntry>,
     /// See [`Step::follow`].
     pub follow: bool,
+    /// See [`Step::news`].
+    pub news: Vec<News>,
     changes: Vec<Change>,
     envelopes: Vec<EnvelopeRecord>,
     effects: Vec<Outgoing>,
@@ -263,6 +270,7 @@ impl<'a> Draft<'a> {
             guards: Vec::new(),
             entries: Vec::new(),
             follow: false,
+            news: Vec::new(),
             changes: Vec::new(),
             envelopes: Vec::new(),
             effects: Vec::new(),
@@ -299,6 +307,13 @@ impl<'a> Draft<'a> {
         self.state.activated_at.get_or_insert(self.now);
         self.state.last_seen_at = Some(self.now);
         self.judge_presence();
+    }
+
+    /// What an observation is of.
+    pub fn path_observed(&self, token: u64) -> Option<String> {
+        let mut observations = self.state.observations.iter();
+        let found = observations.find(|o| o.token == token)?;
+        Some(found.path.clone())
     }
 
     /// Brings the stored presence up to date; tells subscribers when it changed.
@@ -428,6 +443,7 @@ impl<'a> Draft<'a> {
             guards: beside,
             entries,
             follow,
+            news,
             mut changes,
             envelopes,
             mut effects,
@@ -463,6 +479,7 @@ impl<'a> Draft<'a> {
             outcome,
             entries,
             follow,
+            news,
             ..Step::default()
         }
     }

@@ -19,6 +19,7 @@ pub fn deadline(device: &DeviceRecord, state: &StateRecord, now: Timestamp) -> O
         registration_deadline(state).filter(|at| *at > now),
         Presence::next_change(now, state.last_seen_at),
         queue_deadline(&state.queue),
+        state.upgrade.as_ref().and_then(|u| u.engine().deadline()),
     ];
     candidates.into_iter().flatten().min()
 }

@@ -14,8 +14,9 @@ use bytes::Bytes;
 use super::command;
 use super::downlink::observe_again;
 use super::report::{Taken, answer_again, decode_payload, keep_unread, take_report};
-use super::step::{Answer, Draft, From, Loaded, Note, Outcome, Step, Via, place};
+use super::step::{Answer, Draft, From, Loaded, Note, Outcome, Step, Via, place, refusal};
 use super::trace::{Direction, TraceEntry, hex_of};
+use super::upgrade;
 use crate::base::time::Timestamp;
 use crate::engine::observe;
 use crate::product::codec::Decoded;
@@ -62,9 +63,10 @@ pub fn report(
         outcome,
         note,
         answer,
-    } = match observe::data(first, content_format, payload) {
-        None => Taken::new(Outcome::Empty, Note::new("sent no data")),
-        Some(data) => decode(&mut draft, data),
+    } = match upgrade_notified(&mut draft, via, payload, content_format) {
+        Told::Taken(taken) => taken,
+        Told::Unwanted => return unwanted(draft, from),
+        Told::Data => data_taken(&mut draft, first, content_format, payload),
     };
     match (via, answer) {
         (Via::Post, answer) => {
@@ -95,6 +97,58 @@ pub fn report(
     let mut step = draft.finish(outcome);
     step.note = Some(note);
     step
+}
+
+/// Whose a notification is.
+enum Told {
+    Taken(Taken),
+    /// Of an upgrade that has ended: the device shall forget the observation.
+    Unwanted,
+    /// Business data.
+    Data,
+}
+
+fn upgrade_notified(
+    draft: &mut Draft<'_>,
+    via: Via,
+    payload: &[u8],
+    content_format: Option<u16>,
+) -> Told {
+    let Via::Notification { token, .. } = via else {
+        return Told::Data;
+    };
+    let Some(path) = draft
+        .path_observed(token)
+        .filter(|p| upgrade::drive::is_observed(p))
+    else {
+        return Told::Data;
+    };
+    match upgrade::drive::notified(draft, &path, payload, content_format) {
+        Some(taken) => Told::Taken(taken),
+        None => Told::Unwanted,
+    }
+}
+
+/// A reset ends an observation at the device (RFC 7641 §3.6).
+fn unwanted(mut draft: Draft<'_>, from: From) -> Step {
+    if let Some(reset) = refusal(from.reply, Code::NOT_FOUND) {
+        draft.effect(reset);
+    }
+    let mut step = draft.finish(Outcome::Done);
+    step.note = Some(Note::new("notified of an upgrade that has ended"));
+    step
+}
+
+fn data_taken(
+    draft: &mut Draft<'_>,
+    first: bool,
+    content_format: Option<u16>,
+    payload: &[u8],
+) -> Taken {
+    match observe::data(first, content_format, payload) {
+        None => Taken::new(Outcome::Empty, Note::new("sent no data")),
+        Some(data) => decode(draft, data),
+    }
 }
 
 fn reply(draft: &mut Draft<'_>, from: From, via: Via, answer: Vec<u8>) {

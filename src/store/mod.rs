@@ -28,6 +28,7 @@ pub mod rows;
 pub mod seal;
 pub mod sealed;
 pub mod sled;
+pub mod upgrades;
 
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};

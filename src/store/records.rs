@@ -17,6 +17,7 @@ use crate::base::time::Timestamp;
 use crate::product::profile::Profile;
 use crate::product::settings::Settings;
 use crate::store::commands::QueueRecord;
+use crate::store::upgrades::UpgradeRecord;
 
 /// A device as the API created it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -107,6 +108,9 @@ pub struct StateRecord {
     /// What goes down to the device.
     #[serde(default)]
     pub queue: QueueRecord,
+    /// Its upgrade, the last one if that failed.
+    #[serde(default)]
+    pub upgrade: Option<Box<UpgradeRecord>>,
 }
 
 impl StateRecord {

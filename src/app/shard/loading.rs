@@ -1,13 +1,18 @@
 //! What a step reads, and numbers that no device uses.
 
+use std::sync::Arc;
+
 use super::Shard;
 use crate::app::command;
+use crate::app::order::Order;
 use crate::app::random::os_random;
 use crate::app::registration::Fresh;
 use crate::app::step::{Input, Loaded};
+use crate::app::upgrade::{Package, UpgradeOrder};
 use crate::base::ids::DeviceId;
 use crate::base::time::Timestamp;
 use crate::store::StoreError;
+use crate::store::records::StateRecord;
 
 impl Shard {
     pub(super) fn load(
@@ -36,6 +41,7 @@ impl Shard {
         let registration = state.registration.as_ref().filter(|r| !r.secured);
         let is_displaced = registration.is_some_and(|r| is_others(r.peer));
         let store = self.parts.store.as_ref();
+        let package = self.package(&state, input);
         Ok(Some(Loaded {
             is_displaced,
             commands: command::load::rows(store, device.seq, &state.queue, input, now)?,
@@ -44,12 +50,26 @@ impl Shard {
             device,
             state,
             product: Some(product),
+            package,
             memo: None,
             origin: None,
             is_traced: self.parts.tracer.is_on(device_id),
             started_at: self.started_at,
             random: os_random,
         }))
+    }
+
+    /// The package of the device's upgrade, or of the one that begins.
+    fn package(&self, state: &StateRecord, input: &Input) -> Option<Arc<Package>> {
+        if let Input::Order {
+            order: Order::Upgrade(UpgradeOrder::Begin(begin)),
+            ..
+        } = input
+        {
+            return Some(Arc::clone(&begin.package));
+        }
+        let upgrade = state.upgrade.as_ref()?;
+        self.parts.upgrades.find(&upgrade.package_id)
     }
 
     /// Numbers from the operating system that no device uses.

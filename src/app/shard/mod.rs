@@ -36,7 +36,8 @@ use crate::app::shards::Addressed;
 use crate::app::step::{Input, Loaded, Outcome, Step, Via, refusal};
 use crate::app::tasks::Tasks;
 use crate::app::trace::Tracer;
-use crate::app::{due, replay, shadow, uplink};
+use crate::app::upgrade::Upgrades;
+use crate::app::{due, replay, shadow, upgrade, uplink};
 use crate::base::ids::DeviceId;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::Outgoing;
@@ -81,6 +82,7 @@ pub struct Parts {
     pub net: mpsc::Sender<Outgoing>,
     pub codecs: Arc<dyn CodecRunner>,
     pub figures: Arc<Figures>,
+    pub upgrades: Arc<Upgrades>,
     /// Commands that may wait for one device.
     pub pending_max: usize,
 }
@@ -280,16 +282,23 @@ impl Shard {
                     payload,
                     content_format: *content_format,
                 };
-                reply::answered(loaded, *from, &answer, now)
+                match upgrade::drive::owns(loaded, *token) {
+                    true => upgrade::drive::answered(loaded, *from, &answer, now),
+                    false => reply::answered(loaded, *from, &answer, now),
+                }
             }
             Input::RequestFailed { token, reason, .. } => {
-                reply::failed(loaded, *token, *reason, now)
+                match upgrade::drive::owns(loaded, *token) {
+                    true => upgrade::drive::failed(loaded, *reason, now),
+                    false => reply::failed(loaded, *token, *reason, now),
+                }
             }
             Input::Resume { tokens } => reply::resume(loaded, tokens, now),
             Input::Order { order, .. } => match order {
                 Order::Submit(submit) => command::submit::submit(loaded, submit, now),
                 Order::Desire(desire) => shadow::desire(loaded, desire, now),
                 Order::Replay(late) => replay::step(loaded, late, now),
+                Order::Upgrade(order) => upgrade::drive::order(loaded, order, now),
             },
             Input::Due => due::due(loaded, now),
             Input::Changed => due::changed(loaded, now),
@@ -382,6 +391,7 @@ impl Shard {
             is_overdue,
             effects,
             outcome,
+            news,
             ..
         } = step;
         self.parts.figures.count(outcome);
@@ -413,6 +423,7 @@ impl Shard {
         for effect in effects {
             self.send(effect).await;
         }
+        self.parts.upgrades.tell(news).await;
         if let (Input::Order { ticket, .. }, Some(told)) = (input, told) {
             ticket.answer(told);
         }

@@ -1,0 +1,355 @@
+//! One input of a device's upgrade: the engine steps, and what it wishes becomes requests, rows and
+//! news.
+
+use super::ending::end;
+use super::reading::{self, Reading};
+use super::request::ask;
+use super::request::{RESULT, STATE};
+use super::{Began, Begin, News, Package, UpgradeOrder, What};
+use crate::app::command::reply::TokenAnswer;
+use crate::app::command::send::{is_reachable, wake};
+use crate::app::order::{OrderError, Told};
+use crate::app::report::Taken;
+use crate::app::step::{Draft, From, Loaded, Note, Outcome, Step};
+use crate::app::trace::{Direction, TraceEntry};
+use crate::base::time::Timestamp;
+use crate::engine::exchange::Failure;
+use crate::engine::upgrade::{self, Ask, Input, Kind, Measured, Reason, Saying, Upgrade, Wish};
+use crate::store::upgrades::{KindRecord, PlaceRecord, StepRecord, UpgradeRecord};
+use crate::wire::coap::Code;
+
+/// Object 5, where the upgrade observes.
+const OBJECT: &str = "/5/";
+
+/// An order of the campaign or of the line.
+pub fn order(loaded: &Loaded, order: &UpgradeOrder, now: Timestamp) -> Step {
+    match order {
+        UpgradeOrder::Begin(begin) => self::begin(loaded, begin, now),
+        UpgradeOrder::Admit { task_seq, place } => admit(loaded, *task_seq, *place, now),
+        UpgradeOrder::Stop { task_seq } => stop(loaded, *task_seq, now),
+    }
+}
+
+fn begin(loaded: &Loaded, begin: &Begin, now: Timestamp) -> Step {
+    let mut draft = Draft::new(loaded, now);
+    let before = draft.state.upgrade.take();
+    let is_ours = |u: &UpgradeRecord| u.task_seq == begin.task_seq && u.index == begin.index;
+    if let Some(running) = before.as_ref().filter(|u| u.step != StepRecord::Ended) {
+        // A commit that looked failed was not.
+        let began = match is_ours(running) && running.tries == begin.tries {
+            true => Began::UnderWay,
+            false => Began::Conflict,
+        };
+        return told(began);
+    }
+    let kind = begin.package.kind;
+    // What the device has of the same package is still there.
+    let same = before.filter(|u| u.package_id == begin.package.package_id);
+    let upgrade = match &same {
+        Some(last) => last.engine().again(now),
+        None => Upgrade::new(kind, now),
+    };
+    let mut record = UpgradeRecord {
+        task_seq: begin.task_seq,
+        index: begin.index,
+        package_id: begin.package.package_id.clone(),
+        kind: match kind {
+            Kind::Firmware => KindRecord::Firmware,
+            Kind::Software => KindRecord::Software,
+        },
+        step: StepRecord::Ended,
+        version_at: None,
+        measured_at: None,
+        ranked_at: None,
+        announced: false,
+        place: None,
+        open: None,
+        tries: begin.tries,
+        retry: begin.retry,
+        fruitless: same.map_or(0, |last| last.fruitless),
+    };
+    record.note(&upgrade);
+    draft.state.upgrade = Some(Box::new(record));
+    draft.guards.extend(begin.beside.guards.iter().cloned());
+    for change in &begin.beside.changes {
+        draft.change(change.clone());
+    }
+    tell(
+        &mut draft,
+        "an upgrade begins: waits for the device to show itself",
+    );
+    wake(&mut draft);
+    let mut step = draft.finish(Outcome::Done);
+    step.told = Some(Ok(Told::Upgrade(Began::UnderWay)));
+    step
+}
+
+fn admit(loaded: &Loaded, task_seq: u64, place: PlaceRecord, now: Timestamp) -> Step {
+    let mut draft = Draft::new(loaded, now);
+    let waits = |u: &UpgradeRecord| {
+        u.task_seq == task_seq && u.place == Some(place) && u.engine().is_in_line()
+    };
+    // A slot is for a device that listens: a sleeping one keeps its rank.
+    if !draft.state.upgrade.as_deref().is_some_and(waits) || !is_reachable(&draft) {
+        return told(Began::Gone);
+    }
+    take(&mut draft, Input::Admitted);
+    let mut step = draft.finish(Outcome::Done);
+    step.told = Some(Ok(Told::Upgrade(Began::UnderWay)));
+    step
+}
+
+fn stop(loaded: &Loaded, task_seq: u64, now: Timestamp) -> Step {
+    let mut draft = Draft::new(loaded, now);
+    let is_it = |u: &UpgradeRecord| u.task_seq == task_seq && u.step != StepRecord::Ended;
+    if !draft.state.upgrade.as_deref().is_some_and(is_it) {
+        return told(Began::Gone);
+    }
+    if !take(&mut draft, Input::Stop) {
+        return told(Began::UnderWay);
+    }
+    let mut step = draft.finish(Outcome::Done);
+    step.told = Some(Ok(Told::Upgrade(Began::UnderWay)));
+    step
+}
+
+fn told(began: Began) -> Step {
+    Step {
+        told: Some(Ok::<_, OrderError>(Told::Upgrade(began))),
+        ..Step::default()
+    }
+}
+
+/// The device listens now. True when anything changed.
+pub fn reachable(draft: &mut Draft<'_>) -> bool {
+    is_running(draft) && take(draft, Input::Reachable)
+}
+
+/// It registered.
+pub fn registered(draft: &mut Draft<'_>) {
+    if is_running(draft) {
+        // What was asked before a reboot is not answered any more.
+        if let Some(upgrade) = &mut draft.state.upgrade {
+            upgrade.open = None;
+        }
+        take(draft, Input::Registered);
+    }
+}
+
+/// Ends what its time has come for. True when anything changed.
+pub fn overdue(draft: &mut Draft<'_>) -> bool {
+    let due = draft
+        .state
+        .upgrade
+        .as_ref()
+        .and_then(|u| u.engine().deadline());
+    due.is_some_and(|at| at <= draft.now) && take(draft, Input::Tick)
+}
+
+fn is_running(draft: &Draft<'_>) -> bool {
+    let upgrade = draft.state.upgrade.as_ref();
+    upgrade.is_some_and(|u| u.step != StepRecord::Ended)
+}
+
+/// Whether this token is of a request of the upgrade.
+pub fn owns(loaded: &Loaded, token: u64) -> bool {
+    let upgrade = loaded.state.upgrade.as_ref();
+    upgrade.is_some_and(|u| u.open.is_some_and(|open| open.token == token))
+}
+
+/// Whether an observation belongs to upgrades.
+pub fn is_observed(path: &str) -> bool {
+    path.starts_with(OBJECT)
+}
+
+/// The device answered such a request.
+pub fn answered(loaded: &Loaded, from: From, answer: &TokenAnswer<'_>, now: Timestamp) -> Step {
+    let mut draft = Draft::new(loaded, now);
+    draft.hear_from(from.origin);
+    draft.reply(from.reply, Code::CHANGED, Vec::new());
+    let open = draft.state.upgrade.as_mut().and_then(|u| u.open.take());
+    let Some(open) = open else {
+        return draft.finish(Outcome::Done);
+    };
+    let ask = Ask::from(open.ask);
+    let code = answer.code.to_string();
+    if answer.code.is_success() {
+        let reading = reading::answer(ask, answer.payload, answer.content_format);
+        take_reading(&mut draft, ask, reading);
+    } else {
+        take(&mut draft, Input::Refused { ask, code: &code });
+    }
+    wake(&mut draft);
+    let mut step = draft.finish(Outcome::Done);
+    step.note = Some(Note::new(format!("answered {code} to {}", ask.words())));
+    step
+}
+
+/// Such a request came to nothing: it goes again when the device speaks.
+pub fn failed(loaded: &Loaded, reason: Failure, now: Timestamp) -> Step {
+    let mut draft = Draft::new(loaded, now);
+    let open = draft.state.upgrade.as_mut().and_then(|u| u.open.take());
+    let Some(open) = open else {
+        return Step::default();
+    };
+    let ask = Ask::from(open.ask);
+    match reason {
+        Failure::Reset => take(&mut draft, Input::Refused { ask, code: "RST" }),
+        Failure::Timeout | Failure::Busy | Failure::Blockwise => {
+            take(&mut draft, Input::Lost { ask })
+        }
+    };
+    draft.finish(Outcome::Done)
+}
+
+/// An observation of Object 5 came to nothing. `code`: the device's refusal; `None`: it said nothing.
+pub fn unobserved(draft: &mut Draft<'_>, path: &str, code: Option<&str>) {
+    let Some(ask) = observation_of(path) else {
+        return;
+    };
+    if let Some(upgrade) = &mut draft.state.upgrade {
+        upgrade.open = None;
+    }
+    match code {
+        Some(code) => take(draft, Input::Refused { ask, code }),
+        None => take(draft, Input::Lost { ask }),
+    };
+}
+
+/// The device notified of Object 5, or answered that it observes it. `None`: nobody observes that
+/// any more, and the device shall forget it.
+pub fn notified(
+    draft: &mut Draft<'_>,
+    path: &str,
+    payload: &[u8],
+    content_format: Option<u16>,
+) -> Option<Taken> {
+    if !is_running(draft) {
+        return None;
+    }
+    let ask = observation_of(path)?;
+    if let Some(upgrade) = &mut draft.state.upgrade
+        && upgrade.open.is_some_and(|open| Ask::from(open.ask) == ask)
+    {
+        upgrade.open = None;
+    }
+    let reading = reading::answer(ask, payload, content_format);
+    let summary = match &reading {
+        Reading::State(state) => format!("tells its update state: {state}"),
+        Reading::Result(result) => format!("tells its update result: {result}"),
+        _ => format!("tells of {path} what can't be read"),
+    };
+    take_reading(draft, ask, reading);
+    Some(Taken::new(Outcome::Done, Note::new(summary)))
+}
+
+fn observation_of(path: &str) -> Option<Ask> {
+    match path {
+        STATE => Some(Ask::ObserveState),
+        RESULT => Some(Ask::ObserveResult),
+        _ => None,
+    }
+}
+
+fn take_reading(draft: &mut Draft<'_>, ask: Ask, reading: Reading) -> bool {
+    match reading {
+        Reading::Version(version) => {
+            note_version(draft, &version);
+            take(draft, Input::Said(Saying::Version(&version)))
+        }
+        Reading::State(state) => take(draft, Input::Said(Saying::State(state))),
+        Reading::Result(result) => take(draft, Input::Said(Saying::Result(result))),
+        Reading::Done => take(draft, Input::Said(Saying::Done(ask))),
+        Reading::Radio(radio) => {
+            let place = radio.place();
+            let measured = match place {
+                Some(_) => Measured::Cell,
+                None => Measured::Nothing,
+            };
+            if let Some(upgrade) = &mut draft.state.upgrade {
+                upgrade.place = place.or(upgrade.place);
+            }
+            take(draft, Input::Measured(measured))
+        }
+        // As good as no answer: its time decides.
+        Reading::Unreadable => take(
+            draft,
+            Input::Refused {
+                ask,
+                code: "something unreadable",
+            },
+        ),
+    }
+}
+
+/// What the device itself says of its version is shown with it.
+fn note_version(draft: &mut Draft<'_>, version: &str) {
+    let kind = draft.state.upgrade.as_ref().map(|u| u.kind);
+    match kind {
+        Some(KindRecord::Firmware) => draft.state.fw_version = Some(version.to_owned()),
+        Some(KindRecord::Software) => draft.state.sw_version = Some(version.to_owned()),
+        None => {}
+    }
+}
+
+/// Steps the engine; does what it wishes. True when anything changed.
+pub fn take(draft: &mut Draft<'_>, input: Input<'_>) -> bool {
+    let Some(record) = draft.state.upgrade.as_deref() else {
+        return false;
+    };
+    let before = record.engine();
+    let mut upgrade = before;
+    let package = draft.loaded.package.clone();
+    let wishes = match package.as_deref().map(Package::target) {
+        Some(target) => upgrade.step(draft.now, input, &target),
+        // A package in use can't be deleted, but for its product's end or damage.
+        None => vec![Wish::End(upgrade::Outcome::Failed(Reason::NoPackage))],
+    };
+    if let Some(record) = &mut draft.state.upgrade {
+        record.note(&upgrade);
+    }
+    let mut changed = upgrade != before;
+    for wish in wishes {
+        changed |= match wish {
+            Wish::Ask(what) => ask(draft, what),
+            Wish::Line => line(draft, &upgrade),
+            Wish::End(outcome) => {
+                end(draft, &outcome);
+                true
+            }
+        };
+    }
+    changed
+}
+
+fn line(draft: &mut Draft<'_>, upgrade: &Upgrade) -> bool {
+    let Some(record) = draft.state.upgrade.as_deref() else {
+        return false;
+    };
+    let (Some(place), Some(ranked_at)) = (record.place, upgrade.ranked_at) else {
+        return false;
+    };
+    let what = What::Waits {
+        task_seq: record.task_seq,
+        place,
+        ranked_at,
+        is_retry: record.tries > 1,
+    };
+    news(draft, what);
+    true
+}
+
+/// Tells those who look over all devices, once it is durable.
+pub fn news(draft: &mut Draft<'_>, what: What) {
+    let device = &draft.loaded.device;
+    draft.news.push(News {
+        device_id: device.device_id.clone(),
+        device_seq: device.seq,
+        what,
+    });
+}
+
+/// For the device's trace.
+pub fn tell(draft: &mut Draft<'_>, summary: &str) {
+    draft.trace(|now| TraceEntry::new(now, "upgrade", Direction::Platform, summary));
+}

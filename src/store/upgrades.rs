@@ -1,0 +1,259 @@
+//! On-disk form of a device's upgrade, a part of its state. Rules of `records.rs`. The engine's type
+//! is `engine::upgrade::Upgrade`; here is what it is kept as, and what belongs to the campaign.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::time::Timestamp;
+use crate::engine::fota;
+use crate::engine::upgrade::{Ask, Kind, Step, Upgrade};
+
+/// The upgrade of one device. After a failure it stays, ended, so that the next attempt knows what
+/// the device has already.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UpgradeRecord {
+    /// The campaign, and the device's place in it.
+    pub task_seq: u64,
+    pub index: u32,
+    pub package_id: String,
+    pub kind: KindRecord,
+    pub step: StepRecord,
+    pub version_at: Option<Timestamp>,
+    pub measured_at: Option<Timestamp>,
+    pub ranked_at: Option<Timestamp>,
+    pub announced: bool,
+    /// What was measured: the pool of slots that the device belongs to.
+    pub place: Option<PlaceRecord>,
+    /// The request that is under way.
+    pub open: Option<OpenAskRecord>,
+    /// Attempts begun, this one included.
+    pub tries: u32,
+    pub retry: RetryRecord,
+    /// Attempts of this package that failed one after the other without getting further.
+    pub fruitless: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KindRecord {
+    Firmware,
+    Software,
+}
+
+/// Where an attempt stands, as `engine::upgrade::Step`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StepRecord {
+    Online {
+        since: Timestamp,
+    },
+    Version {
+        since: Timestamp,
+    },
+    Coverage {
+        since: Timestamp,
+    },
+    Cell {
+        since: Timestamp,
+    },
+    Line {
+        heard_at: Timestamp,
+    },
+    Fota {
+        phase: PhaseRecord,
+        since: Timestamp,
+        moved_at: Timestamp,
+    },
+    Ended,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PhaseRecord {
+    ObserveState,
+    ObserveResult,
+    Reset,
+    WriteUri,
+    Starting,
+    Downloading,
+    Broken,
+    Execute,
+    Updating,
+    Result,
+    Check,
+}
+
+/// A cell (28 bits in NB-IoT) and its coverage level, 0 to 2; `None`: not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PlaceRecord {
+    pub cell: u64,
+    pub level: Option<u8>,
+}
+
+/// A request to the device that is not answered yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenAskRecord {
+    pub ask: AskRecord,
+    /// Of an observation the one that it was asked for with; an older one may be in force.
+    pub token: u64,
+    pub asked_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AskRecord {
+    Version,
+    Coverage,
+    Cell,
+    ObserveState,
+    ObserveResult,
+    WriteUri,
+    ResetUri,
+    Result,
+    Execute,
+}
+
+impl AskRecord {
+    /// Its token is that of the observation that it asks for.
+    pub const fn is_observation(self) -> bool {
+        matches!(self, Self::ObserveState | Self::ObserveResult)
+    }
+}
+
+/// How often a failed attempt is followed by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RetryRecord {
+    pub count: u32,
+    pub interval_ms: u64,
+}
+
+impl UpgradeRecord {
+    pub fn engine(&self) -> Upgrade {
+        Upgrade {
+            kind: match self.kind {
+                KindRecord::Firmware => Kind::Firmware,
+                KindRecord::Software => Kind::Software,
+            },
+            step: step_of(self.step),
+            version_at: self.version_at,
+            measured_at: self.measured_at,
+            ranked_at: self.ranked_at,
+            announced: self.announced,
+        }
+    }
+
+    /// Takes over what a step made of it.
+    pub fn note(&mut self, upgrade: &Upgrade) {
+        self.step = record_of(upgrade.step);
+        self.version_at = upgrade.version_at;
+        self.measured_at = upgrade.measured_at;
+        self.ranked_at = upgrade.ranked_at;
+        self.announced = upgrade.announced;
+    }
+
+    /// The slot that it holds.
+    pub fn slot(&self) -> Option<PlaceRecord> {
+        self.place.filter(|_| self.engine().holds_slot())
+    }
+}
+
+const fn step_of(record: StepRecord) -> Step {
+    match record {
+        StepRecord::Online { since } => Step::Online { since },
+        StepRecord::Version { since } => Step::Version { since },
+        StepRecord::Coverage { since } => Step::Coverage { since },
+        StepRecord::Cell { since } => Step::Cell { since },
+        StepRecord::Line { heard_at } => Step::Line { heard_at },
+        StepRecord::Fota {
+            phase,
+            since,
+            moved_at,
+        } => Step::Fota(fota::State {
+            phase: phase_of(phase),
+            since,
+            moved_at,
+        }),
+        StepRecord::Ended => Step::Ended,
+    }
+}
+
+const fn record_of(step: Step) -> StepRecord {
+    match step {
+        Step::Online { since } => StepRecord::Online { since },
+        Step::Version { since } => StepRecord::Version { since },
+        Step::Coverage { since } => StepRecord::Coverage { since },
+        Step::Cell { since } => StepRecord::Cell { since },
+        Step::Line { heard_at } => StepRecord::Line { heard_at },
+        Step::Fota(fota::State {
+            phase,
+            since,
+            moved_at,
+        }) => StepRecord::Fota {
+            phase: phase_record(phase),
+            since,
+            moved_at,
+        },
+        Step::Ended => StepRecord::Ended,
+    }
+}
+
+const fn phase_of(record: PhaseRecord) -> fota::Phase {
+    use fota::Phase;
+    match record {
+        PhaseRecord::ObserveState => Phase::ObserveState,
+        PhaseRecord::ObserveResult => Phase::ObserveResult,
+        PhaseRecord::Reset => Phase::Reset,
+        PhaseRecord::WriteUri => Phase::WriteUri,
+        PhaseRecord::Starting => Phase::Starting,
+        PhaseRecord::Downloading => Phase::Downloading,
+        PhaseRecord::Broken => Phase::Broken,
+        PhaseRecord::Execute => Phase::Execute,
+        PhaseRecord::Updating => Phase::Updating,
+        PhaseRecord::Result => Phase::Result,
+        PhaseRecord::Check => Phase::Check,
+    }
+}
+
+const fn phase_record(phase: fota::Phase) -> PhaseRecord {
+    use fota::Phase;
+    match phase {
+        Phase::ObserveState => PhaseRecord::ObserveState,
+        Phase::ObserveResult => PhaseRecord::ObserveResult,
+        Phase::Reset => PhaseRecord::Reset,
+        Phase::WriteUri => PhaseRecord::WriteUri,
+        Phase::Starting => PhaseRecord::Starting,
+        Phase::Downloading => PhaseRecord::Downloading,
+        Phase::Broken => PhaseRecord::Broken,
+        Phase::Execute => PhaseRecord::Execute,
+        Phase::Updating => PhaseRecord::Updating,
+        Phase::Result => PhaseRecord::Result,
+        Phase::Check => PhaseRecord::Check,
+    }
+}
+
+impl From<Ask> for AskRecord {
+    fn from(ask: Ask) -> Self {
+        match ask {
+            Ask::Version => Self::Version,
+            Ask::Coverage => Self::Coverage,
+            Ask::Cell => Self::Cell,
+            Ask::ObserveState => Self::ObserveState,
+            Ask::ObserveResult => Self::ObserveResult,
+            Ask::WriteUri => Self::WriteUri,
+            Ask::ResetUri => Self::ResetUri,
+            Ask::Result => Self::Result,
+            Ask::Execute => Self::Execute,
+        }
+    }
+}
+
+impl From<AskRecord> for Ask {
+    fn from(record: AskRecord) -> Self {
+        match record {
+            AskRecord::Version => Self::Version,
+            AskRecord::Coverage => Self::Coverage,
+            AskRecord::Cell => Self::Cell,
+            AskRecord::ObserveState => Self::ObserveState,
+            AskRecord::ObserveResult => Self::ObserveResult,
+            AskRecord::WriteUri => Self::WriteUri,
+            AskRecord::ResetUri => Self::ResetUri,
+            AskRecord::Result => Self::Result,
+            AskRecord::Execute => Self::Execute,
+        }
+    }
+}
