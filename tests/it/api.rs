@@ -13,6 +13,7 @@ use strait::app::device::DeviceChange;
 use strait::app::figures::Figures;
 use strait::app::shard::{self, Shard};
 use strait::app::shards::Shards;
+use strait::app::upgrade::{FixedPackages, Upgrades};
 use strait::app::{self, App};
 use strait::base::ids::{AppId, DeviceId};
 use strait::base::time::{Clock, Timestamp};
@@ -129,6 +130,7 @@ impl Server {
             net,
             codecs: Arc::clone(&app.codecs),
             figures: Arc::new(Figures::new()),
+            upgrades: Upgrades::new(Arc::new(FixedPackages::default())).0,
             pending_max: 20,
         });
         app.tasks.spawn("shard", shard.run(intakes.remove(0)));
