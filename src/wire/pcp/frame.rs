@@ -176,9 +176,7 @@ pub(super) fn header_of(code: Code, parts: &[&[u8]]) -> [u8; HEADER] {
         .iter()
         .fold(Sum::default().feed(&bare), |sum, part| sum.feed(part));
     let [sum_0, sum_1] = sum.value().to_be_bytes();
-    [
-        start_0, start_1, PROTOCOL, code, sum_0, sum_1, len_0, len_1,
-    ]
+    [start_0, start_1, PROTOCOL, code, sum_0, sum_1, len_0, len_1]
 }
 
 /// Whether an uplink is PCP; `None`: business data. `supports_pcp`: the product declares upgrades of

@@ -1,6 +1,6 @@
 //! What a package is cut into: its version, the size of its fragments and their number.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// Bytes of a version in a message.
 pub const VERSION_LEN: usize = 16;
@@ -51,12 +51,17 @@ impl Version {
     }
 
     /// Takes what a device sent: any bytes, as far as the first 00.
-    pub fn from_bytes(bytes: [u8; VERSION_LEN]) -> Self {
+    pub const fn from_bytes(mut bytes: [u8; VERSION_LEN]) -> Self {
+        let mut rest: &mut [u8] = &mut bytes;
         let mut over = false;
-        Self(bytes.map(|byte| {
-            over |= byte == 0;
-            if over { 0 } else { byte }
-        }))
+        while let [byte, after @ ..] = rest {
+            over |= *byte == 0;
+            if over {
+                *byte = 0;
+            }
+            rest = after;
+        }
+        Self(bytes)
     }
 
     pub const fn as_bytes(&self) -> &[u8; VERSION_LEN] {
@@ -67,8 +72,13 @@ impl Version {
 /// As text; bytes that are no printable ASCII as `\xff`.
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.split(|byte| *byte == 0).next().unwrap_or_default();
-        text.escape_ascii().fmt(f)
+        for byte in self.0.iter().take_while(|byte| **byte != 0) {
+            match byte {
+                b' '..=b'~' => f.write_char(char::from(*byte))?,
+                _ => write!(f, "\\x{byte:02x}")?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -108,7 +118,11 @@ impl Default for FragmentSize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FragmentError {
-    #[error("fragments of {bytes} bytes, takes {} to {}", FragmentSize::MIN, FragmentSize::MAX)]
+    #[error(
+        "fragments of {bytes} bytes, takes {} to {}",
+        FragmentSize::MIN,
+        FragmentSize::MAX
+    )]
     Size { bytes: u16 },
     #[error("the package is empty")]
     Empty,
