@@ -363,7 +363,7 @@ impl State {
 const CONNECTION_LOST: u8 = 4;
 
 /// What passes: 4.05 while a notification of its state is not acknowledged, 5.xx.
-fn is_for_now(code: &str) -> bool {
+pub(super) fn is_for_now(code: &str) -> bool {
     code.starts_with("4.05") || code.starts_with("5.")
 }
 

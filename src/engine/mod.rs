@@ -14,4 +14,5 @@ pub mod presence;
 pub mod queue;
 pub mod registration;
 pub mod shadow;
+pub mod sota;
 pub mod upgrade;

@@ -3,3 +3,4 @@
 pub mod coap;
 pub mod dtls;
 pub mod lwm2m;
+pub mod pcp;

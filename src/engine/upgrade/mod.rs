@@ -7,7 +7,8 @@
 //!                                  success
 //! ```
 //!
-//! `Run` is what follows admission: [`fota`](super::fota) over LwM2M Object 5, `sota` over PCP. A
+//! `Run` is what follows admission: [`fota`](super::fota) over LwM2M Object 5, [`sota`](super::sota)
+//! over PCP, whose messages come through [`Upgrade::hear`]. A
 //! slot of the cell is held from admission to the end ([`Upgrade::holds_slot`]). Requests to the
 //! device are wishes ([`Ask`]): whoever carries them says what the device answered, or that it did
 //! not; a lost one is asked again when the device next shows itself. The deadline is judged first,
@@ -15,25 +16,27 @@
 //! from the step, so a restart loses none.
 
 pub mod reason;
+pub mod software;
 
 #[cfg(test)]
 mod tests;
 
 pub use reason::Reason;
+pub use software::Heard;
 
-use super::fota;
+use super::{fota, sota};
 use crate::base::time::Timestamp;
 
 /// How long a device is waited for, before and in the line.
 pub const ONLINE_WAIT_MS: u64 = 24 * HOUR_MS;
 /// How long the version, the coverage and the cell are waited for, each.
-pub const ANSWER_WAIT_MS: u64 = 3 * 60_000;
+pub const ANSWER_WAIT_MS: u64 = sota::ANSWER_WAIT_MS;
 /// A version or a coverage that is older is asked for again.
 pub const FRESH_MS: u64 = HOUR_MS;
 /// The download of one attempt, from the package's announcement on.
-pub const DOWNLOAD_WAIT_MS: u64 = HOUR_MS;
+pub const DOWNLOAD_WAIT_MS: u64 = sota::DOWNLOAD_WAIT_MS;
 /// From the order to install to its result.
-pub const UPDATE_WAIT_MS: u64 = 30 * 60_000;
+pub const UPDATE_WAIT_MS: u64 = sota::UPDATE_WAIT_MS;
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -59,6 +62,8 @@ pub struct Upgrade {
     pub ranked_at: Option<Timestamp>,
     /// The device took the package's URI, in this attempt or one before it.
     pub announced: bool,
+    /// Software: what the device is known to have heard of the package and to have of it.
+    pub software: sota::Memory,
 }
 
 /// Where an attempt stands. Times are when it came there, unless they say otherwise.
@@ -86,6 +91,8 @@ pub enum Step {
     },
     /// Has a slot.
     Fota(fota::State),
+    /// Has a slot.
+    Sota(sota::State),
     Ended,
 }
 
@@ -165,6 +172,10 @@ pub enum Ask {
     Result,
     /// Execute 5/0/2, without a payload.
     Execute,
+    /// PCP 20.
+    NewVersion,
+    /// PCP 23.
+    Install,
 }
 
 impl Ask {
@@ -180,6 +191,8 @@ impl Ask {
             Self::ResetUri => "the reset of the package's URI (5/0/1)",
             Self::Result => "the question for the update result (5/0/5)",
             Self::Execute => "the order to update (5/0/2)",
+            Self::NewVersion => "the announcement of the new version (PCP 20)",
+            Self::Install => "the order to upgrade (PCP 23)",
         }
     }
 }
@@ -214,6 +227,7 @@ impl Upgrade {
             measured_at: None,
             ranked_at: None,
             announced: false,
+            software: sota::Memory::NEW,
         }
     }
 
@@ -221,13 +235,14 @@ impl Upgrade {
     pub const fn again(&self, now: Timestamp) -> Self {
         Self {
             announced: self.announced,
+            software: self.software,
             ..Self::new(self.kind, now)
         }
     }
 
     /// A slot of its cell is its own.
     pub const fn holds_slot(&self) -> bool {
-        matches!(self.step, Step::Fota(_))
+        matches!(self.step, Step::Fota(_) | Step::Sota(_))
     }
 
     /// It waits for a slot.
@@ -244,6 +259,7 @@ impl Upgrade {
             }
             Step::Line { heard_at } => Some(heard_at.plus_ms(ONLINE_WAIT_MS)),
             Step::Fota(state) => Some(state.deadline()),
+            Step::Sota(state) => Some(state.deadline()),
             Step::Ended => None,
         }
     }
@@ -273,7 +289,8 @@ impl Upgrade {
                 let next = state.overdue();
                 self.follow(state, next, wishes);
             }
-            Step::Ended => {}
+            // It judges its deadline with the input.
+            Step::Sota(_) | Step::Ended => {}
         }
     }
 
@@ -290,6 +307,7 @@ impl Upgrade {
                 let next = state.step(now, input, target, self.announced);
                 self.follow(state, next, wishes);
             }
+            (Step::Sota(state), input) => self.step_software(now, state, input, wishes),
             (_, Input::Stop) => self.end(Outcome::Stopped, wishes),
             (Step::Online { .. }, Input::Reachable | Input::Registered) => {
                 self.begin(now, wishes);
@@ -299,9 +317,10 @@ impl Upgrade {
             }
             (Step::Version { .. }, Input::Said(Saying::Version(version))) => {
                 self.version_at = Some(now);
-                if version == target.version {
+                let is_target = version == target.version;
+                if self.software.told(is_target) {
                     self.end(Outcome::Success { was_there: true }, wishes);
-                } else if !target.takes(version) {
+                } else if !is_target && !target.takes(version) {
                     let version = version.to_owned();
                     self.fail(Reason::NotSupported { version }, wishes);
                 } else {
@@ -343,6 +362,9 @@ impl Upgrade {
                     true => wishes.push(Wish::Line),
                     false => self.measure(now, wishes),
                 }
+            }
+            (Step::Line { .. }, Input::Admitted) if self.kind == Kind::Software => {
+                self.begin_software(now, wishes);
             }
             (Step::Line { .. }, Input::Admitted) => {
                 let (state, next) = fota::State::begin(now);

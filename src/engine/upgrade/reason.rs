@@ -1,6 +1,8 @@
 //! Why an upgrade ended as it did, in the words that operators and programs know: the platform's
 //! own texts, and those of LwM2M Object 5's update results (OMA LwM2M 1.0.2, E.6).
 
+use crate::engine::sota::Failure;
+
 /// Why an upgrade of a device failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
@@ -127,6 +129,25 @@ impl Reason {
             | Self::Object5(_)
             | Self::Pcp { .. }
             | Self::Refused { .. } => true,
+        }
+    }
+}
+
+impl From<Failure> for Reason {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::StartTimeout => Self::StartTimeout,
+            Failure::DownloadTimeout => Self::DownloadTimeout,
+            Failure::UpdateTimeout => Self::UpdateTimeout,
+            Failure::ResultTimeout => Self::ResultTimeout,
+            Failure::CheckTimeout => Self::CheckTimeout,
+            Failure::OtherVersion(version) => Self::OtherVersion {
+                version: version.to_string(),
+            },
+            Failure::Refused(result) => Self::Pcp {
+                code: result.to_u8(),
+                meaning: result.meaning(),
+            },
         }
     }
 }
