@@ -93,8 +93,11 @@ fn tokens_of(state: &StateRecord) -> Box<[u64]> {
     let upgrade = state.upgrade.as_ref().and_then(|u| u.open);
     // That of an observation is with it.
     let asked = upgrade.filter(|open| !open.ask.is_observation());
+    // Answers to a device that speaks after its upgrade's end go with it, too.
+    let answers = state.upgrade.as_ref().map(|u| u.answers);
     open.chain(recent)
         .chain(asked.map(|open| open.token))
+        .chain(answers)
         .collect()
 }
 

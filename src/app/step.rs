@@ -29,12 +29,15 @@ use crate::store::records::{
     DeviceRecord, EnvelopeRecord, EventRecord, ObservationStatus, PresenceRecord, RecentRecord,
     RegistrationRecord, StateRecord,
 };
+use crate::store::upgrades::{StepRecord, UpgradeRecord};
 use crate::store::{Change, Commit, Guard};
 use crate::wire::coap::{Code, Token};
 
 /// Messages of a device that are remembered durably as possible duplicates. A device has one
 /// confirmable in flight; the rest is for those that don't keep to it.
 const RECENT_MAX: usize = 8;
+/// Message ids that are reserved for fragments at a time.
+const IDS_RESERVED: u16 = 256;
 
 /// What a step reads.
 #[derive(Debug)]
@@ -53,6 +56,9 @@ pub struct Loaded {
     pub submitted: Option<(SubmissionRecord, Option<CommandRecord>)>,
     /// Commands that may wait for one device.
     pub pending_max: usize,
+    /// The state is ahead of the stored one by what need not be durable; so many message ids are
+    /// reserved for that.
+    pub ids_reserved: u16,
     /// Another device was heard later from the address where this one registered.
     pub is_displaced: bool,
     /// Who caused the input; `None` for what the device has no part in.
@@ -175,10 +181,21 @@ pub struct Step {
     pub entries: Vec<TraceEntry>,
     /// For those who look over all devices.
     pub news: Vec<News>,
+    /// What the device's state is from now on, ahead of the stored one.
+    pub live: Option<Box<Live>>,
     /// For who gave the order.
     pub told: Option<Result<Told, OrderError>>,
     /// The device is looked at again at once: what may follow is a durable step of its own.
     pub follow: bool,
+}
+
+/// A state that is ahead of the stored one of the same version: while a device fetches fragments, what
+/// changes with each need not be durable.
+#[derive(Debug, Clone)]
+pub struct Live {
+    pub state: StateRecord,
+    /// Message ids from the state's next one on that no later process uses.
+    pub ids: u16,
 }
 
 /// How an input ended, for metrics.
@@ -253,6 +270,8 @@ pub struct Draft<'a> {
     pub follow: bool,
     /// See [`Step::news`].
     pub news: Vec<News>,
+    /// What changed of the upgrade need not be durable.
+    pub is_passing: bool,
     changes: Vec<Change>,
     envelopes: Vec<EnvelopeRecord>,
     effects: Vec<Outgoing>,
@@ -271,6 +290,7 @@ impl<'a> Draft<'a> {
             entries: Vec::new(),
             follow: false,
             news: Vec::new(),
+            is_passing: false,
             changes: Vec::new(),
             envelopes: Vec::new(),
             effects: Vec::new(),
@@ -431,6 +451,52 @@ impl<'a> Draft<'a> {
         step
     }
 
+    /// The finished step, without a commit when nothing changed that a restart must know.
+    pub fn finish_passing(self, outcome: Outcome) -> Step {
+        if !self.is_passing || !self.is_only_heard() {
+            return self.finish(outcome);
+        }
+        let used = self
+            .state
+            .next_msg_id
+            .wrapping_sub(self.loaded.state.next_msg_id);
+        let Some(ids) = self.loaded.ids_reserved.checked_sub(used) else {
+            return self.finish(outcome);
+        };
+        let deadline = timers::deadline(&self.loaded.device, &self.state, self.now);
+        let mut state = self.state;
+        state.received = newer(state.received, self.loaded.mark());
+        Step {
+            deadline,
+            effects: self.effects,
+            outcome,
+            entries: self.entries,
+            news: self.news,
+            live: Some(Box::new(Live { state, ids })),
+            ..Step::default()
+        }
+    }
+
+    /// Nothing changed but that the device was heard, and its upgrade.
+    fn is_only_heard(&self) -> bool {
+        let (before, after) = (&self.loaded.state, &self.state);
+        let mut same = StateRecord {
+            last_seen_at: before.last_seen_at,
+            recent: before.recent.clone(),
+            next_msg_id: before.next_msg_id,
+            upgrade: before.upgrade.clone(),
+            ..after.clone()
+        };
+        if let (Some(same), Some(before)) = (&mut same.registration, &before.registration) {
+            same.updated_at = before.updated_at;
+        }
+        !self.follow
+            && self.changes.is_empty()
+            && self.envelopes.is_empty()
+            && self.guards.is_empty()
+            && same == *before
+    }
+
     /// The finished step: one commit, guarded by what was read.
     pub fn finish(self, outcome: Outcome) -> Step {
         let Self {
@@ -444,6 +510,7 @@ impl<'a> Draft<'a> {
             entries,
             follow,
             news,
+            is_passing: _,
             mut changes,
             envelopes,
             mut effects,
@@ -463,6 +530,7 @@ impl<'a> Draft<'a> {
         // Only here, so that no durable step goes without the record that it came in.
         state.received = newer(state.received, loaded.mark());
         state.version = loaded.state.version + 1;
+        let live = reserve(&mut state);
         changes.push(Change::PutState(device_id, Box::new(state)));
         if !envelopes.is_empty() {
             changes.push(Change::Emit(Box::new(EventRecord { at: now, envelopes })));
@@ -480,9 +548,25 @@ impl<'a> Draft<'a> {
             entries,
             follow,
             news,
+            live,
             ..Step::default()
         }
     }
+}
+
+/// While a device fetches fragments, message ids for many of them are reserved at once: each commit
+/// moves the stored state past those, and what is in memory uses them up.
+fn reserve(state: &mut StateRecord) -> Option<Box<Live>> {
+    let fetches = |u: &UpgradeRecord| matches!(u.step, StepRecord::Sota { .. });
+    if !state.upgrade.as_deref().is_some_and(fetches) {
+        return None;
+    }
+    let live = Live {
+        state: state.clone(),
+        ids: IDS_RESERVED,
+    };
+    state.next_msg_id = state.next_msg_id.wrapping_add(IDS_RESERVED);
+    Some(Box::new(live))
 }
 
 /// Nothing that the step read has changed since.

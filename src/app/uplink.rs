@@ -66,7 +66,7 @@ pub fn report(
     } = match upgrade_notified(&mut draft, via, payload, content_format) {
         Told::Taken(taken) => taken,
         Told::Unwanted => return unwanted(draft, from),
-        Told::Data => data_taken(&mut draft, first, content_format, payload),
+        Told::Data => data_taken(&mut draft, via, first, content_format, payload),
     };
     match (via, answer) {
         (Via::Post, answer) => {
@@ -94,7 +94,7 @@ pub fn report(
         }
     }
     command::send::wake(&mut draft);
-    let mut step = draft.finish(outcome);
+    let mut step = draft.finish_passing(outcome);
     step.note = Some(note);
     step
 }
@@ -141,13 +141,14 @@ fn unwanted(mut draft: Draft<'_>, from: From) -> Step {
 
 fn data_taken(
     draft: &mut Draft<'_>,
+    via: Via,
     first: bool,
     content_format: Option<u16>,
     payload: &[u8],
 ) -> Taken {
     match observe::data(first, content_format, payload) {
         None => Taken::new(Outcome::Empty, Note::new("sent no data")),
-        Some(data) => decode(draft, data),
+        Some(data) => decode(draft, data, via),
     }
 }
 
@@ -234,7 +235,10 @@ fn observed(draft: &mut Draft<'_>, token: u64, answer: Answer) {
     });
 }
 
-fn decode(draft: &mut Draft<'_>, payload: &[u8]) -> Taken {
+fn decode(draft: &mut Draft<'_>, payload: &[u8], via: Via) -> Taken {
+    if let Some(taken) = upgrade::pcp::heard(draft, payload, via) {
+        return taken;
+    }
     match decode_payload(draft.loaded, payload, draft.now) {
         Err(unread) => keep_unread(draft, payload, &unread),
         Ok(Decoded::Report(report)) => take_report(draft, report, payload),

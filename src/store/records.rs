@@ -108,7 +108,7 @@ pub struct StateRecord {
     /// What goes down to the device.
     #[serde(default)]
     pub queue: QueueRecord,
-    /// Its upgrade, the last one if that failed.
+    /// Its upgrade, the last one if that has ended.
     #[serde(default)]
     pub upgrade: Option<Box<UpgradeRecord>>,
 }

@@ -4,11 +4,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Timestamp;
-use crate::engine::fota;
+use crate::engine::sota::served::{Run, Served};
 use crate::engine::upgrade::{Ask, Kind, Step, Upgrade};
+use crate::engine::{fota, sota};
 
-/// The upgrade of one device. After a failure it stays, ended, so that the next attempt knows what
-/// the device has already.
+/// The upgrade of one device. It stays when it has ended: the next attempt knows what the device has
+/// already, and devices repeat their last words until they are answered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UpgradeRecord {
     /// The campaign, and the device's place in it.
@@ -30,6 +31,33 @@ pub struct UpgradeRecord {
     pub retry: RetryRecord,
     /// Attempts of this package that failed one after the other without getting further.
     pub fruitless: u8,
+    pub software: MemoryRecord,
+    /// Of answers over PCP: one at a time is under way, and the fragment in it.
+    pub answers: u64,
+    pub answering: Option<Option<u16>>,
+    /// When this was last changed.
+    pub at: Timestamp,
+    /// What it has fetched since it was last told, and since when.
+    pub moved_bytes: u32,
+    pub moved_since: Timestamp,
+}
+
+/// `engine::sota::Memory`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryRecord {
+    pub reach: ReachRecord,
+    pub doubtful: bool,
+    pub told_target: bool,
+    /// Fragments that it was sent, as runs `(first, end)`.
+    pub served: Vec<(u16, u16)>,
+    pub served_surely: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReachRecord {
+    Nothing,
+    Notified,
+    Ordered,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +90,25 @@ pub enum StepRecord {
         moved_at: Timestamp,
     },
     Ended,
+    Sota {
+        phase: SotaPhaseRecord,
+        since: Timestamp,
+        asked_at: Timestamp,
+        asked_times: u8,
+        asked_in_vain: bool,
+        /// Index, when, and whether it may still be under way.
+        last: Option<(u16, Timestamp, bool)>,
+    },
+}
+
+/// `engine::sota::Phase`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SotaPhaseRecord {
+    Notified,
+    Downloading,
+    Execute { held: bool },
+    Updating,
+    Check { accepted: bool },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +153,8 @@ pub enum AskRecord {
     ResetUri,
     Result,
     Execute,
+    NewVersion,
+    Install,
 }
 
 impl AskRecord {
@@ -134,6 +183,7 @@ impl UpgradeRecord {
             measured_at: self.measured_at,
             ranked_at: self.ranked_at,
             announced: self.announced,
+            software: self.software.engine(),
         }
     }
 
@@ -144,6 +194,7 @@ impl UpgradeRecord {
         self.measured_at = upgrade.measured_at;
         self.ranked_at = upgrade.ranked_at;
         self.announced = upgrade.announced;
+        self.software = MemoryRecord::from(&upgrade.software);
     }
 
     /// The slot that it holds.
@@ -169,6 +220,32 @@ const fn step_of(record: StepRecord) -> Step {
             moved_at,
         }),
         StepRecord::Ended => Step::Ended,
+        StepRecord::Sota {
+            phase,
+            since,
+            asked_at,
+            asked_times,
+            asked_in_vain,
+            last,
+        } => Step::Sota(sota::State {
+            phase: match phase {
+                SotaPhaseRecord::Notified => sota::Phase::Notified,
+                SotaPhaseRecord::Downloading => sota::Phase::Downloading,
+                SotaPhaseRecord::Execute { held } => sota::Phase::Execute { held },
+                SotaPhaseRecord::Updating => sota::Phase::Updating,
+                SotaPhaseRecord::Check { accepted } => sota::Phase::Check { accepted },
+            },
+            since,
+            asked: sota::Asked {
+                at: asked_at,
+                times: asked_times,
+                lost: asked_in_vain,
+            },
+            last: match last {
+                Some((index, at, flying)) => Some(sota::Sent { index, at, flying }),
+                None => None,
+            },
+        }),
     }
 }
 
@@ -189,6 +266,63 @@ const fn record_of(step: Step) -> StepRecord {
             moved_at,
         },
         Step::Ended => StepRecord::Ended,
+        Step::Sota(state) => StepRecord::Sota {
+            phase: match state.phase {
+                sota::Phase::Notified => SotaPhaseRecord::Notified,
+                sota::Phase::Downloading => SotaPhaseRecord::Downloading,
+                sota::Phase::Execute { held } => SotaPhaseRecord::Execute { held },
+                sota::Phase::Updating => SotaPhaseRecord::Updating,
+                sota::Phase::Check { accepted } => SotaPhaseRecord::Check { accepted },
+            },
+            since: state.since,
+            asked_at: state.asked.at,
+            asked_times: state.asked.times,
+            asked_in_vain: state.asked.lost,
+            last: match state.last {
+                Some(sent) => Some((sent.index, sent.at, sent.flying)),
+                None => None,
+            },
+        },
+    }
+}
+
+impl MemoryRecord {
+    pub fn engine(&self) -> sota::Memory {
+        let runs: Vec<Run> = self
+            .served
+            .iter()
+            .map(|&(first, end)| Run { first, end })
+            .collect();
+        sota::Memory {
+            reach: match self.reach {
+                ReachRecord::Nothing => sota::Reach::Nothing,
+                ReachRecord::Notified => sota::Reach::Notified,
+                ReachRecord::Ordered => sota::Reach::Ordered,
+            },
+            doubtful: self.doubtful,
+            told_target: self.told_target,
+            served: Served::from_runs(&runs, self.served_surely),
+        }
+    }
+}
+
+impl From<&sota::Memory> for MemoryRecord {
+    fn from(memory: &sota::Memory) -> Self {
+        Self {
+            reach: match memory.reach {
+                sota::Reach::Nothing => ReachRecord::Nothing,
+                sota::Reach::Notified => ReachRecord::Notified,
+                sota::Reach::Ordered => ReachRecord::Ordered,
+            },
+            doubtful: memory.doubtful,
+            told_target: memory.told_target,
+            served: memory
+                .served
+                .runs()
+                .map(|run| (run.first, run.end))
+                .collect(),
+            served_surely: memory.served.is_sure(),
+        }
     }
 }
 
@@ -238,6 +372,8 @@ impl From<Ask> for AskRecord {
             Ask::ResetUri => Self::ResetUri,
             Ask::Result => Self::Result,
             Ask::Execute => Self::Execute,
+            Ask::NewVersion => Self::NewVersion,
+            Ask::Install => Self::Install,
         }
     }
 }
@@ -254,6 +390,8 @@ impl From<AskRecord> for Ask {
             AskRecord::ResetUri => Self::ResetUri,
             AskRecord::Result => Self::Result,
             AskRecord::Execute => Self::Execute,
+            AskRecord::NewVersion => Self::NewVersion,
+            AskRecord::Install => Self::Install,
         }
     }
 }

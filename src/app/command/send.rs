@@ -431,16 +431,10 @@ fn carry(draft: &mut Draft<'_>, id: CommandId, turn_within: Option<Duration>) {
     draft.effect(Outgoing::Request(Box::new(request)));
 }
 
-fn request(
-    draft: &Draft<'_>,
-    record: &CommandRecord,
-    turn_within: Option<Duration>,
-) -> Option<Request> {
-    let message = record.message.as_ref()?;
-    let registration = draft.state.registration.as_ref()?;
-    let peer = draft.loaded.peer_in(&draft.state)?;
+/// Code and options of what goes down to a device of this kind.
+pub fn downlink_to(draft: &Draft<'_>, kind: RegistrationKind) -> (Code, Vec<(u16, Vec<u8>)>) {
     let downlink = draft.loaded.product.as_ref().map(|p| p.settings.downlink);
-    let (code, path): (Code, &[&[u8]]) = match registration.kind {
+    let (code, path): (Code, &[&[u8]]) = match kind {
         RegistrationKind::Raw => (Code::POST, &[b"t", b"d"]),
         RegistrationKind::Lwm2m => match downlink.unwrap_or_default() {
             Downlink::Write => (Code::PUT, &[b"19", b"1", b"0"]),
@@ -453,6 +447,18 @@ fn request(
         .map(|segment| (option::URI_PATH, segment.to_vec()))
         .collect();
     options.push((option::CONTENT_FORMAT, opaque.as_bytes().to_vec()));
+    (code, options)
+}
+
+fn request(
+    draft: &Draft<'_>,
+    record: &CommandRecord,
+    turn_within: Option<Duration>,
+) -> Option<Request> {
+    let message = record.message.as_ref()?;
+    let registration = draft.state.registration.as_ref()?;
+    let peer = draft.loaded.peer_in(&draft.state)?;
+    let (code, options) = downlink_to(draft, registration.kind);
     Some(Request {
         peer,
         token: Token::from_u64(message.token),

@@ -40,9 +40,18 @@ impl Shard {
         };
         let registration = state.registration.as_ref().filter(|r| !r.secured);
         let is_displaced = registration.is_some_and(|r| is_others(r.peer));
+        let mut ids_reserved = 0;
+        match self.live.get(device_id) {
+            Some(live) if live.state.version == state.version => {
+                state = live.state.clone();
+                ids_reserved = live.ids;
+            }
+            Some(_) | None => recover(&mut state, self.started_at),
+        }
         let store = self.parts.store.as_ref();
         let package = self.package(&state, input);
         Ok(Some(Loaded {
+            ids_reserved,
             is_displaced,
             commands: command::load::rows(store, device.seq, &state.queue, input, now)?,
             submitted: command::load::submitted(store, device.seq, input)?,
@@ -85,5 +94,15 @@ impl Shard {
             location: pick(&|number| directory.is_location_taken(number)),
             token: pick(&|number| directory.is_token_taken(number)),
         }
+    }
+}
+
+/// A state of a former process: what it has told the device of its upgrade may never have arrived.
+fn recover(state: &mut StateRecord, started_at: Timestamp) {
+    if let Some(record) = state.upgrade.as_mut().filter(|u| u.at < started_at) {
+        let mut upgrade = record.engine();
+        upgrade.recover();
+        record.note(&upgrade);
+        record.answering = None;
     }
 }

@@ -33,7 +33,7 @@ use crate::app::outbox::Outbox;
 use crate::app::product::Products;
 use crate::app::registration;
 use crate::app::shards::Addressed;
-use crate::app::step::{Input, Loaded, Outcome, Step, Via, refusal};
+use crate::app::step::{Input, Live, Loaded, Outcome, Step, Via, refusal};
 use crate::app::tasks::Tasks;
 use crate::app::trace::Tracer;
 use crate::app::upgrade::Upgrades;
@@ -102,6 +102,8 @@ pub struct Shard {
     /// may be there all the same, or what the device said to it is lost.
     doubtful: HashMap<DeviceId, Vec<u64>>,
     deadlines: Deadlines,
+    /// States that are ahead of the stored ones: of devices that fetch fragments.
+    live: HashMap<DeviceId, Box<Live>>,
 }
 
 impl Shard {
@@ -117,6 +119,7 @@ impl Shard {
             unheard: HashSet::new(),
             doubtful: HashMap::new(),
             deadlines,
+            live: HashMap::new(),
         }
     }
 
@@ -204,6 +207,7 @@ impl Shard {
         let mut loaded = match self.load(&device_id, &input, now) {
             Ok(Some(loaded)) => loaded,
             Ok(None) => {
+                self.live.remove(&device_id);
                 if let Some((peer, tokens)) = self.parts.directory.remove(&device_id) {
                     let tokens = tokens.iter().copied().map(Token::from_u64).collect();
                     self.send(Outgoing::Cancel { peer, tokens }).await;
@@ -235,6 +239,9 @@ impl Shard {
             return;
         }
         let Some(commit) = step.commit.take() else {
+            if let Some(live) = step.live.take() {
+                self.live.insert(device_id.clone(), live);
+            }
             self.trace(&device_id, &input, &step, now);
             let follow = step.follow;
             self.act(&device_id, &input, step, now).await;
@@ -266,9 +273,10 @@ impl Shard {
                 content_format,
                 via,
             } => uplink::report(loaded, *from, payload, *content_format, *via, now),
-            Input::Acknowledged { origin, token } => {
-                reply::acknowledged(loaded, *origin, *token, now)
-            }
+            Input::Acknowledged { origin, token } => match upgrade::drive::owns(loaded, *token) {
+                true => upgrade::pcp::acknowledged(loaded, *origin, *token, now),
+                false => reply::acknowledged(loaded, *origin, *token, now),
+            },
             Input::Answered {
                 from,
                 token,
@@ -289,7 +297,7 @@ impl Shard {
             }
             Input::RequestFailed { token, reason, .. } => {
                 match upgrade::drive::owns(loaded, *token) {
-                    true => upgrade::drive::failed(loaded, *reason, now),
+                    true => upgrade::drive::failed(loaded, *token, *reason, now),
                     false => reply::failed(loaded, *token, *reason, now),
                 }
             }
@@ -319,13 +327,20 @@ impl Shard {
         let Pending {
             device_id,
             input,
-            step,
+            mut step,
             mut attempt,
             at,
         } = pending;
         let mut line = self.lines.remove(&device_id).unwrap_or_default();
+        if result.is_err() {
+            self.live.remove(&device_id);
+        }
         match result {
             Ok(()) => {
+                match step.live.take() {
+                    Some(live) => drop(self.live.insert(device_id.clone(), live)),
+                    None => drop(self.live.remove(&device_id)),
+                }
                 let now = self.parts.clock.now();
                 self.parts.outbox.notify();
                 if shows_itself(&input) {

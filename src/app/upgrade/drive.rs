@@ -2,6 +2,7 @@
 //! news.
 
 use super::ending::end;
+use super::pcp;
 use super::reading::{self, Reading};
 use super::request::ask;
 use super::request::{RESULT, STATE};
@@ -15,7 +16,7 @@ use crate::app::trace::{Direction, TraceEntry};
 use crate::base::time::Timestamp;
 use crate::engine::exchange::Failure;
 use crate::engine::upgrade::{self, Ask, Input, Kind, Measured, Reason, Saying, Upgrade, Wish};
-use crate::store::upgrades::{KindRecord, PlaceRecord, StepRecord, UpgradeRecord};
+use crate::store::upgrades::{KindRecord, MemoryRecord, PlaceRecord, StepRecord, UpgradeRecord};
 use crate::wire::coap::Code;
 
 /// Object 5, where the upgrade observes.
@@ -67,6 +68,12 @@ fn begin(loaded: &Loaded, begin: &Begin, now: Timestamp) -> Step {
         tries: begin.tries,
         retry: begin.retry,
         fruitless: same.map_or(0, |last| last.fruitless),
+        software: MemoryRecord::from(&upgrade.software),
+        answers: (loaded.random)(),
+        answering: None,
+        at: now,
+        moved_bytes: 0,
+        moved_since: now,
     };
     record.note(&upgrade);
     draft.state.upgrade = Some(Box::new(record));
@@ -154,7 +161,9 @@ fn is_running(draft: &Draft<'_>) -> bool {
 /// Whether this token is of a request of the upgrade.
 pub fn owns(loaded: &Loaded, token: u64) -> bool {
     let upgrade = loaded.state.upgrade.as_ref();
-    upgrade.is_some_and(|u| u.open.is_some_and(|open| open.token == token))
+    let is_its =
+        |u: &UpgradeRecord| u.answers == token || u.open.is_some_and(|open| open.token == token);
+    upgrade.is_some_and(|u| is_its(u))
 }
 
 /// Whether an observation belongs to upgrades.
@@ -167,6 +176,9 @@ pub fn answered(loaded: &Loaded, from: From, answer: &TokenAnswer<'_>, now: Time
     let mut draft = Draft::new(loaded, now);
     draft.hear_from(from.origin);
     draft.reply(from.reply, Code::CHANGED, Vec::new());
+    if pcp::is_answer(&draft, answer.token) {
+        return pcp::arrived(draft, answer.code.is_success());
+    }
     let open = draft.state.upgrade.as_mut().and_then(|u| u.open.take());
     let Some(open) = open else {
         return draft.finish(Outcome::Done);
@@ -174,7 +186,11 @@ pub fn answered(loaded: &Loaded, from: From, answer: &TokenAnswer<'_>, now: Time
     let ask = Ask::from(open.ask);
     let code = answer.code.to_string();
     if answer.code.is_success() {
-        let reading = reading::answer(ask, answer.payload, answer.content_format);
+        let over_pcp = pcp::is_message(&draft, ask);
+        let reading = match over_pcp {
+            true => Reading::Done,
+            false => reading::answer(ask, answer.payload, answer.content_format),
+        };
         take_reading(&mut draft, ask, reading);
     } else {
         take(&mut draft, Input::Refused { ask, code: &code });
@@ -186,8 +202,11 @@ pub fn answered(loaded: &Loaded, from: From, answer: &TokenAnswer<'_>, now: Time
 }
 
 /// Such a request came to nothing: it goes again when the device speaks.
-pub fn failed(loaded: &Loaded, reason: Failure, now: Timestamp) -> Step {
+pub fn failed(loaded: &Loaded, token: u64, reason: Failure, now: Timestamp) -> Step {
     let mut draft = Draft::new(loaded, now);
+    if pcp::is_answer(&draft, token) {
+        return pcp::arrived(draft, false);
+    }
     let open = draft.state.upgrade.as_mut().and_then(|u| u.open.take());
     let Some(open) = open else {
         return Step::default();
@@ -305,14 +324,28 @@ pub fn take(draft: &mut Draft<'_>, input: Input<'_>) -> bool {
         // A package in use can't be deleted, but for its product's end or damage.
         None => vec![Wish::End(upgrade::Outcome::Failed(Reason::NoPackage))],
     };
+    let changed = upgrade != before;
+    draft.is_passing &= wishes.is_empty();
+    note(draft, &upgrade);
+    follow(draft, &upgrade, wishes) | changed
+}
+
+/// The row as the engine left it.
+pub(super) fn note(draft: &mut Draft<'_>, upgrade: &Upgrade) {
+    let now = draft.now;
     if let Some(record) = &mut draft.state.upgrade {
-        record.note(&upgrade);
+        record.note(upgrade);
+        record.at = now;
     }
-    let mut changed = upgrade != before;
+}
+
+/// Does what the engine wishes. True when that changed anything.
+pub(super) fn follow(draft: &mut Draft<'_>, upgrade: &Upgrade, wishes: Vec<Wish>) -> bool {
+    let mut changed = false;
     for wish in wishes {
         changed |= match wish {
             Wish::Ask(what) => ask(draft, what),
-            Wish::Line => line(draft, &upgrade),
+            Wish::Line => line(draft, upgrade),
             Wish::End(outcome) => {
                 end(draft, &outcome);
                 true

@@ -105,9 +105,6 @@ pub(super) fn end(draft: &mut Draft<'_>, outcome: &Outcome) {
             state,
         },
     );
-    if state == State::Success {
-        draft.state.upgrade = None;
-    }
 }
 
 /// Nothing of it is asked any more, and what the device still notifies of is answered with a reset,

@@ -8,12 +8,14 @@
 //!    end: row, subtask, event in one commit (ending) -> News -> line and campaign
 //! ```
 //!
-//! The states are `engine::upgrade` and `engine::fota`. A device's row is a part of its state, written
+//! The states are `engine::upgrade`, `engine::fota` and `engine::sota`; the messages of PCP come and go
+//! through `pcp`. A device's row is a part of its state, written
 //! by its shard alone; who admits and who counts only hear of it ([`News`]), after it is durable.
 
 pub mod drive;
 mod ending;
 mod link;
+pub mod pcp;
 mod reading;
 mod request;
 
@@ -29,8 +31,12 @@ use crate::app::order::Beside;
 use crate::base::ids::DeviceId;
 use crate::base::time::Timestamp;
 use crate::engine::batch::State;
+use crate::engine::sota::Plan;
 use crate::engine::upgrade::{Kind, Target};
 use crate::store::upgrades::{PlaceRecord, RetryRecord};
+use crate::wire::pcp::{
+    FragmentError, FragmentSize, FramedError, FramedPackage, Version, VersionError,
+};
 
 /// What the steps need of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +52,45 @@ pub struct Package {
     pub coap_uri: String,
     pub coaps_uri: String,
     pub size: u64,
-    /// Of a software package: bytes of a fragment.
-    pub fragment_size: u16,
+    /// Of a software package: what devices are told of it, and its fragments, ready to be sent.
+    pub software: Option<Software>,
+}
+
+/// A software package as PCP has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Software {
+    pub plan: Plan,
+    pub frames: FramedPackage,
+}
+
+impl Software {
+    /// Frames a package. Errors: its version or number of fragments is none that PCP can carry.
+    pub fn new(version: &str, fragment_size: u16, bytes: &[u8]) -> Result<Self, SoftwareError> {
+        let size = FragmentSize::new(fragment_size)?;
+        let version = Version::parse(version)?;
+        let frames = FramedPackage::new(bytes, size)?;
+        let count = frames.layout().count();
+        Ok(Self {
+            plan: Plan {
+                version,
+                size,
+                count,
+            },
+            frames,
+        })
+    }
+}
+
+/// Why bytes are no software package.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SoftwareError {
+    #[error(transparent)]
+    Version(#[from] VersionError),
+    #[error(transparent)]
+    Fragments(#[from] FragmentError),
+    #[error(transparent)]
+    Framed(#[from] FramedError),
 }
 
 impl Package {

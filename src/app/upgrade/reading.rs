@@ -50,7 +50,9 @@ impl Radio {
 /// Reads the answer to `ask`.
 pub(super) fn answer(ask: Ask, payload: &[u8], content_format: Option<u16>) -> Reading {
     match ask {
-        Ask::WriteUri | Ask::ResetUri | Ask::Execute => Reading::Done,
+        Ask::WriteUri | Ask::ResetUri | Ask::Execute | Ask::NewVersion | Ask::Install => {
+            Reading::Done
+        }
         Ask::Version => version(payload, content_format),
         Ask::ObserveState => match number("/5/0/3", payload, content_format) {
             Some(state) => Reading::State(state),

@@ -13,6 +13,7 @@
 use bytes::Bytes;
 
 use super::drive::tell;
+use super::pcp;
 use crate::app::command::send::{is_reachable, listens_for};
 use crate::app::downlink::observe;
 use crate::app::step::Draft;
@@ -63,6 +64,10 @@ pub(super) fn ask(draft: &mut Draft<'_>, ask: Ask) -> bool {
         let tokens = vec![Token::from_u64(former.token)];
         draft.effect(Outgoing::Cancel { peer, tokens });
     }
+    if pcp::is_message(draft, ask) {
+        pcp::send_request(draft, token, ask);
+        return true;
+    }
     match ask {
         Ask::ObserveState => observe(draft, STATE, token),
         Ask::ObserveResult => observe(draft, RESULT, token),
@@ -76,6 +81,8 @@ pub(super) fn ask(draft: &mut Draft<'_>, ask: Ask) -> bool {
         }
         Ask::ResetUri => send(draft, token, &Form::write_text(URI, String::new())),
         Ask::Execute => send(draft, token, &Form::execute(UPDATE)),
+        // Over PCP alone.
+        Ask::NewVersion | Ask::Install => {}
     }
     true
 }

@@ -111,6 +111,13 @@ impl Upgrade {
         self.follow_software(state, effects, wishes);
     }
 
+    /// It comes from a former process: what was under way may never have left.
+    pub fn recover(&mut self) {
+        if let Step::Sota(state) = &mut self.step {
+            state.recover(&mut self.software);
+        }
+    }
+
     /// A fragment has reached the device, or not: its next request for it is answered again at once.
     pub const fn settle_fragment(&mut self, index: u16) {
         if let Step::Sota(state) = &mut self.step {
