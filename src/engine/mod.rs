@@ -3,6 +3,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod admission;
 pub mod batch;
 pub mod blockwise;
 pub mod command;
