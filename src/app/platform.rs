@@ -23,10 +23,12 @@ use super::sessions::{Resuming, Sessions};
 use super::shard::{self, Shard};
 use super::shards::{Shards, shard_of};
 use super::tasks::Tasks;
+use super::upgrade::line::{Campaigns, Line};
 use super::upgrade::{FixedPackages, Upgrades};
 use super::{App, batch, codec_pool, command, push, replay, retention, timers};
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
+use crate::engine::admission::Table;
 use crate::engine::exchange::Settings as ExchangeSettings;
 use crate::net::dtls::{self, Stored};
 use crate::net::endpoint::{self, Channels, EVENT_QUEUE, OUTGOING_QUEUE};
@@ -148,7 +150,8 @@ impl Platform {
             upgrades,
             pending_max: settings.commands.pending_max,
         };
-        let (shards, sessions) = load(settings.shards.max(1), &parts)?;
+        let line = Line::new(Table::default(), clock.clone());
+        let (shards, sessions) = load(settings.shards.max(1), &parts, &line)?;
         // Apart from the app's own tasks: these end in order, from the intake on.
         let tasks = Tasks::new();
         let intake = CancellationToken::new();
@@ -163,6 +166,7 @@ impl Platform {
             plain_out,
             secured_out,
         } = network;
+        let shards_link = senders.link();
         let ingress = Ingress {
             store,
             directory: Arc::clone(&directory),
@@ -173,6 +177,9 @@ impl Platform {
             tracer: Arc::clone(&app.tracer),
             clock: clock.clone(),
         };
+        let campaigns: Arc<dyn Campaigns> = Arc::clone(&app.batches) as _;
+        let waiting = Arc::clone(&line).run(news, shards_link, campaigns);
+        vital("line", waiting.boxed());
         vital("ingress", ingress.run(arrived, changed).boxed());
         let endpoint_figures = endpoint::Figures::default();
         let channels = Channels {
@@ -290,7 +297,11 @@ fn spawn_vital(
 }
 
 /// Puts every device into the directory and its shard; gives the DTLS sessions that may go on.
-fn load(count: usize, parts: &shard::Parts) -> Result<(Vec<Shard>, Vec<Stored>), StoreError> {
+fn load(
+    count: usize,
+    parts: &shard::Parts,
+    line: &Line,
+) -> Result<(Vec<Shard>, Vec<Stored>), StoreError> {
     let mut sessions = Resuming::read(parts.store.as_ref())?;
     let mut shards: Vec<Shard> = (0..count).map(|_| Shard::new(parts.clone())).collect();
     let now = parts.clock.now();
@@ -309,6 +320,7 @@ fn load(count: usize, parts: &shard::Parts) -> Result<(Vec<Shard>, Vec<Stored>),
         if placement != Placement::default() {
             parts.directory.put(&device.device_id, &placement);
         }
+        line.adopt(&device, &state);
         let deadline = timers::deadline(&device, &state, now);
         if let Some(shard) = shards.get_mut(shard_of(&device.device_id, count)) {
             shard.adopt(&device.device_id, deadline, &state);

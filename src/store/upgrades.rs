@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Timestamp;
+use crate::engine::admission::Place;
 use crate::engine::sota::served::{Run, Served};
 use crate::engine::upgrade::{Ask, Kind, Step, Upgrade};
 use crate::engine::{fota, sota};
@@ -131,6 +132,20 @@ pub enum PhaseRecord {
 pub struct PlaceRecord {
     pub cell: u64,
     pub level: Option<u8>,
+}
+
+impl From<PlaceRecord> for Place {
+    fn from(record: PlaceRecord) -> Self {
+        let PlaceRecord { cell, level } = record;
+        Self { cell, level }
+    }
+}
+
+impl From<Place> for PlaceRecord {
+    fn from(place: Place) -> Self {
+        let Place { cell, level } = place;
+        Self { cell, level }
+    }
 }
 
 /// A request to the device that is not answered yet.

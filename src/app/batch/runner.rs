@@ -248,3 +248,14 @@ impl Batches {
         Ok(there.is_none_or(|task| task.version == record.version && task.phase == record.phase))
     }
 }
+
+impl crate::app::upgrade::line::Campaigns for Batches {
+    fn settled(&self, task_seq: u64, index: u32, state: State) {
+        self.board().settle(task_seq, index, Some(state));
+        self.wake();
+    }
+
+    fn may_admit(&self, _task_seq: u64) -> bool {
+        true
+    }
+}

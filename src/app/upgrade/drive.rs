@@ -8,16 +8,20 @@ use super::request::ask;
 use super::request::{RESULT, STATE};
 use super::{Began, Begin, News, Package, UpgradeOrder, What};
 use crate::app::command::reply::TokenAnswer;
-use crate::app::command::send::{is_reachable, wake};
+use crate::app::command::send::{is_reachable, listens_for, wake};
 use crate::app::order::{OrderError, Told};
 use crate::app::report::Taken;
 use crate::app::step::{Draft, From, Loaded, Note, Outcome, Step};
 use crate::app::trace::{Direction, TraceEntry};
 use crate::base::time::Timestamp;
+use crate::engine::admission::Table;
 use crate::engine::exchange::Failure;
 use crate::engine::upgrade::{self, Ask, Input, Kind, Measured, Reason, Saying, Upgrade, Wish};
 use crate::store::upgrades::{KindRecord, MemoryRecord, PlaceRecord, StepRecord, UpgradeRecord};
 use crate::wire::coap::Code;
+
+/// A device that does not sleep listens for as long as anybody may ask.
+const LISTENS_ALWAYS_S: u64 = 365 * 86_400;
 
 /// Object 5, where the upgrade observes.
 const OBJECT: &str = "/5/";
@@ -280,7 +284,7 @@ fn take_reading(draft: &mut Draft<'_>, ask: Ask, reading: Reading) -> bool {
         Reading::Result(result) => take(draft, Input::Said(Saying::Result(result))),
         Reading::Done => take(draft, Input::Said(Saying::Done(ask))),
         Reading::Radio(radio) => {
-            let place = radio.place();
+            let place = Table::default().place(&radio).map(PlaceRecord::from);
             let measured = match place {
                 Some(_) => Measured::Cell,
                 None => Measured::Nothing,
@@ -367,6 +371,12 @@ fn line(draft: &mut Draft<'_>, upgrade: &Upgrade) -> bool {
         place,
         ranked_at,
         is_retry: record.tries > 1,
+        awake_until: is_reachable(draft).then(|| match listens_for(draft) {
+            Some(span) => draft
+                .now
+                .plus_ms(u64::try_from(span.as_millis()).unwrap_or(0)),
+            None => draft.now.plus_s(LISTENS_ALWAYS_S),
+        }),
     };
     news(draft, what);
     true

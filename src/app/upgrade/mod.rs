@@ -14,6 +14,7 @@
 
 pub mod drive;
 mod ending;
+pub mod line;
 mod link;
 pub mod pcp;
 mod reading;
@@ -157,7 +158,7 @@ pub struct News {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// It waits for a slot, awake.
+    /// It waits for a slot.
     Waits {
         task_seq: u64,
         place: PlaceRecord,
@@ -165,6 +166,8 @@ pub enum What {
         ranked_at: Timestamp,
         /// It is no first attempt.
         is_retry: bool,
+        /// How long it listens; `None`: it sleeps.
+        awake_until: Option<Timestamp>,
     },
     /// It neither waits nor holds a slot.
     Left,

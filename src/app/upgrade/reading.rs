@@ -1,8 +1,8 @@
 //! What devices answer, read: a version, a state or result of Object 5, the radio of Object 4. In text,
 //! opaque, TLV, SenML or CBOR, whatever was asked for.
 
+use crate::engine::admission::Radio;
 use crate::engine::upgrade::Ask;
-use crate::store::upgrades::PlaceRecord;
 use crate::wire::coap::ContentFormat;
 use crate::wire::lwm2m::senml::{self, Scalar};
 use crate::wire::lwm2m::value::{self, Raw};
@@ -27,24 +27,6 @@ pub(super) enum Reading {
     /// It took the request.
     Done,
     Unreadable,
-}
-
-/// Object 4, connectivity monitoring: what matters here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Radio {
-    pub(super) cell: Option<u64>,
-    pub(super) rsrp_dbm: Option<i64>,
-    pub(super) sinr_db: Option<i64>,
-    /// Coverage enhancement level, 0 to 4.
-    pub(super) ce_level: Option<i64>,
-}
-
-impl Radio {
-    /// The pool of slots that the device belongs to; `None`: its cell is not known.
-    pub(super) fn place(self) -> Option<PlaceRecord> {
-        let cell = self.cell?;
-        Some(PlaceRecord { cell, level: None })
-    }
 }
 
 /// Reads the answer to `ask`.

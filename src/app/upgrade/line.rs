@@ -1,0 +1,216 @@
+//! The line of those that wait for a slot, over all devices: one task keeps [`Admission`] by what the
+//! shards tell, and has them admit.
+//!
+//! ```text
+//! shard --News--> line --Order::Upgrade(Admit)--> shard --commit--> told: the slot is durable, or not
+//! ```
+//! It never waits for a shard while a shard may wait for it: orders run beside. What it knows it is
+//! told anew at every start, by the devices' rows. Ends of attempts go on to the campaign.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use hashbrown::HashMap;
+use tokio::sync::mpsc;
+
+use super::{Began, News, UpgradeOrder, What};
+use crate::app::order::{Order, Told};
+use crate::app::shards::ShardsLink;
+use crate::base::ids::DeviceId;
+use crate::base::time::Clock;
+use crate::engine::admission::{Admission, Key, Place, PoolView, Rank, Table, Waiting};
+use crate::engine::batch::State;
+use crate::store::records::{DeviceRecord, StateRecord};
+
+/// News taken in one go.
+const BATCH: usize = 256;
+/// Admissions under way.
+const ADMITS_MAX: usize = 256;
+
+/// Who counts the ends of attempts, and says whether a campaign's devices may begin now.
+pub trait Campaigns: Send + Sync {
+    fn settled(&self, task_seq: u64, index: u32, state: State);
+    fn may_admit(&self, task_seq: u64) -> bool;
+}
+
+/// The line, for those who watch it.
+#[derive(Debug)]
+pub struct Line {
+    board: Mutex<Board>,
+    clock: Clock,
+}
+
+#[derive(Debug, Default)]
+struct Board {
+    admission: Admission,
+    devices: HashMap<Key, Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    device_id: DeviceId,
+    task_seq: u64,
+}
+
+impl Line {
+    pub fn new(table: Table, clock: Clock) -> Arc<Self> {
+        let board = Mutex::new(Board {
+            admission: Admission::new(table),
+            devices: HashMap::new(),
+        });
+        Arc::new(Self { board, clock })
+    }
+
+    /// Takes up a device that the store knows, at start.
+    pub fn adopt(&self, device: &DeviceRecord, state: &StateRecord) {
+        let Some(upgrade) = &state.upgrade else {
+            return;
+        };
+        let engine = upgrade.engine();
+        let (Some(place), mut board) = (upgrade.place, self.board()) else {
+            return;
+        };
+        let waiter = Waiter {
+            device_id: device.device_id.clone(),
+            task_seq: upgrade.task_seq,
+        };
+        if engine.holds_slot() {
+            board.admission.hold(device.seq, place.into());
+            board.devices.insert(device.seq, waiter);
+        } else if let Some(ranked_at) = engine.ranked_at.filter(|_| engine.is_in_line()) {
+            let rank = Rank {
+                is_retry: upgrade.tries > 1,
+                ranked_at,
+                key: device.seq,
+            };
+            board.admission.wait(place.into(), rank, None);
+            board.devices.insert(device.seq, waiter);
+        }
+    }
+
+    /// Why a device waits; `None`: it does not.
+    pub fn waiting(&self, device_seq: u64) -> Option<Waiting> {
+        self.board().admission.waiting(device_seq, self.clock.now())
+    }
+
+    /// Every pool that has anybody.
+    pub fn pools(&self) -> Vec<PoolView> {
+        self.board().admission.pools()
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs until the shards have ended.
+    pub async fn run(
+        self: Arc<Self>,
+        mut news: mpsc::Receiver<News>,
+        shards: ShardsLink,
+        campaigns: Arc<dyn Campaigns>,
+    ) {
+        let mut admits: FuturesUnordered<BoxFuture<'static, (Key, bool)>> = FuturesUnordered::new();
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            while admits.len() < ADMITS_MAX
+                && let Some((key, place)) = self.next(&*campaigns)
+            {
+                admits.push(self.admit(key, place, &shards));
+            }
+            tokio::select! {
+                taken = news.recv_many(&mut batch, BATCH) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    for news in batch.drain(..) {
+                        self.take(news, &*campaigns);
+                    }
+                }
+                Some((key, is_admitted)) = admits.next() => {
+                    self.board().admission.settle(key, is_admitted);
+                }
+            }
+        }
+    }
+
+    fn take(&self, news: News, campaigns: &dyn Campaigns) {
+        let key = news.device_seq;
+        match news.what {
+            What::Waits {
+                task_seq,
+                place,
+                ranked_at,
+                is_retry,
+                awake_until,
+            } => {
+                let rank = Rank {
+                    is_retry,
+                    ranked_at,
+                    key,
+                };
+                let mut board = self.board();
+                board.admission.wait(place.into(), rank, awake_until);
+                let device_id = news.device_id;
+                let waiter = Waiter {
+                    device_id,
+                    task_seq,
+                };
+                board.devices.insert(key, waiter);
+            }
+            What::Left => {
+                let mut board = self.board();
+                board.admission.leave(key);
+                board.devices.remove(&key);
+            }
+            // For who learns what a cell can carry.
+            What::Moved { .. } => {}
+            What::Ended {
+                task_seq,
+                index,
+                state,
+            } => campaigns.settled(task_seq, index, state),
+        }
+    }
+
+    /// Reserves the next slot for a device whose campaign lets it begin.
+    fn next(&self, campaigns: &dyn Campaigns) -> Option<(Key, Place)> {
+        let now = self.clock.now();
+        loop {
+            let mut board = self.board();
+            let (key, place) = board.admission.next(now)?;
+            let task_seq = board.devices.get(&key).map(|waiter| waiter.task_seq);
+            drop(board);
+            if task_seq.is_some_and(|seq| campaigns.may_admit(seq)) {
+                return Some((key, place));
+            }
+            // Until it next shows itself.
+            self.board().admission.settle(key, false);
+        }
+    }
+
+    fn admit(
+        &self,
+        key: Key,
+        place: Place,
+        shards: &ShardsLink,
+    ) -> BoxFuture<'static, (Key, bool)> {
+        let board = self.board();
+        let waiter = board.devices.get(&key);
+        let target = waiter.map(|w| (w.device_id.clone(), w.task_seq));
+        drop(board);
+        let shards = shards.clone();
+        Box::pin(async move {
+            let Some((device_id, task_seq)) = target else {
+                return (key, false);
+            };
+            let order = UpgradeOrder::Admit {
+                task_seq,
+                place: place.into(),
+            };
+            let told = shards.order(&device_id, Order::Upgrade(order)).await;
+            let is_admitted = matches!(told, Ok(Told::Upgrade(Began::UnderWay)));
+            (key, is_admitted)
+        })
+    }
+}
