@@ -20,6 +20,7 @@ pub mod forwarding;
 pub mod group;
 pub mod ingress;
 pub mod input;
+pub mod loaded;
 pub mod note;
 pub mod order;
 pub mod outbox;
@@ -44,7 +45,9 @@ pub mod tasks;
 pub mod timers;
 pub mod trace;
 pub mod upgrade;
+pub mod upgrading;
 pub mod uplink;
+pub mod wake;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -17,6 +17,7 @@ use super::report::{Taken, answer_again, decode_payload, keep_unread, take_repor
 use super::step::{Answer, Draft, From, Loaded, Note, Outcome, Step, Via, place, refusal};
 use super::trace::{Direction, TraceEntry, hex_of};
 use super::upgrade;
+use super::wake::wake;
 use crate::base::time::Timestamp;
 use crate::engine::observe;
 use crate::product::codec::Decoded;
@@ -53,7 +54,7 @@ pub fn report(
         // process took this waits for it to show that it is awake.
         refresh(&mut draft, from, via);
         draft.hear(from);
-        command::send::wake(&mut draft);
+        wake(&mut draft);
         return draft.finish(Outcome::Done);
     }
     draft.remember(from.key);
@@ -93,7 +94,7 @@ pub fn report(
             }
         }
     }
-    command::send::wake(&mut draft);
+    wake(&mut draft);
     let mut step = draft.finish_passing(outcome);
     step.note = Some(note);
     step

@@ -81,15 +81,15 @@ fn begin(loaded: &Loaded, begin: &Begin, now: Timestamp) -> Step {
     };
     record.note(&upgrade);
     draft.state.upgrade = Some(Box::new(record));
-    draft.guards.extend(begin.beside.guards.iter().cloned());
-    for change in &begin.beside.changes {
+    draft.guards.extend(begin.guards.iter().cloned());
+    for change in &begin.changes {
         draft.change(change.clone());
     }
     tell(
         &mut draft,
         "an upgrade begins: waits for the device to show itself",
     );
-    wake(&mut draft);
+    reachable(&mut draft);
     let mut step = draft.finish(Outcome::Done);
     step.told = Some(Ok(Told::Upgrade(Began::UnderWay)));
     step
@@ -131,9 +131,9 @@ fn told(began: Began) -> Step {
     }
 }
 
-/// The device listens now. True when anything changed.
+/// The device listens, as far as is known: its upgrade goes on. True when anything changed.
 pub fn reachable(draft: &mut Draft<'_>) -> bool {
-    is_running(draft) && take(draft, Input::Reachable)
+    is_running(draft) && is_reachable(draft) && take(draft, Input::Reachable)
 }
 
 /// It registered.
