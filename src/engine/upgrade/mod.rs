@@ -327,7 +327,13 @@ impl Upgrade {
                     self.measure(now, wishes);
                 }
             }
-            (Step::Version { .. }, Input::Refused { ask, code }) if ask == Ask::Version => {
+            (
+                Step::Version { .. },
+                Input::Refused {
+                    ask: Ask::Version,
+                    code,
+                },
+            ) => {
                 let code = code.to_owned();
                 let what = Ask::Version.words();
                 self.fail(Reason::Refused { what, code }, wishes);
@@ -347,13 +353,18 @@ impl Upgrade {
             (Step::Coverage { .. }, Input::Measured(Measured::Nothing)) => {
                 self.ask_cell(now, wishes);
             }
-            (Step::Coverage { .. }, Input::Refused { ask, .. }) if ask == Ask::Coverage => {
+            (
+                Step::Coverage { .. },
+                Input::Refused {
+                    ask: Ask::Coverage, ..
+                },
+            ) => {
                 self.ask_cell(now, wishes);
             }
             (Step::Cell { .. }, Input::Measured(Measured::Nothing)) => {
                 self.fail(Reason::CellTimeout, wishes);
             }
-            (Step::Cell { .. }, Input::Refused { ask, .. }) if ask == Ask::Cell => {
+            (Step::Cell { .. }, Input::Refused { ask: Ask::Cell, .. }) => {
                 self.fail(Reason::CellTimeout, wishes);
             }
             (Step::Line { .. }, Input::Reachable | Input::Registered) => {
