@@ -256,7 +256,7 @@ fn from_device() -> impl Strategy<Value = FromDevice> {
     let report = move |code| {
         (result(code), proptest::option::of(version())).prop_map(|(result, version)| {
             let needed = result == ResultCode::Ok;
-            let version = version.or(needed.then(|| Version::from_bytes([0; 16])));
+            let version = version.or_else(|| needed.then(|| Version::from_bytes([0; 16])));
             (result, version)
         })
     };
