@@ -138,3 +138,18 @@ fn refusals_keep_their_meaning() {
         }
     }
 }
+
+/// A clock that was set back a day does not hold a slot for a day.
+#[test]
+fn a_clock_set_back_makes_no_wait_longer() {
+    let day = 24 * 60 * MIN;
+    let mut attempt = Attempt::begin(2 * day, Memory::NEW);
+    attempt.follow(
+        "set back",
+        &[
+            (day, AWAKE, NOTHING),
+            (day + 59 * MIN, TICK, NOTHING),
+            (day + 60 * MIN, TICK, fails(Failure::StartTimeout)),
+        ],
+    );
+}
