@@ -1,5 +1,5 @@
-//! PCP: from the bytes of a request for a fragment to the slice that answers it, through recognition,
-//! reading and the state machine of the upgrade. No bench that answers may allocate.
+//! PCP: from the bytes of a request for a fragment to the slice that answers it, through
+//! recognition, reading and the state machine of the upgrade. No bench that answers may allocate.
 #![allow(
     clippy::unwrap_used,
     reason = "a benchmark that can't go on has failed"

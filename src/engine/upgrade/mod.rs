@@ -7,7 +7,7 @@
 //!                                  success
 //! ```
 //!
-//! `Run` is what follows admission: [`fota`](super::fota) over LwM2M Object 5, [`sota`](super::sota)
+//! `Run` is what follows admission: [`fota`] over LwM2M Object 5, [`sota`]
 //! over PCP, whose messages come through [`Upgrade::hear`]. A
 //! slot of the cell is held from admission to the end ([`Upgrade::holds_slot`]). Requests to the
 //! device are wishes ([`Ask`]): whoever carries them says what the device answered, or that it did

@@ -1,5 +1,5 @@
 //! Software in an attempt: the messages of PCP at every step, and what of the attempt goes to
-//! [`sota`](super::super::sota) once it has a slot.
+//! [`sota`] once it has a slot.
 
 use super::{Ask, Input, Outcome, Reason, Saying, Step, Target, Upgrade, Wish};
 use crate::base::time::Timestamp;
@@ -12,8 +12,8 @@ pub struct Heard {
     /// Goes back to the device.
     pub answer: Option<Answer>,
     pub wishes: Vec<Wish>,
-    /// The attempt is to be durable before the rest leaves. Not so for most answers to requests for
-    /// fragments.
+    /// The attempt is to be durable before the rest leaves. Not so for most answers to requests
+    /// for fragments.
     pub commit: bool,
 }
 
@@ -111,7 +111,8 @@ impl Upgrade {
         self.follow_software(state, effects, wishes);
     }
 
-    /// A fragment has reached the device, or not: its next request for it is answered again at once.
+    /// A fragment has reached the device, or not: its next request for it is answered again at
+    /// once.
     pub const fn settle_fragment(&mut self, index: u16) {
         if let Step::Sota(state) = &mut self.step {
             state.settle_fragment(index);
@@ -296,8 +297,8 @@ mod tests {
         assert_eq!(heard.wishes, ended(Outcome::Failed(Reason::VersionTimeout)));
     }
 
-    /// A device that loads for an attempt that ended tells the target's version: it is not believed, and
-    /// goes on where it was.
+    /// A device that loads for an attempt that ended tells the target's version: it is not
+    /// believed, and goes on where it was.
     #[test]
     fn the_attempt_after_another_is_not_deceived() {
         let mut first = Upgrade::new(Kind::Software, at(0));

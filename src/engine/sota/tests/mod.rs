@@ -200,8 +200,8 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    /// Whatever comes in whatever order, also with a clock that jumps: no order to a device that was
-    /// not sent everything, a deadline that never lies behind, and an end by time alone.
+    /// Whatever comes in whatever order, also with a clock that jumps: no order to a device that
+    /// was not sent everything, a deadline that never lies behind, and an end by time alone.
     #[test]
     fn an_attempt_always_ends(events in prop::collection::vec((-90_000i64..200_000, event()), 0..80)) {
         let mut attempt = Attempt::begin(100_000_000, Memory::NEW);
