@@ -56,6 +56,7 @@ mod codecs_sent;
 mod conformity;
 mod credentials_cli;
 mod devices;
+mod pcp;
 mod pushes;
 mod registration;
 #[path = "../sim/server.rs"]
