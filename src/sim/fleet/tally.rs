@@ -102,6 +102,7 @@ impl Tally {
             Event::Rebooted => self.rebooted += 1,
             Event::Observed { .. }
             | Event::AnswerAcknowledged
+            | Event::Upgrade(_)
             | Event::Gone
             | Event::Unanswered
             | Event::Deregistered { .. } => {}
