@@ -55,16 +55,16 @@ mod tests {
     fn lengths_take_the_shortest_form() {
         assert_eq!(resource(0, &[7]), [0xc1, 0, 7]);
         assert_eq!(resource(0, &[9; 8]).get(..3), Some(&[0xc8, 0, 8][..]));
-        assert_eq!(
-            resource(0, &[9; 300]).get(..4),
-            Some(&[0xd0, 0, 1, 44][..])
-        );
+        assert_eq!(resource(0, &[9; 300]).get(..4), Some(&[0xd0, 0, 1, 44][..]));
     }
 
     /// The available power sources of the device object in OMA's example.
     #[test]
     fn instances_are_nested() {
-        assert_eq!(multiple(6, &[&[1], &[5]]), [0x86, 6, 0x41, 0, 1, 0x41, 1, 5]);
+        assert_eq!(
+            multiple(6, &[&[1], &[5]]),
+            [0x86, 6, 0x41, 0, 1, 0x41, 1, 5]
+        );
     }
 
     #[test]

@@ -47,11 +47,7 @@ impl Device {
             }
             Task::Answer(_) => self.tell_acknowledged(Origin::Application),
             Task::Notice(notice) => self.notice_settled(&notice, NoticeEnd::Taken),
-            Task::Register
-            | Task::Update
-            | Task::Deregister
-            | Task::Report(_)
-            | Task::Fetch(_) => {
+            Task::Register | Task::Update | Task::Deregister | Task::Report(_) | Task::Fetch(_) => {
                 if !pending.acknowledged {
                     pending.acknowledged = true;
                     pending.deadline = now + PATIENCE;

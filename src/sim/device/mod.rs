@@ -22,9 +22,9 @@ mod incoming;
 mod ledger;
 mod sending;
 mod settings;
-mod upgrading;
 #[cfg(test)]
 mod tests;
+mod upgrading;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

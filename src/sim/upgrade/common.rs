@@ -221,6 +221,12 @@ impl Common {
         self.outputs.push_back(Output::PowerOff(off_for));
     }
 
+    /// Its power is about to go.
+    pub(super) fn loses_power(&self) -> bool {
+        let is_off = |output: &Output| matches!(output, Output::PowerOff(_));
+        self.outputs.iter().any(is_off)
+    }
+
     pub(super) fn send(&mut self, output: Output) {
         if self.mischief.is_silent() {
             return;

@@ -32,6 +32,8 @@ pub use objects::{Answer, Reply, Request};
 use pcp::{Pcp, PcpHabits, Stack, frame};
 pub use radio::{CellObject, Radio};
 
+/// Steps of one moment.
+const ROUNDS_MAX: u32 = 4;
 /// How long a device is off that reboots by itself.
 const SELF_REBOOT: Duration = Duration::from_secs(5);
 
@@ -105,7 +107,9 @@ impl Upgrader {
             firmware_version,
             ..
         } = habits;
-        let pcp = habits.software.map(|h| Pcp::new(h, software_version.clone()));
+        let pcp = habits
+            .software
+            .map(|h| Pcp::new(h, software_version.clone()));
         let target = habits.firmware_target;
         let fota = habits
             .firmware
@@ -151,7 +155,9 @@ impl Upgrader {
 
     /// The firmware that really runs, whatever the device says.
     pub fn firmware_version(&self) -> &str {
-        self.fota.as_ref().map_or(&self.firmware_version, Fota::runs)
+        self.fota
+            .as_ref()
+            .map_or(&self.firmware_version, Fota::runs)
     }
 
     /// State and result of object 5.
@@ -280,11 +286,18 @@ impl Upgrader {
             self.common.power_off(SELF_REBOOT);
             return;
         }
-        if let Some(pcp) = &mut self.pcp {
-            pcp.tick(now, &mut self.common);
-        }
-        if let Some(fota) = &mut self.fota {
-            fota.tick(now, &mut self.common);
+        // What came to nothing is told at once.
+        for _ in 0..ROUNDS_MAX {
+            if let Some(pcp) = &mut self.pcp {
+                pcp.tick(now, &mut self.common);
+            }
+            if let Some(fota) = &mut self.fota {
+                fota.tick(now, &mut self.common);
+            }
+            let is_due = self.deadline().is_some_and(|at| at <= now);
+            if !is_due || self.common.loses_power() {
+                break;
+            }
         }
     }
 

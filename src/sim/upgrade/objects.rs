@@ -101,11 +101,7 @@ impl Value {
 }
 
 /// Reads one resource, or all of them when `resource` is `None`.
-pub(super) fn read(
-    values: &[(u8, Value)],
-    resource: Option<u8>,
-    accept: Option<u16>,
-) -> Answer {
+pub(super) fn read(values: &[(u8, Value)], resource: Option<u8>, accept: Option<u16>) -> Answer {
     let wanted = |id: u8| resource.is_none_or(|wanted| wanted == id);
     let found: Vec<_> = values.iter().filter(|(id, _)| wanted(*id)).collect();
     if found.is_empty() {

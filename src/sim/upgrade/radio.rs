@@ -185,7 +185,10 @@ mod tests {
             assert!(body.starts_with(start), "{object:?}: {body}");
             assert_eq!(body.contains(signal), has_signal, "{object:?}: {body}");
             assert!(body.contains(middle) && body.contains(cell), "{body}");
-            assert!(body.ends_with(&format!("{nets}{end}")), "{object:?}: {body}");
+            assert!(
+                body.ends_with(&format!("{nets}{end}")),
+                "{object:?}: {body}"
+            );
         }
         for (object, code) in [(CellObject::Absent, 0x84), (CellObject::Piecemeal, 0x85)] {
             assert_eq!(radio(object).read(None, None).code, code);

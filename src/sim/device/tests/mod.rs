@@ -1,6 +1,8 @@
 //! The device against a server of a few lines.
 
 mod commands;
+mod platform;
+mod upgrading;
 
 use std::time::{Duration, Instant};
 

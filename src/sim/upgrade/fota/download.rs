@@ -184,7 +184,11 @@ impl Fota {
         let fetch = |path: Vec<String>, number, is_stray| Fetch {
             path,
             block: block(number),
-            copies: if is_stray { 1 } else { common.mischief.copies() },
+            copies: if is_stray {
+                1
+            } else {
+                common.mischief.copies()
+            },
             is_stray,
         };
         let mut foreign = source.path.clone();

@@ -289,15 +289,14 @@ impl Fota {
     /// All of the package is there.
     fn complete(&mut self, common: &mut Common) {
         self.transfer = None;
-        let going = match std::mem::take(&mut self.is_spoilt) {
-            true => Going::Refuse(INTEGRITY),
-            false => common.reach(Step::Downloaded),
+        let going = if std::mem::take(&mut self.is_spoilt) {
+            Going::Refuse(INTEGRITY)
+        } else {
+            common.note_downloaded(&self.image);
+            common.reach(Step::Downloaded)
         };
         match going {
-            Going::On => {
-                common.note_downloaded(&self.image);
-                self.enter(State::Downloaded, 0, common);
-            }
+            Going::On => self.enter(State::Downloaded, 0, common),
             Going::Refuse(result) => {
                 self.fail(result, common);
                 self.forget_download();

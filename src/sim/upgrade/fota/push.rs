@@ -9,11 +9,7 @@ use crate::sim::upgrade::image::Image;
 use crate::sim::upgrade::objects::{Answer, Reply, Request};
 
 impl Fota {
-    pub(super) fn take_package(
-        &mut self,
-        request: &Request<'_>,
-        common: &mut Common,
-    ) -> Reply {
+    pub(super) fn take_package(&mut self, request: &Request<'_>, common: &mut Common) -> Reply {
         let answer = |code| Reply::Answer(Answer::of(code));
         if self.habits.delivery == Delivery::Pull || self.state == State::Updating {
             return answer(message::NOT_ALLOWED);

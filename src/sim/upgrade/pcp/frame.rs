@@ -113,7 +113,10 @@ pub fn read(bytes: &[u8], verify: bool) -> Result<Downlink<'_>, FrameError> {
         return Err(FrameError::Code(code));
     }
     let got = u16::from_be_bytes([sum_1, sum_2]);
-    let want = checksum([START[0], START[1], protocol, code, 0, 0, len_1, len_2], data);
+    let want = checksum(
+        [START[0], START[1], protocol, code, 0, 0, len_1, len_2],
+        data,
+    );
     if verify && got != want {
         return Err(FrameError::Checksum { got, want });
     }
