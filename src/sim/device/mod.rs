@@ -23,7 +23,7 @@ mod ledger;
 mod sending;
 mod settings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod upgrading;
 
 use std::collections::VecDeque;

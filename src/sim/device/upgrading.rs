@@ -116,7 +116,7 @@ impl Device {
     fn obey(&mut self, now: Instant, output: Output) {
         match output {
             Output::Frame(frame) => self.enqueue_frame(frame),
-            Output::Notice(notice) => self.enqueue_answer(Task::Notice(notice)),
+            Output::Notice(notice) => self.enqueue_notice(notice),
             Output::Fetch(fetch) => self.enqueue_answer(Task::Fetch(fetch)),
             Output::PowerOff(off_for) => self.power_off(now, off_for),
         }
@@ -134,6 +134,24 @@ impl Device {
         for _ in 0..frame.copies.max(1) {
             let report = Report::of_upgrade(frame.bytes.clone(), frame.confirmable);
             self.enqueue_answer(Task::Report(report));
+        }
+    }
+
+    /// A notification that waits still is of a state that is over: the new one takes its place (RFC 7641
+    /// §4.5.2). The same again is meant to be.
+    fn enqueue_notice(&mut self, notice: Notice) {
+        let is_over = |task: &&mut Task| match task {
+            Task::Notice(waiting) => {
+                waiting.resource == notice.resource && waiting.payload != notice.payload
+            }
+            _ => false,
+        };
+        match self.queue.iter_mut().find(is_over) {
+            Some(task) => {
+                let former = std::mem::replace(task, Task::Notice(notice));
+                self.give_up(&former);
+            }
+            None => self.enqueue_answer(Task::Notice(notice)),
         }
     }
 

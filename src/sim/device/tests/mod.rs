@@ -1,7 +1,7 @@
 //! The device against a server of a few lines.
 
 mod commands;
-mod platform;
+pub(crate) mod platform;
 mod upgrading;
 
 use std::time::{Duration, Instant};

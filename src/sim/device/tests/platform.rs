@@ -5,12 +5,10 @@
 use super::*;
 use crate::sim::upgrade::pcp::frame;
 
-/// Between two tries.
-const AGAIN: Duration = Duration::from_secs(60);
-pub(super) const FRAGMENT: usize = 100;
+pub(crate) const FRAGMENT: usize = 100;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     Software,
     Firmware,
 }
@@ -28,27 +26,30 @@ enum Stage {
     Ended,
 }
 
-pub(super) struct Platform {
+pub(crate) struct Platform {
     way: Way,
     package: Vec<u8>,
     next_id: u16,
     stage: Stage,
+    /// Between two tries.
+    pub(crate) again_after: Duration,
     again_at: Option<Instant>,
-    pub(super) out: Vec<Vec<u8>>,
+    pub(crate) out: Vec<Vec<u8>>,
     /// Result and version that ended it.
-    pub(super) end: Option<(u8, String)>,
+    pub(crate) end: Option<(u8, String)>,
     /// Requests for what the device has no business with.
-    pub(super) strays: u32,
-    pub(super) requests: u32,
+    pub(crate) strays: u32,
+    pub(crate) requests: u32,
 }
 
 impl Platform {
-    pub(super) fn new(way: Way, package: &[u8]) -> Self {
+    pub(crate) fn new(way: Way, package: &[u8]) -> Self {
         Self {
             way,
             package: package.to_vec(),
             next_id: 0,
             stage: Stage::Waiting,
+            again_after: Duration::from_secs(60),
             again_at: None,
             out: Vec::new(),
             end: None,
@@ -57,12 +58,12 @@ impl Platform {
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.again_at
     }
 
     /// Repeats what was not answered.
-    pub(super) fn tick(&mut self, now: Instant) {
+    pub(crate) fn tick(&mut self, now: Instant) {
         if self.again_at.take_if(|at| *at <= now).is_some() {
             self.go(now, self.stage);
         }
@@ -71,7 +72,7 @@ impl Platform {
     /// Enters a stage and says what belongs to it.
     fn go(&mut self, now: Instant, stage: Stage) {
         self.stage = stage;
-        self.again_at = Some(now + AGAIN);
+        self.again_at = Some(now + self.again_after);
         match (self.way, stage) {
             (_, Stage::Waiting | Stage::Serving | Stage::Ended) => self.again_at = None,
             (Way::Software, Stage::Asking) => self.say(frame::QUERY, &[]),
@@ -132,7 +133,7 @@ impl Platform {
         self.send(&draft);
     }
 
-    pub(super) fn hear(&mut self, now: Instant, datagram: &[u8]) {
+    pub(crate) fn hear(&mut self, now: Instant, datagram: &[u8]) {
         let packet = message::read(datagram).unwrap();
         let (id, code) = (packet.header.message_id, message::code(&packet));
         let path = message::joined(&packet, CoapOption::UriPath);
@@ -208,7 +209,11 @@ impl Platform {
             }
             (frame::QUERY, Stage::Asking) => self.go(now, Stage::Offering),
             (frame::OFFER, Stage::Offering) if data[0] != 0 => self.finish(data[0], "refused"),
-            (frame::FRAGMENT, Stage::Offering | Stage::Serving) => {
+            // Whatever came before: the device may have lost what it had.
+            (
+                frame::FRAGMENT,
+                Stage::Offering | Stage::Serving | Stage::Executing | Stage::Installing,
+            ) => {
                 self.go(now, Stage::Serving);
                 self.give(
                     version(&data[..16]),
@@ -268,7 +273,7 @@ impl Platform {
             (b"r", Stage::Serving | Stage::Installing) if payload[2] > 1 => {
                 self.finish(payload[2], "failed");
             }
-            (b"r", Stage::Installing) => self.ask(message::GET, "3/0/3", b"w"),
+            (b"r", Stage::Installing) if payload[2] == 1 => self.ask(message::GET, "3/0/3", b"w"),
             (b"w", Stage::Installing) => {
                 let version = String::from_utf8_lossy(&payload[2..]).into_owned();
                 self.finish(0, &version);
