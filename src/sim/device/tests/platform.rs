@@ -299,6 +299,6 @@ impl Platform {
     fn finish(&mut self, result: u8, version: &str) {
         self.stage = Stage::Ended;
         self.again_at = None;
-        self.end.get_or_insert((result, version.to_owned()));
+        self.end.get_or_insert_with(|| (result, version.to_owned()));
     }
 }

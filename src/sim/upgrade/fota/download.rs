@@ -176,7 +176,7 @@ impl Fota {
         }
         let size = 16 << transfer.szx;
         // A smaller block than before may have left a length that is no multiple of this size.
-        if self.image.len() % size != 0 {
+        if !self.image.len().is_multiple_of(size) {
             self.image.clear();
         }
         let number = u32::try_from(self.image.len() / size).unwrap_or(u32::MAX >> 4);

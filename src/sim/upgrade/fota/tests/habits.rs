@@ -1,5 +1,7 @@
 //! What a real client does, one habit after the other.
 
+use proptest::prelude::*;
+
 use super::*;
 
 #[test]
@@ -259,4 +261,56 @@ fn power_cuts_are_told_with_the_token_of_before() {
     let bench = play_with(None, change, &[BEGIN, goes_on]);
     assert_eq!(bench.device.record().resumed, 1);
     play(None, &[BEGIN, DOWNLOAD, "cut\n on\n > notice s c10302"]);
+}
+
+proptest! {
+    /// Whatever is asked, answered or acknowledged, in whatever order: no panic, and nothing is installed
+    /// that was not downloaded.
+    #[test]
+    fn any_requests_and_blocks_never_panic(
+        steps in prop::collection::vec((0u8..8, any::<u32>(), prop::collection::vec(any::<u8>(), 0..600)), 0..60),
+    ) {
+        let mut bench = Bench::new(None, |_| {});
+        bench.play("get 5/0/3 observe s\n = 2.05 c10300");
+        for (kind, number, bytes) in &steps {
+            let paths = ["5/0/0", "5/0/1", "5/0/2", "5/0/3", "5/0", "3/0", "4/0/8", "5/9/9/9"];
+            let (low, option) = (number % 8, (number % 3 != 0).then_some(number % 1000));
+            let request = Request {
+                code: u8::try_from(number % 4 + 1).unwrap(),
+                path: paths[low as usize],
+                token: b"x",
+                observe: option.map(|n| n % 2),
+                format: [None, Some(0), Some(42), Some(11542)][(number % 4) as usize],
+                accept: None,
+                block1: option,
+                payload: bytes,
+            };
+            let block = Block {
+                code: if number % 5 == 0 { 0x84 } else { message::CONTENT },
+                block2: option,
+                etag: None,
+                payload: bytes,
+            };
+            match kind {
+                0..=2 => drop(bench.device.request(bench.now, &request)),
+                3 | 4 => bench.device.fetched(bench.now, Ok(block)),
+                5 => bench.device.fetched(bench.now, Err(FetchError)),
+                6 => bench.play("put 5/0/1 0 coap://h/a"),
+                _ => bench.pass(Duration::from_secs(u64::from(low))),
+            }
+            bench.turn();
+            bench.said.clear();
+            while !bench.notices.is_empty() {
+                bench.settle(NoticeEnd::Taken);
+            }
+            bench.said.clear();
+            if bench.off.take().is_some() {
+                bench.device.start(bench.now);
+                bench.turn();
+                bench.said.clear();
+            }
+        }
+        let record = bench.device.record();
+        prop_assert!(record.executed <= record.downloaded);
+    }
 }
