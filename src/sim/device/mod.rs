@@ -9,7 +9,8 @@
 //! (`POST /t/r`, then `POST /t/d`) and raw CoAP observed on `/t/d`. Reports wait for registration
 //! and observation; a reset takes the observation away and the report goes once more after the
 //! next one; 4.04 to an update makes it register anew. How it treats commands is its [`Conduct`], which may
-//! be a bad one; what it executed is in its [`Ledger`]. Times are `Instant`, handed in; the caller
+//! be a bad one; what it executed is in its [`Ledger`]. How it upgrades is its [`Upgrader`], see
+//! `upgrading`. Times are `Instant`, handed in; the caller
 //! drains [`Device::transmit`] and [`Device::event`] after each call and calls [`Device::tick`]
 //! at [`Device::deadline`]. Failures are events, never errors (RFC 7252 §4, RFC 7641, LwM2M 1.0-1.2
 //! registration interface).
@@ -22,7 +23,8 @@ mod ledger;
 mod sending;
 mod settings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod upgrading;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -33,7 +35,10 @@ pub use conduct::{Answer, Conduct, Receipt, SZX_MAX};
 use downlink::{Body, Known, Owed};
 pub use event::{Event, Failure, ReportId};
 pub use ledger::{EXECUTIONS_MAX, Execution, Ledger};
-pub use settings::{Binding, Kind, Settings, Timing, Version};
+pub use settings::{Binding, Kind, Settings, Timing, Version, Wakes};
+use upgrading::Power;
+
+use super::upgrade::{Fetch, Notice, Upgrader};
 
 /// Tasks that wait at most; a report beyond it fails at once.
 const QUEUE_MAX: usize = 64;
@@ -44,10 +49,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Registrations tried in a row before the waiting reports fail.
 const REGISTER_TRIES: u32 = 4;
 
+/// Whose doing a report is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Own(ReportId),
+    /// The application's, because of a downlink.
+    Application,
+    /// A frame of an upgrade.
+    Upgrade,
+}
+
 #[derive(Debug, Clone)]
 struct Report {
-    /// `None`: the application's doing, because of a downlink.
-    id: Option<ReportId>,
+    origin: Origin,
     payload: Vec<u8>,
     confirmable: bool,
     sent: bool,
@@ -58,8 +72,16 @@ struct Report {
 
 impl Report {
     const fn of_application(payload: Vec<u8>, confirmable: bool) -> Self {
+        Self::new(Origin::Application, payload, confirmable)
+    }
+
+    const fn of_upgrade(payload: Vec<u8>, confirmable: bool) -> Self {
+        Self::new(Origin::Upgrade, payload, confirmable)
+    }
+
+    const fn new(origin: Origin, payload: Vec<u8>, confirmable: bool) -> Self {
         Self {
-            id: None,
+            origin,
             payload,
             confirmable,
             sent: false,
@@ -96,6 +118,20 @@ enum Task {
     Deregister,
     Report(Report),
     Answer(AnswerMessage),
+    /// A block of a package.
+    Fetch(Fetch),
+    /// A notification of object 5.
+    Notice(Notice),
+}
+
+impl Task {
+    fn is_upgrade(&self) -> bool {
+        match self {
+            Self::Fetch(_) | Self::Notice(_) => true,
+            Self::Report(report) => report.origin == Origin::Upgrade,
+            Self::Register | Self::Update | Self::Deregister | Self::Answer(_) => false,
+        }
+    }
 }
 
 /// A confirmable message that waits for its acknowledgement or answer.
@@ -157,6 +193,14 @@ pub struct Device {
     unconfirmed: VecDeque<(u16, Report)>,
     application: Option<Application>,
     executed: Ledger,
+    upgrader: Option<Box<Upgrader>>,
+    power: Power,
+    /// When the radio went on last.
+    woke_at: Option<Instant>,
+    /// An upgrade waits for the radio.
+    is_suspended: bool,
+    /// When it reports by itself.
+    next_wake: Option<Instant>,
     /// Last message in or out.
     active_at: Option<Instant>,
     outgoing: VecDeque<Vec<u8>>,
@@ -164,7 +208,13 @@ pub struct Device {
 }
 
 impl Device {
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(mut settings: Settings) -> Self {
+        // The registration still says which objects there are.
+        let upgrader = settings.upgrade.clone().map(|h| Box::new(Upgrader::new(h)));
+        if let Some(habits) = &mut settings.upgrade {
+            habits.expected = None;
+        }
+        let is_dead = upgrader.as_ref().is_some_and(|u| u.is_dead());
         let mut rng = fastrand::Rng::with_seed(settings.seed);
         Self {
             next_msg_id: rng.u16(..),
@@ -183,6 +233,11 @@ impl Device {
             unconfirmed: VecDeque::new(),
             application: None,
             executed: Ledger::default(),
+            upgrader,
+            power: if is_dead { Power::Off(None) } else { Power::On },
+            woke_at: None,
+            is_suspended: false,
+            next_wake: None,
             active_at: None,
             outgoing: VecDeque::new(),
             events: VecDeque::new(),
@@ -230,6 +285,13 @@ impl Device {
 
     /// Registers, also when registered already (a reboot).
     pub fn register(&mut self, now: Instant) {
+        if self.is_dead() {
+            return;
+        }
+        self.wake_radio(now);
+        if let (Some(wakes), None) = (&self.settings.wakes, self.next_wake) {
+            self.next_wake = Some(now + wakes.period);
+        }
         self.queue.push_front(Task::Register);
         self.pump(now);
     }
@@ -246,15 +308,11 @@ impl Device {
             });
             return id;
         }
-        self.queue.push_back(Task::Report(Report {
-            id: Some(id),
-            payload,
-            // `POST /t/d` has an answer either way.
-            confirmable: confirmable || self.settings.kind == Kind::Raw,
-            sent: false,
-            resets: 0,
-            waiting_since: None,
-        }));
+        self.wake_radio(now);
+        // `POST /t/d` has an answer either way.
+        let confirmable = confirmable || self.settings.kind == Kind::Raw;
+        let report = Report::new(Origin::Own(id), payload, confirmable);
+        self.queue.push_back(Task::Report(report));
         self.pump(now);
         id
     }
@@ -273,6 +331,17 @@ impl Device {
     /// Loses its memory, as by power or watchdog: what waits, is under way or was recognised. It
     /// registers anew; its observation stays where its conduct keeps that.
     pub fn reboot(&mut self, now: Instant) {
+        if self.is_off() {
+            return;
+        }
+        self.lose_memory();
+        if let Some(upgrader) = &mut self.upgrader {
+            upgrader.start(now);
+        }
+        self.register(now);
+    }
+
+    fn lose_memory(&mut self) {
         self.events.push_back(Event::Rebooted);
         let pending = self.pending.take().map(|p| p.task);
         for task in pending.into_iter().chain(std::mem::take(&mut self.queue)) {
@@ -290,12 +359,18 @@ impl Device {
         self.unconfirmed.clear();
         self.outgoing.clear();
         self.next_msg_id = self.rng.u16(..);
-        self.register(now);
+        self.is_suspended = false;
+        if let Some(upgrader) = &mut self.upgrader {
+            upgrader.lose_power();
+        }
     }
 
     /// False while the radio is off: then whatever is sent to the device is lost. It listens for a
     /// while after each message, and as long as something of its own is under way.
     pub fn is_listening(&self, now: Instant) -> bool {
+        if self.is_off() || (self.is_suspended && self.is_idle()) {
+            return false;
+        }
         let Some(awake) = self.settings.conduct.awake else {
             return true;
         };
@@ -335,8 +410,12 @@ impl Device {
 
     /// When [`Device::tick`] is next due. Derived from the state.
     pub fn deadline(&self) -> Option<Instant> {
+        if let Power::Off(until) = self.power {
+            return until;
+        }
         let owed = self.owed.iter().map(|owed| owed.at);
-        owed.chain(self.own_deadline()).min()
+        let others = [self.own_deadline(), self.next_wake, self.upgrade_deadline()];
+        owed.chain(others.into_iter().flatten()).min()
     }
 
     fn own_deadline(&self) -> Option<Instant> {
@@ -356,6 +435,12 @@ impl Device {
 
     /// Advances what is due at `now`.
     pub fn tick(&mut self, now: Instant) {
+        match self.power {
+            Power::Off(Some(until)) if now >= until => self.power_on(now),
+            Power::Off(_) => return,
+            Power::On => {}
+        }
+        self.report_if_due(now);
         if let Some(pending) = self.pending.take_if(|p| now >= p.deadline) {
             self.overdue(now, pending);
         }
@@ -367,6 +452,19 @@ impl Device {
             self.queue.push_back(Task::Update);
         }
         self.pump(now);
+    }
+
+    /// What it reports by itself.
+    fn report_if_due(&mut self, now: Instant) {
+        let Some(wakes) = &self.settings.wakes else {
+            return;
+        };
+        if let Some(at) = self.next_wake.filter(|at| *at <= now) {
+            let next = at + wakes.period;
+            self.next_wake = Some(next.max(now + Duration::from_millis(1)));
+            let payload = wakes.payload.clone();
+            self.report(now, payload, true);
+        }
     }
 
     fn overdue(&mut self, now: Instant, mut pending: Pending) {
@@ -388,7 +486,14 @@ impl Device {
 
     /// Sends what may be sent now.
     fn pump(&mut self, now: Instant) {
+        if self.is_off() {
+            return;
+        }
+        self.pump_upgrade(now);
         self.pay_due(now);
+        self.pump_queue(now);
+        // What came to nothing may make the upgrade say something.
+        self.pump_upgrade(now);
         self.pump_queue(now);
         if !self.outgoing.is_empty() {
             self.active_at = Some(now);

@@ -1,6 +1,8 @@
 //! The device against a server of a few lines.
 
 mod commands;
+pub(crate) mod platform;
+mod upgrading;
 
 use std::time::{Duration, Instant};
 
