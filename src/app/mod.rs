@@ -23,6 +23,7 @@ pub mod input;
 pub mod note;
 pub mod order;
 pub mod outbox;
+pub mod package;
 pub mod platform;
 pub mod product;
 pub mod push;
@@ -53,6 +54,7 @@ use tokio::sync::mpsc;
 
 use crate::base::time::Clock;
 use crate::net::webhook::Dialer;
+use crate::store::package_files::PackageFiles;
 use crate::store::{Store, StoreError};
 use audit::Audit;
 use batch::Batches;
@@ -65,6 +67,7 @@ use device::{DeviceChange, Devices};
 use forwarding::Forwarding;
 use group::{GroupLimits, Groups};
 use outbox::Outbox;
+use package::Packages;
 use product::Products;
 use push::Pushes;
 use removal::Removals;
@@ -87,6 +90,9 @@ pub struct Parts {
     pub batch: batch::Settings,
     pub replay: replay::Settings,
     pub push: push::Settings,
+    pub packages: package::Settings,
+    /// Where the files of packages lie.
+    pub package_files: PackageFiles,
     pub codecs: codec_pool::Settings,
     /// The program whose `codec-worker` runs codecs; `None`: the one that runs.
     pub codec_worker: Option<PathBuf>,
@@ -113,6 +119,7 @@ pub struct App {
     pub forwarding: Arc<Forwarding>,
     pub pushes: Arc<Pushes>,
     pub codecs: Arc<dyn CodecRunner>,
+    pub packages: Arc<Packages>,
     pub removals: Arc<Removals>,
     pub replays: Arc<Replays>,
     pub outbox: Arc<Outbox>,
@@ -137,6 +144,8 @@ impl App {
             batch,
             replay,
             push,
+            packages,
+            package_files,
             codecs,
             codec_worker,
             dialer,
@@ -216,6 +225,14 @@ impl App {
             clock: clock.clone(),
             tasks: tasks.clone(),
         })?);
+        let packages = Arc::new(Packages::load(package::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            products: Arc::clone(&products),
+            files: package_files,
+            settings: packages,
+        })?);
         let removals = Arc::new(Removals::new(removal::Parts {
             store: Arc::clone(&store),
             outbox: Arc::clone(&outbox),
@@ -227,6 +244,7 @@ impl App {
             tracer: Arc::clone(&tracer),
             batches: Arc::clone(&batches),
             forwarding: Arc::clone(&forwarding),
+            packages: Arc::clone(&packages),
         }));
         removals.resume()?;
         let replays = Replays::start(replay::Parts {
@@ -261,6 +279,7 @@ impl App {
             forwarding,
             pushes,
             codecs,
+            packages,
             removals,
             replays,
             outbox,

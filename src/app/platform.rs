@@ -23,7 +23,7 @@ use super::sessions::{Resuming, Sessions};
 use super::shard::{self, Shard};
 use super::shards::{Shards, shard_of};
 use super::tasks::Tasks;
-use super::{App, batch, codec_pool, command, push, replay, retention, timers};
+use super::{App, batch, codec_pool, command, package, push, replay, retention, timers};
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::Settings as ExchangeSettings;
@@ -31,6 +31,7 @@ use crate::net::dtls::{self, Stored};
 use crate::net::endpoint::{self, Channels, EVENT_QUEUE, OUTGOING_QUEUE};
 use crate::net::webhook::Dialer;
 use crate::net::{Arrival, Datagram, Downward};
+use crate::store::package_files::PackageFiles;
 use crate::store::{Store, StoreError, StoreSettings};
 
 /// Changes by the API that wait for ingress.
@@ -49,6 +50,9 @@ pub struct Settings {
     pub batch: batch::Settings,
     pub replay: replay::Settings,
     pub push: push::Settings,
+    pub packages: package::Settings,
+    /// Where the files of packages lie.
+    pub package_files: PackageFiles,
     pub codecs: codec_pool::Settings,
     /// The program whose `codec-worker` runs codecs; `None`: the one that runs.
     pub codec_worker: Option<PathBuf>,
@@ -122,6 +126,8 @@ impl Platform {
             batch: settings.batch,
             replay: settings.replay,
             push: settings.push,
+            packages: settings.packages.clone(),
+            package_files: settings.package_files.clone(),
             codecs: settings.codecs,
             codec_worker: settings.codec_worker.clone(),
             dialer: settings.dialer.clone(),
@@ -168,6 +174,7 @@ impl Platform {
             shards: senders,
             sessions: secured_out.clone(),
             tracer: Arc::clone(&app.tracer),
+            packages: Arc::clone(&app.packages),
             clock: clock.clone(),
         };
         vital("ingress", ingress.run(arrived, changed).boxed());

@@ -83,12 +83,16 @@ impl PackageFiles {
         self.dir.join(hash.to_string())
     }
 
-    /// Makes the directory, and deletes what no row names. Returns how many files went.
+    /// Deletes what no row names. Returns how many files went.
     pub fn sweep(&self, needed: &HashSet<FileHash>) -> Result<usize, FilesError> {
-        self.create()?;
         let io = FilesError::io(&self.dir);
+        let entries = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(e) => return Err(io(e)),
+        };
         let mut swept = 0_usize;
-        for entry in fs::read_dir(&self.dir).map_err(io)? {
+        for entry in entries {
             let name = entry.map_err(io)?.file_name();
             let Some(name) = name.to_str() else { continue };
             let is_left = match FileHash::parse(name) {
@@ -111,6 +115,14 @@ impl PackageFiles {
             .mode(0o700)
             .create(&self.dir);
         made.map_err(FilesError::io(&self.dir))
+    }
+
+    /// Bytes that the file system has room for.
+    pub fn free_bytes(&self) -> Result<u64, FilesError> {
+        self.create()?;
+        let stat = rustix::fs::statvfs(&self.dir);
+        let stat = stat.map_err(|e| FilesError::of(&self.dir, &e.into()))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
     /// Begins to write a file.

@@ -34,6 +34,10 @@ pub struct PackageRecord {
     pub file_location: Option<Value>,
     /// `None`: nothing was uploaded yet; no device can get it.
     pub file: Option<PackageFile>,
+    /// What the file was called where it came from.
+    pub file_name: Option<String>,
+    /// Which of the operator's keys signed the file.
+    pub signed_by: Option<String>,
     /// Bytes of one PCP fragment, of software.
     pub fragment_size: u16,
     pub created_at: Timestamp,

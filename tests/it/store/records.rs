@@ -433,6 +433,8 @@ pub(crate) fn package(id: &str, seq: u64) -> PackageRecord {
         custom_info: None,
         file_location: Some(json!({"obs_location": {"object_key": "a.bin"}})),
         file: None,
+        file_name: Some("four.bin".to_owned()),
+        signed_by: None,
         fragment_size: 500,
         created_at: at(seq),
     }
