@@ -24,6 +24,7 @@ pub mod loaded;
 pub mod note;
 pub mod order;
 pub mod outbox;
+pub mod package;
 pub mod platform;
 pub mod product;
 pub mod push;
@@ -57,6 +58,7 @@ use tokio::sync::mpsc;
 
 use crate::base::time::Clock;
 use crate::net::webhook::Dialer;
+use crate::store::package_files::PackageFiles;
 use crate::store::{Store, StoreError};
 use audit::Audit;
 use batch::Batches;
@@ -69,6 +71,7 @@ use device::{DeviceChange, Devices};
 use forwarding::Forwarding;
 use group::{GroupLimits, Groups};
 use outbox::Outbox;
+use package::Packages;
 use product::Products;
 use push::Pushes;
 use removal::Removals;
@@ -91,6 +94,9 @@ pub struct Parts {
     pub batch: batch::Settings,
     pub replay: replay::Settings,
     pub push: push::Settings,
+    pub packages: package::Settings,
+    /// Where the files of packages lie.
+    pub package_files: PackageFiles,
     pub codecs: codec_pool::Settings,
     /// The program whose `codec-worker` runs codecs; `None`: the one that runs.
     pub codec_worker: Option<PathBuf>,
@@ -117,6 +123,7 @@ pub struct App {
     pub forwarding: Arc<Forwarding>,
     pub pushes: Arc<Pushes>,
     pub codecs: Arc<dyn CodecRunner>,
+    pub packages: Arc<Packages>,
     pub removals: Arc<Removals>,
     pub replays: Arc<Replays>,
     pub outbox: Arc<Outbox>,
@@ -141,6 +148,8 @@ impl App {
             batch,
             replay,
             push,
+            packages,
+            package_files,
             codecs,
             codec_worker,
             dialer,
@@ -220,6 +229,14 @@ impl App {
             clock: clock.clone(),
             tasks: tasks.clone(),
         })?);
+        let packages = Arc::new(Packages::load(package::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            products: Arc::clone(&products),
+            files: package_files,
+            settings: packages,
+        })?);
         let removals = Arc::new(Removals::new(removal::Parts {
             store: Arc::clone(&store),
             outbox: Arc::clone(&outbox),
@@ -231,6 +248,7 @@ impl App {
             tracer: Arc::clone(&tracer),
             batches: Arc::clone(&batches),
             forwarding: Arc::clone(&forwarding),
+            packages: Arc::clone(&packages),
         }));
         removals.resume()?;
         let replays = Replays::start(replay::Parts {
@@ -265,6 +283,7 @@ impl App {
             forwarding,
             pushes,
             codecs,
+            packages,
             removals,
             replays,
             outbox,

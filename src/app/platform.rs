@@ -23,9 +23,9 @@ use super::sessions::{Resuming, Sessions};
 use super::shard::{self, Shard};
 use super::shards::{Shards, shard_of};
 use super::tasks::Tasks;
-use super::upgrade::line::{Campaigns, Line};
-use super::upgrade::{FixedPackages, Upgrades};
-use super::{App, batch, codec_pool, command, push, replay, retention, timers};
+use super::upgrade::Upgrades;
+use super::upgrade::line::{Campaigns, Fetches, Line};
+use super::{App, batch, codec_pool, command, package, push, replay, retention, timers};
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::admission::Table;
@@ -34,6 +34,7 @@ use crate::net::dtls::{self, Stored};
 use crate::net::endpoint::{self, Channels, EVENT_QUEUE, OUTGOING_QUEUE};
 use crate::net::webhook::Dialer;
 use crate::net::{Arrival, Datagram, Downward};
+use crate::store::package_files::PackageFiles;
 use crate::store::{Store, StoreError, StoreSettings};
 
 /// Changes by the API that wait for ingress.
@@ -52,6 +53,9 @@ pub struct Settings {
     pub batch: batch::Settings,
     pub replay: replay::Settings,
     pub push: push::Settings,
+    pub packages: package::Settings,
+    /// Where the files of packages lie.
+    pub package_files: PackageFiles,
     pub codecs: codec_pool::Settings,
     /// The program whose `codec-worker` runs codecs; `None`: the one that runs.
     pub codec_worker: Option<PathBuf>,
@@ -125,6 +129,8 @@ impl Platform {
             batch: settings.batch,
             replay: settings.replay,
             push: settings.push,
+            packages: settings.packages.clone(),
+            package_files: settings.package_files.clone(),
             codecs: settings.codecs,
             codec_worker: settings.codec_worker.clone(),
             dialer: settings.dialer.clone(),
@@ -133,7 +139,7 @@ impl Platform {
         })?;
         let directory = Arc::new(Directory::default());
         let figures = Arc::new(Figures::new());
-        let (upgrades, news) = Upgrades::new(Arc::new(FixedPackages::default()));
+        let (upgrades, news) = Upgrades::new(Arc::clone(&app.packages) as _);
         let (outgoing, to_endpoint) = mpsc::channel(OUTGOING_QUEUE);
         let parts = shard::Parts {
             store: Arc::clone(&store),
@@ -175,10 +181,13 @@ impl Platform {
             shards: senders,
             sessions: secured_out.clone(),
             tracer: Arc::clone(&app.tracer),
+            packages: Arc::clone(&app.packages),
             clock: clock.clone(),
         };
+        let (progress, fetches) = Fetches::new(clock.clone());
+        app.packages.set_progress(Arc::new(progress));
         let campaigns: Arc<dyn Campaigns> = Arc::clone(&app.batches) as _;
-        let waiting = Arc::clone(&line).run(news, shards_link, campaigns);
+        let waiting = Arc::clone(&line).run(news, fetches, shards_link, campaigns);
         vital("line", waiting.boxed());
         vital("ingress", ingress.run(arrived, changed).boxed());
         let endpoint_figures = endpoint::Figures::default();

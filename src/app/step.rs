@@ -272,6 +272,7 @@ impl<'a> Draft<'a> {
                     code,
                     options,
                     payload,
+                    part: None,
                     msg_id,
                     remember,
                     timing,

@@ -1,7 +1,6 @@
 //! What goes between campaigns, the line and the shards about upgrades of devices: packages, orders and
 //! news. Plain data; what is done with it is in `upgrade`.
 
-use std::fmt;
 use std::sync::Arc;
 
 use crate::base::ids::DeviceId;
@@ -80,7 +79,7 @@ impl Package {
 }
 
 /// Who knows the packages.
-pub trait Packages: fmt::Debug + Send + Sync {
+pub trait Packages: Send + Sync {
     /// A package with its bytes; `None`: there is none.
     fn find(&self, package_id: &str) -> Option<Arc<Package>>;
 }
@@ -93,6 +92,11 @@ pub enum UpgradeOrder {
     Admit {
         task_seq: u64,
         place: PlaceRecord,
+    },
+    /// It has fetched so much of the package by CoAP in this time.
+    Fetched {
+        bytes: u64,
+        ms: u64,
     },
     /// The campaign is stopped for this device.
     Stop {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::api::server::tls::TlsError;
-use crate::app::{batch, codec_pool, command, push, replay};
+use crate::app::{batch, codec_pool, command, package, push, replay};
 use crate::store::StoreSettings;
 use crate::telemetry::LogFormat;
 
@@ -34,6 +34,7 @@ pub struct Config {
     pub batch: batch::Settings,
     pub replay: replay::Settings,
     pub push: push::Settings,
+    pub packages: package::Settings,
     pub commands: command::Settings,
     pub codecs: codec_pool::Settings,
     pub trace: Trace,
@@ -51,6 +52,7 @@ impl Default for Config {
             batch: batch::Settings::default(),
             replay: replay::Settings::default(),
             push: push::Settings::default(),
+            packages: package::Settings::default(),
             commands: command::Settings::default(),
             codecs: codec_pool::Settings::default(),
             trace: Trace::default(),
@@ -156,6 +158,7 @@ pub fn load(
         .try_parsing(true)
         .list_separator(",")
         .with_list_parse_key("dtls.suites")
+        .with_list_parse_key("packages.keys")
         .source(Some(variables));
     Ok(builder.add_source(environment).build()?.try_deserialize()?)
 }
@@ -250,6 +253,9 @@ impl Config {
             return wrong(field, &got, takes);
         }
         if let Err((field, got, takes)) = self.push.check() {
+            return wrong(field, &got, takes);
+        }
+        if let Err((field, got, takes)) = self.packages.check() {
             return wrong(field, &got, takes);
         }
         if let Err((field, got, takes)) = self.codecs.check() {

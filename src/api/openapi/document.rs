@@ -70,10 +70,17 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         "tags": [tag_of(operation)],
         "operationId": operation.id,
         "summary": operation.summary,
-        "description": needs(operation.access),
+        "description": match operation.by_link {
+            true => "Takes any role, or a token in the query.",
+            false => needs(operation.access),
+        },
     });
     if operation.access == Access::Open {
         put(&mut described, "security", json!([]));
+    }
+    if operation.by_link {
+        let security = json!([{"token": []}, {"bearer": []}, {"signature": []}, {}]);
+        put(&mut described, "security", security);
     }
     let mut parameters = path_parameters(operation);
     parameters.extend(query_parameters(operation));

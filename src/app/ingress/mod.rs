@@ -8,6 +8,7 @@
 //! | `POST /t/r?ep=…` | register (raw CoAP) |
 //! | `POST /t/d[?ep=…]` | report |
 //! | `GET /.well-known/core` | answered here |
+//! | `GET /fw/<path>` | a block of a package's file, answered here |
 //!
 //! A response or notification belongs to the device that has its token, whoever sends it: whether
 //! the sender may speak for that device is judged where the device is loaded
@@ -17,6 +18,7 @@
 
 mod answer;
 mod key;
+mod package;
 mod tell;
 
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use self::key::{KEY, key_of, text_of};
 use super::device::DeviceChange;
 use super::directory::{Directory, TokenOf};
 use super::figures::Figures;
+use super::package::Packages;
 use super::shards::Shards;
 use super::step::{Answer, From, Input, Origin, Reply, Unobserved, Via, refusal};
 use super::trace::Tracer;
@@ -54,6 +57,7 @@ pub struct Ingress {
     pub shards: Shards,
     pub sessions: mpsc::Sender<Vec<Downward>>,
     pub tracer: Arc<Tracer>,
+    pub packages: Arc<Packages>,
     pub clock: Clock,
 }
 
@@ -61,6 +65,8 @@ pub struct Ingress {
 enum Routed {
     Device(DeviceId, Box<Input>),
     Answer(Response),
+    /// The same, of a device that has every right to it.
+    Serve(Response),
 }
 
 impl Ingress {
@@ -170,6 +176,9 @@ impl Ingress {
         };
         match self.resource(id, &message, incoming) {
             Routed::Device(device_id, input) => self.hand(device_id, *input).await,
+            Routed::Serve(response) => {
+                drop(self.net.send(Outgoing::Respond { id, response }).await);
+            }
             Routed::Answer(response) => {
                 self.figures.strangers.increment(1);
                 if !self.tracer.is_idle() {
@@ -225,7 +234,8 @@ impl Ingress {
             }
             (["t", "d"], Code::POST | Code::PUT) => self.report(from, &query, message, incoming),
             ([".well-known", "core"], Code::GET) => Routed::Answer(resources()),
-            (["rd"] | ["rd", _] | ["t", "r" | "d"] | [".well-known", "core"], _) => {
+            (["fw", path], Code::GET) => self.package_block(path, id.peer, message),
+            (["rd" | "fw", _] | ["rd"] | ["t", "r" | "d"] | [".well-known", "core"], _) => {
                 refuse(Code::METHOD_NOT_ALLOWED)
             }
             _ => refuse(Code::NOT_FOUND),

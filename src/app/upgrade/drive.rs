@@ -31,6 +31,7 @@ pub fn order(loaded: &Loaded, order: &UpgradeOrder, now: Timestamp) -> Step {
     match order {
         UpgradeOrder::Begin(begin) => self::begin(loaded, begin, now),
         UpgradeOrder::Admit { task_seq, place } => admit(loaded, *task_seq, *place, now),
+        UpgradeOrder::Fetched { bytes, ms } => fetched(loaded, *bytes, *ms, now),
         UpgradeOrder::Stop { task_seq } => stop(loaded, *task_seq, now),
     }
 }
@@ -105,6 +106,17 @@ fn admit(loaded: &Loaded, task_seq: u64, place: PlaceRecord, now: Timestamp) -> 
         return told(Began::Gone);
     }
     take(&mut draft, Input::Admitted);
+    let mut step = draft.finish(Outcome::Done);
+    step.told = Some(Ok(Told::Upgrade(Began::UnderWay)));
+    step
+}
+
+fn fetched(loaded: &Loaded, bytes: u64, ms: u64, now: Timestamp) -> Step {
+    let mut draft = Draft::new(loaded, now);
+    if !is_running(&draft) || !take(&mut draft, Input::Fetched) {
+        return told(Began::Gone);
+    }
+    news(&mut draft, What::Moved { bytes, ms });
     let mut step = draft.finish(Outcome::Done);
     step.told = Some(Ok(Told::Upgrade(Began::UnderWay)));
     step
