@@ -75,6 +75,7 @@ use shards::ShardsLink;
 use space::Spaces;
 use tasks::Tasks;
 use trace::Tracer;
+use upgrade::Packages;
 
 /// What [`App`] is built from.
 pub struct Parts {
@@ -91,6 +92,7 @@ pub struct Parts {
     pub codecs: codec_pool::Settings,
     /// The program whose `codec-worker` runs codecs; `None`: the one that runs.
     pub codec_worker: Option<PathBuf>,
+    pub packages: Arc<dyn Packages>,
     /// Where pushes leave.
     pub dialer: Dialer,
     pub credentials: Arc<Credentials>,
@@ -140,6 +142,7 @@ impl App {
             push,
             codecs,
             codec_worker,
+            packages,
             dialer,
             credentials,
             codec_runner,
@@ -210,6 +213,8 @@ impl App {
             tracer: Arc::clone(&tracer),
             commands: Arc::clone(&commands),
             outbox: Arc::clone(&outbox),
+            shards: shards.clone(),
+            packages,
             settings: batch,
         })?;
         let forwarding = Arc::new(Forwarding::load(forwarding::Parts {

@@ -24,7 +24,7 @@ use super::shard::{self, Shard};
 use super::shards::{Shards, shard_of};
 use super::tasks::Tasks;
 use super::upgrade::line::{Campaigns, Line};
-use super::upgrade::{FixedPackages, Upgrades};
+use super::upgrade::{FixedPackages, Packages, Upgrades};
 use super::{App, batch, codec_pool, command, push, replay, retention, timers};
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
@@ -115,6 +115,7 @@ impl Platform {
     ) -> Result<Self, StoreError> {
         let (changes, changed) = mpsc::channel(CHANGE_QUEUE);
         let (senders, intakes) = Shards::new(settings.shards);
+        let packages: Arc<dyn Packages> = Arc::new(FixedPackages::default());
         let app = App::start(super::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),
@@ -127,13 +128,14 @@ impl Platform {
             push: settings.push,
             codecs: settings.codecs,
             codec_worker: settings.codec_worker.clone(),
+            packages: Arc::clone(&packages),
             dialer: settings.dialer.clone(),
             credentials: Arc::clone(&settings.credentials),
             codec_runner: None,
         })?;
         let directory = Arc::new(Directory::default());
         let figures = Arc::new(Figures::new());
-        let (upgrades, news) = Upgrades::new(Arc::new(FixedPackages::default()));
+        let (upgrades, news) = Upgrades::new(packages);
         let (outgoing, to_endpoint) = mpsc::channel(OUTGOING_QUEUE);
         let parts = shard::Parts {
             store: Arc::clone(&store),
