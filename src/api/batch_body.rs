@@ -26,8 +26,8 @@ pub const TASK_TYPES: [(&str, Option<TaskType>); 12] = {
         served(TaskType::UnfreezeDevices),
         served(TaskType::UpdateDevices),
         served(TaskType::CreateAsyncCommands),
-        ("softwareUpgrade", None),
-        ("firmwareUpgrade", None),
+        served(TaskType::SoftwareUpgrade),
+        served(TaskType::FirmwareUpgrade),
         ("moduleUpgrade", None),
         ("createCommands", None),
         ("createMessages", None),
@@ -35,6 +35,7 @@ pub const TASK_TYPES: [(&str, Option<TaskType>); 12] = {
     ]
 };
 
+const PACKAGE_ID: TextRule = TextRule::name(36);
 /// Groups of one task.
 const GROUPS_MAX: usize = 100;
 /// Targets of one order.
@@ -54,6 +55,8 @@ pub struct TaskBody {
     pub targets: Targets,
     pub work: Option<Work>,
     pub policy: Option<PolicyRecord>,
+    /// What devices are upgraded with.
+    pub package_id: Option<String>,
 }
 
 /// What a task is about. Targets by name go before groups, these before what else there is.
@@ -82,6 +85,7 @@ struct Document {
     patch: Option<DevicePatch>,
     command: Option<NewCommand>,
     desired: Option<Vec<DesiredService>>,
+    package_id: Option<String>,
 }
 
 /// Reads a `CreateBatchTask`.
@@ -166,8 +170,15 @@ pub fn new_task(fields: &Fields<'_>) -> Option<TaskBody> {
         TaskType::CreateDevices
         | TaskType::DeleteDevices
         | TaskType::FreezeDevices
-        | TaskType::UnfreezeDevices => None,
+        | TaskType::UnfreezeDevices
+        | TaskType::FirmwareUpgrade
+        | TaskType::SoftwareUpgrade => None,
     };
+    let package_id = document.package_id;
+    let is_upgrade = task_type.upgrades().is_some();
+    if is_upgrade && package_id.is_none() && !fields.has("document") {
+        fields.missing("document", "package_ids: the id of one package");
+    }
     Some(TaskBody {
         app_id,
         task_name,
@@ -178,6 +189,7 @@ pub fn new_task(fields: &Fields<'_>) -> Option<TaskBody> {
         targets: targets?,
         work,
         policy,
+        package_id: package_id.filter(|_| is_upgrade),
     })
 }
 
@@ -232,7 +244,18 @@ fn document(fields: &Fields<'_>, task_type: Option<TaskType>) -> Document {
         patch,
         command,
         desired: shadow::desired_services(fields),
+        package_id: package(fields, task_type.is_some_and(|t| t.upgrades().is_some())),
     }
+}
+
+/// One package, as `package_ids` or, as answers have it, as `package_id`.
+fn package(fields: &Fields<'_>, is_needed: bool) -> Option<String> {
+    let listed = fields.texts("package_ids", 1..=1, PACKAGE_ID);
+    let single = fields.text("package_id", PACKAGE_ID);
+    if is_needed && !fields.has("package_ids") && !fields.has("package_id") {
+        fields.missing("package_ids", "a list with the id of one package");
+    }
+    listed.and_then(|ids| ids.into_iter().next()).or(single)
 }
 
 fn new_subtask(fields: &Fields<'_>) -> NewSubtask {

@@ -54,7 +54,9 @@ pub fn subtasks_of(
         | TaskType::FreezeDevices
         | TaskType::UnfreezeDevices
         | TaskType::CreateAsyncCommands
-        | TaskType::UpdateDeviceShadows => (DEVICE, &["device_id"]),
+        | TaskType::UpdateDeviceShadows
+        | TaskType::FirmwareUpgrade
+        | TaskType::SoftwareUpgrade => (DEVICE, &["device_id"]),
     };
     let fields = fields_of(sheet, known, needed)?;
     let nothing = patch.is_none_or(|patch| *patch == DevicePatch::default());

@@ -91,10 +91,14 @@ pub fn routes() -> Routes {
             delete,
         )
         .add(
-            Operation::post(STOP, "stop_batch_task", "Stops what has not begun")
-                .maybe_body(|f| drop(order_targets(f)))
-                .answers::<OrderAnswer>(StatusCode::OK)
-                .example(json!({})),
+            Operation::post(
+                STOP,
+                "stop_batch_task",
+                "Stops what has not begun, and upgrades that do not install yet",
+            )
+            .maybe_body(|f| drop(order_targets(f)))
+            .answers::<OrderAnswer>(StatusCode::OK)
+            .example(json!({})),
             stop,
         )
         .add(
@@ -112,7 +116,7 @@ pub fn routes() -> Routes {
             Operation::post(
                 CONFIRM,
                 "confirm_batch_task",
-                "Confirms upgrades; tasks of other types have nothing to confirm",
+                "Lets upgrades begin that wait to be confirmed",
             )
             .maybe_body(|f| drop(order_targets(f)))
             .answers::<OrderAnswer>(StatusCode::OK)
@@ -204,7 +208,9 @@ async fn new_task(app: &App, caller: &Caller, body: TaskBody) -> Result<NewTask,
             new.app_id = new.app_id.take().or_else(|| app_id.clone());
         }
     }
-    let document = body.work.as_ref().map(document_of);
+    let package = body.package_id.as_ref();
+    let package = package.map(|id| json!({"package_ids": [id], "package_id": id}));
+    let document = package.or_else(|| body.work.as_ref().map(document_of));
     Ok(NewTask {
         // Whoever names a space has its devices alone, so that its callers may see the task.
         space: app_id.clone(),
@@ -222,6 +228,7 @@ async fn new_task(app: &App, caller: &Caller, body: TaskBody) -> Result<NewTask,
         document_source,
         work: body.work,
         policy: body.policy,
+        package_id: body.package_id,
     })
 }
 
@@ -342,8 +349,8 @@ async fn order(
     Ok(results_of(results))
 }
 
-/// `POST …/batchtasks/{task_id}/confirm`: no task of the served types waits for it. Errors: 404;
-/// 400 when it names no targets.
+/// `POST …/batchtasks/{task_id}/confirm`: upgrades of a task with `need_confirm` may begin. Errors: 404;
+/// 400 when nothing waits for it.
 pub async fn confirm(
     State(app): State<App>,
     CallerIs(caller): CallerIs,
@@ -351,9 +358,19 @@ pub async fn confirm(
     MaybeJsonBody(body): MaybeJsonBody,
 ) -> Result<Response, ApiError> {
     let targets = read_body(&body, order_targets)?;
-    let task = app.batches.show(&id, caller.space.as_ref())?;
+    let space = caller.space.as_ref();
+    let task = app.batches.show(&id, space)?;
+    let is_upgrade = task.record.campaign.is_some();
+    if is_upgrade && task.record.need_confirm == Some(true) {
+        let order = OrderKind::Confirm;
+        let results = app.batches.order(&id, space, order, targets).await?;
+        return Ok(results_of(results));
+    }
     let word = task.record.task_type.word();
-    let problem = format!("a task of type {word} has nothing to confirm");
+    let problem = match is_upgrade {
+        true => "the task was created without need_confirm, so nothing waits for it".to_owned(),
+        false => format!("a task of type {word} has nothing to confirm"),
+    };
     if targets.is_empty() {
         return Err(ApiError::invalid(format!("task_id: {problem}")));
     }

@@ -210,6 +210,14 @@ impl App {
             tasks: tasks.clone(),
             shards: shards.clone(),
         }));
+        let packages = Arc::new(Packages::load(package::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            products: Arc::clone(&products),
+            files: package_files,
+            settings: packages,
+        })?);
         let batches = Batches::start(batch::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),
@@ -222,20 +230,14 @@ impl App {
             tracer: Arc::clone(&tracer),
             commands: Arc::clone(&commands),
             outbox: Arc::clone(&outbox),
+            shards: shards.clone(),
+            packages: Arc::clone(&packages) as _,
             settings: batch,
         })?;
         let forwarding = Arc::new(Forwarding::load(forwarding::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),
             tasks: tasks.clone(),
-        })?);
-        let packages = Arc::new(Packages::load(package::Parts {
-            store: Arc::clone(&store),
-            clock: clock.clone(),
-            tasks: tasks.clone(),
-            products: Arc::clone(&products),
-            files: package_files,
-            settings: packages,
         })?);
         let removals = Arc::new(Removals::new(removal::Parts {
             store: Arc::clone(&store),

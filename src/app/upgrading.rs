@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::base::ids::DeviceId;
+use crate::base::ids::{AppId, DeviceId, ProductId};
 use crate::base::time::Timestamp;
 use crate::engine::batch::State;
 use crate::engine::sota::Plan;
@@ -18,6 +18,9 @@ use crate::wire::pcp::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
     pub package_id: String,
+    /// Whose devices take it, and the space that it is in.
+    pub product_id: ProductId,
+    pub app_id: AppId,
     pub kind: Kind,
     /// What the device reports afterwards.
     pub version: String,

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::base::ids::{AppId, CertificateId, FileId, GroupId, TaskId};
 use crate::base::time::Timestamp;
+use crate::engine::upgrade::Kind;
 
 /// The field that guards ask for, of the records here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +80,35 @@ pub struct TaskRecord {
     pub status_desc: Option<String>,
     pub created_at: Timestamp,
     pub ended_at: Option<Timestamp>,
+    /// Of a task that upgrades devices.
+    #[serde(default)]
+    pub campaign: Option<CampaignRecord>,
+}
+
+/// What a task that upgrades devices has beyond others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CampaignRecord {
+    pub package_id: String,
+    /// No further device begins nor gets a slot.
+    pub paused: bool,
+    pub canary: Option<CanaryRecord>,
+    pub window: Option<WindowRecord>,
+}
+
+/// `engine::batch::Canary`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryRecord {
+    pub share_percent: u32,
+    pub max_failure_percent: u32,
+    pub min_results: u32,
+}
+
+/// `engine::batch::Window`: minutes of the day there, and how far that is ahead of UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowRecord {
+    pub from_min: u32,
+    pub to_min: u32,
+    pub utc_offset_min: i32,
 }
 
 /// What a batch task does to each target.
@@ -91,6 +121,8 @@ pub enum TaskType {
     UpdateDevices,
     CreateAsyncCommands,
     UpdateDeviceShadows,
+    FirmwareUpgrade,
+    SoftwareUpgrade,
 }
 
 impl TaskType {
@@ -104,6 +136,23 @@ impl TaskType {
             Self::UpdateDevices => "updateDevices",
             Self::CreateAsyncCommands => "createAsyncCommands",
             Self::UpdateDeviceShadows => "updateDeviceShadows",
+            Self::FirmwareUpgrade => "firmwareUpgrade",
+            Self::SoftwareUpgrade => "softwareUpgrade",
+        }
+    }
+
+    /// What it brings to devices, if it upgrades them.
+    pub const fn upgrades(self) -> Option<Kind> {
+        match self {
+            Self::FirmwareUpgrade => Some(Kind::Firmware),
+            Self::SoftwareUpgrade => Some(Kind::Software),
+            Self::CreateDevices
+            | Self::DeleteDevices
+            | Self::FreezeDevices
+            | Self::UnfreezeDevices
+            | Self::UpdateDevices
+            | Self::CreateAsyncCommands
+            | Self::UpdateDeviceShadows => None,
         }
     }
 }
@@ -149,9 +198,13 @@ pub struct SubtaskRecord {
     pub tries: u32,
     pub output: Option<String>,
     pub error: Option<SubtaskError>,
+    /// It begins when somebody has confirmed it.
+    #[serde(default)]
+    pub unconfirmed: bool,
 }
 
-/// One that was begun and not finished still waits here: what it does and its end are one commit.
+/// One that was begun and not finished still waits here: what it does and its end are one commit. Not so
+/// an upgrade, which takes days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SubtaskState {
     Waiting,
@@ -163,6 +216,8 @@ pub enum SubtaskState {
     },
     Stopped,
     Removed,
+    /// The upgrade of its device is under way: the device's own row says how far.
+    Processing,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

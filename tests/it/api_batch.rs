@@ -400,6 +400,7 @@ async fn a_bound_task_stays_in_its_space() {
         document_source: None,
         work: None,
         policy: None,
+        package_id: None,
     };
     let task = server.app.batches.create(new).await.unwrap();
     let id = task.record.task_id.to_string();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::board::{note, subtask_of};
 use super::create::of_commit;
+use super::rows::{note, subtask_of};
 use super::{Batches, Entry};
 use crate::app::device::{Beside, DeviceDetail, DeviceError, DevicePatch, NewDevice};
 use crate::app::order::OrderError;
@@ -20,8 +20,8 @@ use crate::store::catalog::{SubtaskError, SubtaskRecord, TaskType};
 use crate::store::{Change, Commit, StoreError};
 
 /// First and longest pause while the store can't be used.
-const PAUSE_FIRST: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+pub(super) const PAUSE_FIRST: Duration = Duration::from_millis(50);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// A subtask to try.
 pub(super) struct Job {
@@ -30,15 +30,24 @@ pub(super) struct Job {
     task_type: TaskType,
     pub(super) work: Option<Value>,
     space: Option<AppId>,
-    policy: RetryPolicy,
+    pub(super) policy: RetryPolicy,
+    /// Of what upgrades.
+    pub(super) package_id: Option<String>,
 }
 
 /// What became of it.
 pub(super) struct Done {
     pub(super) seq: u64,
     pub(super) index: u32,
-    /// `None`: the server stops; it begins anew after the next start.
-    pub(super) state: Option<State>,
+    pub(super) became: Became,
+}
+
+pub(super) enum Became {
+    Ended(State),
+    /// The server stops; it begins anew after the next start.
+    GivenUp,
+    /// An upgrade that others carry on.
+    UnderWay,
 }
 
 /// Why a try came to nothing.
@@ -60,6 +69,15 @@ impl Job {
             work: record.work.clone(),
             space: record.space.clone(),
             policy: entry.policy(),
+            package_id: record.campaign.as_ref().map(|c| c.package_id.clone()),
+        }
+    }
+
+    pub(super) const fn became(&self, became: Became) -> Done {
+        Done {
+            seq: self.seq,
+            index: self.index,
+            became,
         }
     }
 }
@@ -67,30 +85,23 @@ impl Job {
 impl Batches {
     /// Tries until the store has taken the outcome, or the server stops.
     pub(super) async fn attempt(self: Arc<Self>, job: Job, mut stop: Stop) -> Done {
-        let done = |state| Done {
-            seq: job.seq,
-            index: job.index,
-            state,
-        };
         let mut pause = PAUSE_FIRST;
         loop {
             match self.attempt_once(&job).await {
-                Ok(state) => return done(Some(state)),
+                Ok(state) => return job.became(Became::Ended(state)),
                 Err(error) => {
                     tracing::warn!(%error, task_seq = job.seq, "a subtask waits for the store");
                 }
             }
             tokio::select! {
-                () = stop.requested() => return done(None),
+                () = stop.requested() => return job.became(Became::GivenUp),
                 () = tokio::time::sleep(pause) => pause = PAUSE_MAX.min(pause * 2),
             }
         }
     }
 
     async fn attempt_once(&self, job: &Job) -> Result<State, StoreError> {
-        let rows = self.parts.store.subtasks(job.seq, job.index, 1)?;
-        let row = rows.into_iter().find(|(index, _)| *index == job.index);
-        let Some((_, row)) = row else {
+        let Some(row) = self.row(job.seq, job.index)? else {
             bug!("subtask {} of task {} has no row", job.index, job.seq);
             return Ok(State::Removed);
         };
@@ -130,10 +141,7 @@ impl Batches {
                 subtask.step(self.parts.clock.now(), fail);
                 let mut failed = row;
                 note(&mut failed, &subtask);
-                failed.error = Some(SubtaskError {
-                    error_code: error.kind().to_owned(),
-                    error_msg: error.told(),
-                });
+                failed.error = Some(error.error());
                 let commit = Commit {
                     guards: Vec::new(),
                     changes: vec![put(task_seq, index, failed)],
@@ -160,7 +168,10 @@ impl Batches {
         let id = self.target(job, row)?;
         match job.task_type {
             // Done elsewhere.
-            TaskType::CreateDevices | TaskType::CreateAsyncCommands => Ok(()),
+            TaskType::CreateDevices
+            | TaskType::CreateAsyncCommands
+            | TaskType::FirmwareUpgrade
+            | TaskType::SoftwareUpgrade => Ok(()),
             TaskType::DeleteDevices => {
                 devices.delete_beside(id.clone(), beside).await?;
                 self.parts.tracer.stop(&id);
@@ -177,7 +188,7 @@ impl Batches {
     }
 
     /// The device that a subtask is about. For a task that is bound to a space, one of another is not there.
-    fn target(&self, job: &Job, row: &SubtaskRecord) -> Result<DeviceId, DeviceError> {
+    pub(super) fn target(&self, job: &Job, row: &SubtaskRecord) -> Result<DeviceId, DeviceError> {
         let id = DeviceId::parse(&row.target).map_err(|e| invalid("device_id", e))?;
         if let Some(space) = &job.space
             && self.parts.devices.show(&id)?.device.app_id != *space
@@ -245,7 +256,7 @@ impl Trouble {
     }
 
     /// Whether waiting helps by itself.
-    fn passes(&self) -> bool {
+    pub(super) fn passes(&self) -> bool {
         match (self.as_store(), self) {
             (Some(error), _) => matches!(
                 error,
@@ -259,8 +270,16 @@ impl Trouble {
     }
 
     /// Of what passes: what is waited for.
-    fn store(&self) -> StoreError {
+    pub(super) fn store(&self) -> StoreError {
         self.as_store().cloned().unwrap_or(StoreError::Busy)
+    }
+
+    /// For the row.
+    pub(super) fn error(&self) -> SubtaskError {
+        SubtaskError {
+            error_code: self.kind().to_owned(),
+            error_msg: self.told(),
+        }
     }
 
     /// Internal text never reaches a caller.

@@ -4,30 +4,25 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::rows::{canary_of, each_subtask, policy_of_task, subtask_of, window_of};
 use crate::base::time::Timestamp;
-use crate::engine::batch::{Counts, Order, Phase, RetryPolicy, State, Status, Subtask, Task};
-use crate::store::catalog::{
-    CountsRecord, PolicyRecord, SubtaskRecord, SubtaskState, TaskPhase, TaskRecord,
+use crate::engine::batch::{
+    Counts, Order, Phase, RetryPolicy, State, Status, Tally, Task, Verdict,
 };
+use crate::store::catalog::{CountsRecord, SubtaskRecord, TaskPhase, TaskRecord};
 use crate::store::{Store, StoreError};
-
-/// Subtasks read in one go.
-pub(super) const CHUNK: usize = 500;
-
-/// Of no consequence where only the state is asked for.
-pub(super) const NO_RETRY: RetryPolicy = RetryPolicy {
-    count: 0,
-    interval_ms: 0,
-};
 
 /// All tasks by `seq`.
 #[derive(Default)]
 pub(super) struct Board {
     pub(super) entries: BTreeMap<u64, Entry>,
-    /// Tasks whose rows are being written, so that limits count them.
-    pub(super) creating: usize,
+    /// Tasks whose rows are being written, so that limits count them; with the package of those that
+    /// upgrade.
+    pub(super) creating: BTreeMap<u64, Option<String>>,
     /// Whose turn it is: a task begins one subtask, then the next task does.
     turns: VecDeque<u64>,
+    /// The same of tasks that upgrade.
+    upgrade_turns: VecDeque<u64>,
 }
 
 /// One task.
@@ -43,15 +38,44 @@ pub(super) struct Entry {
 #[derive(Clone, Default)]
 pub(super) struct Live {
     pub(super) waiting: VecDeque<u32>,
+    /// Those that wait until somebody confirms them.
+    pub(super) unconfirmed: BTreeSet<u32>,
     pub(super) retries: BTreeSet<(Timestamp, u32)>,
     pub(super) running: BTreeSet<u32>,
+    /// Of those the upgrades whose beginning may not be durable yet.
+    pub(super) starting: BTreeSet<u32>,
+    /// Of those the upgrades that are yet to hear that the task is stopped.
+    pub(super) to_stop: BTreeSet<u32>,
+    /// Of those that wait: they began before, and are tried again.
+    pub(super) again: BTreeSet<u32>,
+    /// Outside of the campaign's window, when last looked at.
+    is_shut: bool,
+    /// Failed before a try, for what was given is wrong.
+    pub(super) refused: u32,
     /// Subscribers know that it is being processed, as far as this process told them.
     pub(super) is_told: bool,
 }
 
 impl Live {
     fn is_over(&self) -> bool {
-        self.waiting.is_empty() && self.retries.is_empty() && self.running.is_empty()
+        self.waiting.is_empty()
+            && self.unconfirmed.is_empty()
+            && self.retries.is_empty()
+            && self.running.is_empty()
+    }
+
+    /// Whether anything of it has not begun.
+    fn waits(&self) -> bool {
+        !self.waiting.is_empty() || !self.unconfirmed.is_empty() || !self.retries.is_empty()
+    }
+
+    /// Takes up a subtask as its row says.
+    fn take_up(&mut self, index: u32, row: &SubtaskRecord, state: State) {
+        self.refused = self.refused.saturating_add(u32::from(row.refused));
+        match state {
+            State::Waiting if row.unconfirmed => drop(self.unconfirmed.insert(index)),
+            _ => self.add(index, state),
+        }
     }
 
     pub(super) fn add(&mut self, index: u32, state: State) {
@@ -100,18 +124,71 @@ impl Entry {
         let mut entry = Self::new(record);
         if entry.live.is_some() {
             entry.task.counts = Counts::default();
-            each_subtask(store, entry.record.seq, |index, row| {
-                entry.join(index, subtask_of(row, entry_policy(&entry.record)).state);
-            })?;
+            each_subtask(store, entry.record.seq, |index, row| entry.join(index, row))?;
         }
+        entry.stop_begun();
         Ok(entry)
     }
 
-    pub(super) fn join(&mut self, index: u32, state: State) {
+    pub(super) fn join(&mut self, index: u32, row: &SubtaskRecord) {
+        let state = subtask_of(row, self.policy()).state;
         self.task.counts.add(state);
         if let Some(live) = &mut self.live {
-            live.add(index, state);
+            live.take_up(index, row, state);
         }
+    }
+
+    /// Of a task that is being stopped: what was begun is to hear of it.
+    pub(super) fn stop_begun(&mut self) {
+        let is_upgrade = self.record.campaign.is_some();
+        if let Some(live) = self.live.as_mut().filter(|_| is_upgrade)
+            && self.task.phase == Phase::Stopping
+        {
+            live.to_stop.extend(&live.running - &live.starting);
+        }
+    }
+
+    /// Its devices as a canary sees them.
+    pub(super) fn tally(&self) -> Tally {
+        let counts = self.task.counts;
+        let (again, refused) = self
+            .live
+            .as_ref()
+            .map_or((0, 0), |live| (live.again.len(), live.refused));
+        let again = u32::try_from(again).unwrap_or(u32::MAX);
+        Tally {
+            total: counts
+                .total()
+                .saturating_sub(counts.stopped)
+                .saturating_sub(counts.removed)
+                .saturating_sub(refused),
+            under_way: counts
+                .processing
+                .saturating_add(counts.fail_wait_retry)
+                .saturating_add(again),
+            success: counts.success,
+            fail: counts.fail.saturating_sub(refused),
+        }
+    }
+
+    /// What its canary says; `Passed` without one.
+    pub(super) fn verdict(&self) -> Verdict {
+        let campaign = self.record.campaign.as_ref();
+        match campaign.and_then(|campaign| campaign.canary) {
+            Some(canary) => canary_of(canary).judge(&self.tally()),
+            None => Verdict::Passed,
+        }
+    }
+
+    /// The next subtask may begin; `is_again`: one that was begun before.
+    fn lets_begin(&self, is_again: bool) -> bool {
+        let is_paused = self.record.campaign.as_ref().is_some_and(|c| c.paused);
+        let is_let = match self.verdict() {
+            Verdict::Passed => true,
+            Verdict::Holds { room } => room > 0 || is_again,
+            Verdict::Broken => false,
+        };
+        self.task.phase == Phase::Running && !is_paused && is_let
     }
 
     pub(super) fn status(&self) -> Status {
@@ -119,7 +196,7 @@ impl Entry {
     }
 
     pub(super) fn policy(&self) -> RetryPolicy {
-        entry_policy(&self.record)
+        policy_of_task(&self.record)
     }
 
     /// The record as it is to be written: with the phase, and with counts when it is over.
@@ -153,19 +230,33 @@ impl Board {
     /// Tasks that are not over, with those in the making.
     pub(super) fn running(&self) -> usize {
         let live = self.entries.values().filter(|entry| entry.live.is_some());
-        live.count().saturating_add(self.creating)
+        live.count().saturating_add(self.creating.len())
+    }
+
+    /// Upgrades that were begun and have not ended, over all tasks.
+    pub(super) fn begun(&self) -> usize {
+        let lives = self.upgrade_turns.iter().filter_map(|seq| {
+            let entry = self.entries.get(seq)?;
+            entry.live.as_ref()
+        });
+        lives.map(|live| live.running.len()).sum()
     }
 
     pub(super) fn insert(&mut self, entry: Entry) {
         let seq = entry.record.seq;
-        if entry.live.is_some() && !self.turns.contains(&seq) {
-            self.turns.push_back(seq);
+        let turns = match entry.record.campaign.is_some() {
+            true => &mut self.upgrade_turns,
+            false => &mut self.turns,
+        };
+        if entry.live.is_some() && !turns.contains(&seq) {
+            turns.push_back(seq);
         }
         self.entries.insert(seq, entry);
     }
 
-    /// Lets time pass: schedules and retries that are due.
-    pub(super) fn look(&mut self, now: Timestamp) {
+    /// Lets time pass: schedules and retries that are due. True when a window has opened.
+    pub(super) fn look(&mut self, now: Timestamp) -> bool {
+        let mut has_opened = false;
         for entry in self.entries.values_mut() {
             let Some(live) = &mut entry.live else {
                 continue;
@@ -179,29 +270,74 @@ impl Board {
                 live.retries.pop_first();
                 let from = State::FailWaitRetry { at };
                 entry.task.counts.moved(from, State::Waiting);
-                live.waiting.push_back(index);
+                match entry.record.campaign.is_some() {
+                    // A canary waits for its devices: they go before those that never began.
+                    true => {
+                        live.waiting.push_front(index);
+                        live.again.insert(index);
+                    }
+                    false => live.waiting.push_back(index),
+                }
             }
+            let window = entry.record.campaign.as_ref().and_then(|c| c.window);
+            let is_shut = window.is_some_and(|window| !window_of(window).is_open(now));
+            has_opened |= std::mem::replace(&mut live.is_shut, is_shut) && !is_shut;
         }
+        has_opened
     }
 
     /// The next subtask to begin, by turns; it is running from now on.
     pub(super) fn begin_next(&mut self) -> Option<(u64, u32)> {
-        for _ in 0..self.turns.len() {
-            let seq = self.turns.pop_front()?;
-            let Some(entry) = self.entries.get_mut(&seq) else {
-                continue; // deleted
-            };
-            let Some(live) = &mut entry.live else {
-                continue; // over
-            };
-            self.turns.push_back(seq);
-            if entry.task.phase != Phase::Running || !live.is_told {
-                continue;
+        next_of(&mut self.turns, &mut self.entries)
+    }
+
+    /// The next upgrade to begin, by turns; it is running from now on, and starting.
+    pub(super) fn begin_upgrade(&mut self) -> Option<(u64, u32)> {
+        let (seq, index) = next_of(&mut self.upgrade_turns, &mut self.entries)?;
+        let entry = self.entries.get_mut(&seq);
+        if let Some(live) = entry.and_then(|entry| entry.live.as_mut()) {
+            live.starting.insert(index);
+        }
+        Some((seq, index))
+    }
+
+    /// Upgrades under way, as far as this board knows; without those that are just beginning.
+    pub(super) fn begun_by_task(&self) -> Vec<(u64, Vec<u32>)> {
+        let of = |seq: &u64| {
+            let live = self.entries.get(seq)?.live.as_ref()?;
+            Some((*seq, (&live.running - &live.starting).into_iter().collect()))
+        };
+        self.upgrade_turns.iter().filter_map(of).collect()
+    }
+
+    pub(super) fn is_begun(&self, seq: u64, index: u32) -> bool {
+        let entry = self.entries.get(&seq);
+        let live = entry.and_then(|entry| entry.live.as_ref());
+        live.is_some_and(|l| l.running.contains(&index) && !l.starting.contains(&index))
+    }
+
+    /// The beginning of an upgrade is durable.
+    pub(super) fn started(&mut self, seq: u64, index: u32) {
+        let entry = self.entries.get_mut(&seq);
+        let Some(entry) = entry else {
+            return;
+        };
+        let phase = entry.task.phase;
+        if let Some(live) = &mut entry.live {
+            live.starting.remove(&index);
+            if phase == Phase::Stopping && live.running.contains(&index) {
+                live.to_stop.insert(index);
             }
-            if let Some(index) = live.waiting.pop_front() {
-                live.running.insert(index);
-                entry.task.counts.moved(State::Waiting, State::Processing);
-                return Some((seq, index));
+        }
+    }
+
+    /// The next upgrade that is to hear that it is stopped.
+    pub(super) fn stop_next(&mut self) -> Option<(u64, u32)> {
+        for seq in &self.upgrade_turns {
+            let entry = self.entries.get_mut(seq);
+            let live = entry.and_then(|entry| entry.live.as_mut());
+            if let Some(index) = live.and_then(|live| live.to_stop.pop_first()) {
+                return Some((*seq, index));
             }
         }
         None
@@ -211,8 +347,8 @@ impl Board {
     pub(super) fn untold(&self) -> Vec<u64> {
         let begins = |entry: &&Entry| {
             let live = entry.live.as_ref();
-            entry.task.phase == Phase::Running
-                && live.is_some_and(|live| !live.is_told && !live.waiting.is_empty())
+            live.is_some_and(|live| !live.is_told && !live.waiting.is_empty())
+                && entry.lets_begin(false)
         };
         let untold = self.entries.values().filter(begins);
         untold.map(|entry| entry.record.seq).collect()
@@ -226,6 +362,8 @@ impl Board {
         let Some(live) = &mut entry.live else {
             return;
         };
+        live.starting.remove(&index);
+        live.to_stop.remove(&index);
         if live.running.remove(&index) {
             let state = state.unwrap_or(State::Waiting);
             entry.task.counts.moved(State::Processing, state);
@@ -243,88 +381,70 @@ impl Board {
         finished.map(|entry| entry.record.seq).collect()
     }
 
+    /// Tasks whose canary says that they stop.
+    pub(super) fn broken(&self) -> Vec<u64> {
+        let broken = |seq: &&u64| {
+            self.entries.get(seq).is_some_and(|entry| {
+                entry.task.phase == Phase::Running
+                    && entry.task.counts.open() > 0
+                    && entry.verdict() == Verdict::Broken
+            })
+        };
+        self.upgrade_turns.iter().filter(broken).copied().collect()
+    }
+
     /// Tasks that are being stopped and have subtasks that still wait.
     pub(super) fn stopping(&self) -> Vec<u64> {
         let waits = |entry: &&Entry| {
             let live = entry.live.as_ref();
-            entry.task.phase == Phase::Stopping
-                && live.is_some_and(|live| !live.waiting.is_empty() || !live.retries.is_empty())
+            entry.task.phase == Phase::Stopping && live.is_some_and(Live::waits)
         };
         let stopping = self.entries.values().filter(waits);
         stopping.map(|entry| entry.record.seq).collect()
     }
 
     /// When [`Board::look`] next changes something.
-    pub(super) fn deadline(&self) -> Option<Timestamp> {
+    pub(super) fn deadline(&self, now: Timestamp) -> Option<Timestamp> {
         let of = |entry: &Entry| {
             let live = entry.live.as_ref()?;
             let retry = live.retries.first().map(|(at, _)| *at);
-            [entry.task.deadline(), retry].into_iter().flatten().min()
+            let window = entry.record.campaign.as_ref().and_then(|c| c.window);
+            let opens = window.filter(|_| live.is_shut);
+            let opens = opens.map(|window| window_of(window).opens_at(now));
+            [entry.task.deadline(), retry, opens]
+                .into_iter()
+                .flatten()
+                .min()
         };
         self.entries.values().filter_map(of).min()
     }
 }
 
-fn entry_policy(record: &TaskRecord) -> RetryPolicy {
-    record
-        .policy
-        .as_ref()
-        .map_or_else(RetryPolicy::default, policy_of)
-}
-
-fn policy_of(policy: &PolicyRecord) -> RetryPolicy {
-    RetryPolicy {
-        count: policy.retry_count,
-        interval_ms: u64::from(policy.retry_interval_min).saturating_mul(60_000),
-    }
-}
-
-/// A subtask as its row says.
-pub(super) fn subtask_of(row: &SubtaskRecord, policy: RetryPolicy) -> Subtask {
-    let state = match row.state {
-        SubtaskState::Waiting => State::Waiting,
-        SubtaskState::Success => State::Success,
-        SubtaskState::Fail => State::Fail,
-        SubtaskState::FailWaitRetry { at } => State::FailWaitRetry { at },
-        SubtaskState::Stopped => State::Stopped,
-        SubtaskState::Removed => State::Removed,
-    };
-    Subtask {
-        state,
-        tries: row.tries,
-        policy,
-    }
-}
-
-/// Writes where a subtask stands into its row.
-pub(super) fn note(row: &mut SubtaskRecord, subtask: &Subtask) {
-    row.tries = subtask.tries;
-    row.state = match subtask.state {
-        // What it does and its end are one commit: until then it waits.
-        State::Waiting | State::Processing => SubtaskState::Waiting,
-        State::Success => SubtaskState::Success,
-        State::Fail => SubtaskState::Fail,
-        State::FailWaitRetry { at } => SubtaskState::FailWaitRetry { at },
-        State::Stopped => SubtaskState::Stopped,
-        State::Removed => SubtaskState::Removed,
-    };
-}
-
-/// Visits the subtasks of a task, ascending.
-pub(super) fn each_subtask(
-    store: &dyn Store,
-    seq: u64,
-    mut visit: impl FnMut(u32, &SubtaskRecord),
-) -> Result<(), StoreError> {
-    let mut from = 0;
-    loop {
-        let rows = store.subtasks(seq, from, CHUNK)?;
-        for (index, row) in &rows {
-            visit(*index, row);
+/// The next of these tasks that lets a subtask begin, with that one.
+fn next_of(turns: &mut VecDeque<u64>, entries: &mut BTreeMap<u64, Entry>) -> Option<(u64, u32)> {
+    for _ in 0..turns.len() {
+        let seq = turns.pop_front()?;
+        let Some(entry) = entries.get_mut(&seq) else {
+            continue; // deleted
+        };
+        let Some(live) = &entry.live else {
+            continue; // over
+        };
+        turns.push_back(seq);
+        let Some(index) = live.waiting.front().copied().filter(|_| live.is_told) else {
+            continue;
+        };
+        let is_again = live.again.contains(&index);
+        if !entry.lets_begin(is_again) {
+            continue;
         }
-        match rows.last().and_then(|(last, _)| last.checked_add(1)) {
-            Some(next) if rows.len() == CHUNK => from = next,
-            _ => return Ok(()),
+        if let Some(live) = &mut entry.live {
+            live.waiting.pop_front();
+            live.again.remove(&index);
+            live.running.insert(index);
+            entry.task.counts.moved(State::Waiting, State::Processing);
+            return Some((seq, index));
         }
     }
+    None
 }

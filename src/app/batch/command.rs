@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Batches;
 use super::attempt::{Job, Trouble, put, read};
-use super::board::note;
+use super::rows::note;
 use crate::app::command::NewCommand;
 use crate::app::order::BesideCommand;
 use crate::base::ids::DeviceId;

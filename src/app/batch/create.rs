@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::board::{CHUNK, Entry};
+use super::board::Entry;
+use super::rows::CHUNK;
 use super::{BatchError, Batches, SUBTASKS_MAX, TaskDetail, task_id};
 use crate::app::command::NewCommand;
 use crate::app::device::{DevicePatch, NewDevice};
@@ -17,8 +18,8 @@ use crate::base::time::Timestamp;
 use crate::bug;
 use crate::engine::batch::SCHEDULE_AHEAD_MAX_MS;
 use crate::store::catalog::{
-    CountsRecord, PolicyRecord, SubtaskError, SubtaskRecord, SubtaskState, TaskPhase, TaskRecord,
-    TaskType,
+    CampaignRecord, CountsRecord, PolicyRecord, SubtaskError, SubtaskRecord, SubtaskState,
+    TaskPhase, TaskRecord, TaskType,
 };
 use crate::store::{Change, Commit, CommitError, Guard, StoreError};
 
@@ -44,6 +45,8 @@ pub struct NewTask {
     pub document_source: Option<FileId>,
     pub work: Option<Work>,
     pub policy: Option<PolicyRecord>,
+    /// What devices are upgraded with, of a task that does that.
+    pub package_id: Option<String>,
 }
 
 /// What is done to each target that has no input of its own, where the task's type does not say it.
@@ -81,12 +84,12 @@ pub struct Refused {
 }
 
 /// A place among the tasks, until the task is there or is given up.
-struct Place<'a>(&'a Batches);
+struct Place<'a>(&'a Batches, u64);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut board = self.0.board();
-        board.creating = board.creating.saturating_sub(1);
+        board.creating.remove(&self.1);
     }
 }
 
@@ -105,10 +108,13 @@ impl Batches {
         let now = self.parts.clock.now();
         let app_id = self.space_of(&new)?;
         check_schedule(new.policy.as_ref(), now)?;
-        let _place = self.reserve()?;
-        let members = self.members_of(&new).await?;
-        let rows = rows_of(&new, members)?;
         let seq = self.parts.store.allocate_seq()?;
+        let _place = self.reserve(seq, new.package_id.clone())?;
+        let members = self.members_of(&new).await?;
+        let mut rows = rows_of(&new, members)?;
+        if let Some(package_id) = &new.package_id {
+            rows = self.judge_targets(&new, package_id, rows).await?;
+        }
         let scheduled = new.policy.as_ref().is_some_and(|p| p.schedule_at.is_some());
         let record = TaskRecord {
             version: 1,
@@ -136,11 +142,16 @@ impl Batches {
             status_desc: None,
             created_at: now,
             ended_at: None,
+            campaign: new.package_id.map(|package_id| CampaignRecord {
+                package_id,
+                paused: false,
+                canary: None,
+                window: None,
+            }),
         };
         let mut entry = Entry::new(record);
         for (index, row) in (0..).zip(&rows) {
-            let subtask = super::board::subtask_of(row, entry.policy());
-            entry.join(index, subtask.state);
+            entry.join(index, row);
         }
         if let Err(error) = self.write(&entry, rows).await {
             self.sweep(seq);
@@ -164,7 +175,8 @@ impl Batches {
         Ok(space)
     }
 
-    fn reserve(&self) -> Result<Place<'_>, BatchError> {
+    /// A package of a task in the making is in use already.
+    fn reserve(&self, seq: u64, package: Option<String>) -> Result<Place<'_>, BatchError> {
         let settings = &self.parts.settings;
         let mut board = self.board();
         if board.running() >= settings.tasks_running_max {
@@ -174,16 +186,16 @@ impl Batches {
                 remedy: "wait until one has ended, or stop one",
             });
         }
-        if board.entries.len().saturating_add(board.creating) >= settings.tasks_max {
+        if board.entries.len().saturating_add(board.creating.len()) >= settings.tasks_max {
             return Err(BatchError::Limit {
                 what: "the number of batch tasks",
                 max: settings.tasks_max,
                 remedy: "delete some that have ended",
             });
         }
-        board.creating = board.creating.saturating_add(1);
+        board.creating.insert(seq, package);
         drop(board);
-        Ok(Place(self))
+        Ok(Place(self, seq))
     }
 
     /// The devices of its groups. Many take long to find, so elsewhere than where others wait.
@@ -284,6 +296,7 @@ fn row_of(one: NewSubtask) -> Result<SubtaskRecord, BatchError> {
         tries: 0,
         output: None,
         error: None,
+        unconfirmed: false,
     };
     match one.input {
         Input::Common => {}

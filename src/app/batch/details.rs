@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::board::{NO_RETRY, subtask_of};
+use super::rows::{NO_RETRY, subtask_of};
 use super::{BatchError, Batches, TaskDetail};
 use crate::base::ids::{AppId, TaskId};
 use crate::engine::batch::State;

@@ -11,16 +11,22 @@
 
 mod attempt;
 mod board;
+mod campaign;
 mod command;
+mod confirm;
 mod create;
 mod details;
 mod error;
 mod files;
+mod judge;
 mod orders;
+mod rows;
 mod runner;
 mod shadow;
 pub mod sheet;
+mod stops;
 mod targets;
+mod upgrade;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,9 +40,11 @@ use crate::app::group::Groups;
 use crate::app::outbox::Outbox;
 use crate::app::product::Products;
 use crate::app::shadow::Shadows;
+use crate::app::shards::ShardsLink;
 use crate::app::space::Spaces;
 use crate::app::tasks::Tasks;
 use crate::app::trace::Tracer;
+use crate::app::upgrade::Packages;
 use crate::base::ids::{AppId, TaskId};
 use crate::base::time::{Clock, Timestamp};
 use crate::bug;
@@ -47,6 +55,7 @@ use crate::store::{Change, Store, StoreError};
 use board::{Board, Entry};
 use orders::Request;
 
+pub use campaign::{CampaignChange, CampaignPolicy, Why};
 pub use create::{Input, NewSubtask, NewTask, Refused, Work};
 pub use details::{Detail, DetailPage, DetailQuery};
 pub use error::BatchError;
@@ -70,6 +79,8 @@ pub struct Settings {
     pub files_max: usize,
     /// Size of one file.
     pub file_kb: usize,
+    /// Devices of campaigns under way at the same time, over all campaigns.
+    pub begun_max: usize,
 }
 
 /// 10 tasks and 4 MB are what the service of the API's maker takes.
@@ -81,6 +92,7 @@ impl Default for Settings {
             in_flight_max: 32,
             files_max: 100,
             file_kb: 4096,
+            begun_max: 100_000,
         }
     }
 }
@@ -98,6 +110,8 @@ pub struct Parts {
     pub tracer: Arc<Tracer>,
     pub commands: Arc<Commands>,
     pub outbox: Arc<Outbox>,
+    pub shards: ShardsLink,
+    pub packages: Arc<dyn Packages>,
     pub settings: Settings,
 }
 
@@ -108,6 +122,8 @@ pub struct Batches {
     requests: mpsc::Sender<Request>,
     /// Something is to do.
     wake: Notify,
+    /// Devices may get slots that could not before.
+    admission: Notify,
     /// Files are read and added one after the other.
     one_file: Semaphore,
 }
@@ -162,6 +178,7 @@ impl Batches {
             board: Mutex::new(board),
             requests,
             wake: Notify::new(),
+            admission: Notify::new(),
             one_file: Semaphore::new(1),
         });
         for seq in orphans {

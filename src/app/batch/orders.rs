@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::board::{CHUNK, Live, NO_RETRY, each_subtask, note, subtask_of};
+use super::board::Live;
 use super::create::of_commit;
-use super::{BatchError, Batches, Entry};
+use super::rows::{CHUNK, NO_RETRY, each_subtask, note, subtask_of};
+use super::{BatchError, Batches, CampaignChange, Entry};
 use crate::app::tasks::Stop;
 use crate::base::ids::{AppId, TaskId};
 use crate::engine::batch::{Counts, Input, Order, Phase, State, Subtask};
@@ -26,6 +27,8 @@ pub enum OrderKind {
     Stop,
     /// Those that failed or were stopped wait again.
     Retry,
+    /// Those that wait to be confirmed may begin.
+    Confirm,
 }
 
 /// What became of an order about one target.
@@ -43,14 +46,15 @@ pub(super) struct Request {
     reply: oneshot::Sender<Result<Vec<OrderResult>, BatchError>>,
 }
 
-enum What {
+pub(super) enum What {
     All(OrderKind),
     Some(OrderKind, Vec<String>),
     Delete,
+    Campaign(CampaignChange),
 }
 
 /// A row with its place.
-type Row = (u32, SubtaskRecord);
+pub(super) type Row = (u32, SubtaskRecord);
 
 impl Batches {
     /// Orders all subtasks (`targets` empty: no results), or those of these targets.
@@ -75,7 +79,7 @@ impl Batches {
         self.ask(seq, What::Delete).await.map(drop)
     }
 
-    async fn ask(&self, seq: u64, what: What) -> Result<Vec<OrderResult>, BatchError> {
+    pub(super) async fn ask(&self, seq: u64, what: What) -> Result<Vec<OrderResult>, BatchError> {
         let (reply, answer) = oneshot::channel();
         let request = Request { seq, what, reply };
         let closed = || BatchError::Store(StoreError::Closed);
@@ -97,70 +101,19 @@ impl Batches {
                 What::Some(OrderKind::Stop, targets) => self.stop_these(&entry, &targets).await,
                 What::All(OrderKind::Retry) => self.retry(entry, None).await,
                 What::Some(OrderKind::Retry, targets) => self.retry(entry, Some(&targets)).await,
+                What::All(OrderKind::Confirm) => self.confirm(&entry, None).await,
+                What::Some(OrderKind::Confirm, targets) => {
+                    self.confirm(&entry, Some(&targets)).await
+                }
+                What::Campaign(change) => {
+                    let changed = self.change_now(entry, change).await;
+                    changed.map(|()| Vec::new())
+                }
                 What::Delete => self.delete_now(&entry).await,
             },
         };
         // Who asked may be gone; it was still to be done.
         drop(reply.send(result));
-    }
-
-    async fn stop_all(&self, mut entry: Entry) -> Result<Vec<OrderResult>, BatchError> {
-        let now = self.parts.clock.now();
-        if entry.task.step(now, Order::Stop).is_none() {
-            return Err(state(&entry, "takes a task that waits or is processing"));
-        }
-        self.put(&mut entry).await?;
-        let seq = entry.record.seq;
-        {
-            let mut board = self.board();
-            if let Some(there) = board.entries.get_mut(&seq) {
-                (there.record, there.task.phase) = (entry.record, entry.task.phase);
-            }
-        }
-        // A small task is stopped when the caller hears of it, unless something runs. What the
-        // store refuses now, the runner does later.
-        if self.stop_some(seq).await.is_ok() && self.board().finished().contains(&seq) {
-            drop(self.finish(seq).await);
-        }
-        Ok(Vec::new())
-    }
-
-    async fn stop_these(
-        &self,
-        entry: &Entry,
-        targets: &[String],
-    ) -> Result<Vec<OrderResult>, BatchError> {
-        if !matches!(entry.task.phase, Phase::Scheduled { .. } | Phase::Running) {
-            return Err(state(entry, "takes a task that waits or is processing"));
-        }
-        let rows = self.rows_named(entry.record.seq, targets).await?;
-        let now = self.parts.clock.now();
-        let mut stopped = Vec::new();
-        let mut changes = Vec::new();
-        let mut results = Vec::new();
-        for target in targets {
-            let mut problem = Some("the task has no such target".to_owned());
-            for (index, row) in rows.get(target).into_iter().flatten() {
-                let mut subtask = self.standing(entry, *index, row);
-                let before = subtask.state;
-                if subtask.step(now, Input::Stop).is_none() {
-                    let word = before.word();
-                    problem = Some(format!("it is {word}, takes one that waits"));
-                    continue;
-                }
-                problem = None;
-                stopped.push(*index);
-                changes.push(changed(entry, *index, row, &subtask));
-                break;
-            }
-            results.push(OrderResult {
-                target: target.clone(),
-                problem,
-            });
-        }
-        self.commit(changes).await?;
-        self.mark_stopped(entry.record.seq, &stopped);
-        Ok(results)
     }
 
     /// The record first, when the task is over: a crash before its rows leaves it as it was.
@@ -196,6 +149,7 @@ impl Batches {
                 waiting,
                 ..Counts::default()
             };
+            entry.record.status_desc = None;
             entry.task.step(now, Order::Retry);
             self.put(&mut entry).await?;
             entry.task.counts = ended;
@@ -278,7 +232,7 @@ impl Batches {
     }
 
     /// A subtask as its row says, or running, which no row says.
-    fn standing(&self, entry: &Entry, index: u32, row: &SubtaskRecord) -> Subtask {
+    pub(super) fn standing(&self, entry: &Entry, index: u32, row: &SubtaskRecord) -> Subtask {
         let mut subtask = subtask_of(row, entry.policy());
         let board = self.board();
         let there = board.entries.get(&entry.record.seq);
@@ -289,7 +243,7 @@ impl Batches {
         subtask
     }
 
-    async fn rows_named(
+    pub(super) async fn rows_named(
         &self,
         seq: u64,
         targets: &[String],
@@ -387,7 +341,7 @@ impl Batches {
 }
 
 /// The row as the subtask leaves it.
-fn changed(entry: &Entry, index: u32, row: &SubtaskRecord, subtask: &Subtask) -> Change {
+pub(super) fn changed(entry: &Entry, index: u32, row: &SubtaskRecord, subtask: &Subtask) -> Change {
     let mut record = row.clone();
     note(&mut record, subtask);
     if subtask.state == State::Waiting {
@@ -400,7 +354,7 @@ fn changed(entry: &Entry, index: u32, row: &SubtaskRecord, subtask: &Subtask) ->
     }
 }
 
-fn state(entry: &Entry, problem: &'static str) -> BatchError {
+pub(super) fn state(entry: &Entry, problem: &'static str) -> BatchError {
     BatchError::State {
         status: entry.status().word(),
         problem,

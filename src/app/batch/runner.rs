@@ -9,12 +9,14 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 
-use super::attempt::{Done, Job};
-use super::board::{CHUNK, note, subtask_of};
+use super::attempt::{Became, Done, Job};
+use super::campaign::broken_text;
 use super::create::of_commit;
 use super::orders::Request;
+use super::rows::{CHUNK, note, subtask_of};
 use super::{Batches, Entry};
 use crate::app::tasks::Stop;
+use crate::base::time::Timestamp;
 use crate::engine::batch::{Input, Order, State, Status};
 use crate::store::catalog::TaskRecord;
 use crate::store::{Change, Commit, CommitError, Guard, StoreError};
@@ -25,12 +27,23 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// Sleep while nothing is: what comes wakes the runner.
 const IDLE: Duration = Duration::from_secs(3600);
 
+/// Orders to shards under way.
+const ORDERS: usize = 256;
+
+/// How often upgrades under way are looked at.
+const CHECK_EVERY_MS: u64 = 10 * 60_000;
+
 /// Before what the store refused is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) struct Runner {
     batches: Arc<Batches>,
     in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Upgrades that are being begun or stopped.
+    upgrades: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Looks whether what is under way still is.
+    check: Option<BoxFuture<'static, ()>>,
+    check_at: Timestamp,
 }
 
 impl Runner {
@@ -38,6 +51,9 @@ impl Runner {
         Self {
             batches,
             in_flight: FuturesUnordered::new(),
+            upgrades: FuturesUnordered::new(),
+            check: None,
+            check_at: Timestamp::from_ms(0),
         }
     }
 
@@ -49,7 +65,17 @@ impl Runner {
                 Some(done) = self.in_flight.next(), if !self.in_flight.is_empty() => {
                     self.settle(&done);
                 }
-                Some(request) = requests.recv() => self.batches.answer(request).await,
+                Some(done) = self.upgrades.next(), if !self.upgrades.is_empty() => {
+                    self.settle(&done);
+                }
+                () = checking(&mut self.check) => self.check = None,
+                Some(request) = requests.recv() => {
+                    // Who orders knows whether an upgrade has begun or not.
+                    while let Some(done) = self.upgrades.next().await {
+                        self.settle(&done);
+                    }
+                    self.batches.answer(request).await;
+                }
                 () = self.batches.wake.notified() => {}
                 () = tokio::time::sleep(sleep) => {}
             }
@@ -58,21 +84,31 @@ impl Runner {
         while let Some(done) = self.in_flight.next().await {
             self.settle(&done);
         }
+        while let Some(done) = self.upgrades.next().await {
+            self.settle(&done);
+        }
     }
 
     fn settle(&self, done: &Done) {
         let mut board = self.batches.board();
-        board.settle(done.seq, done.index, done.state);
+        match done.became {
+            Became::Ended(state) => board.settle(done.seq, done.index, Some(state)),
+            Became::GivenUp => board.settle(done.seq, done.index, None),
+            Became::UnderWay => board.started(done.seq, done.index),
+        }
     }
 
     /// Does what can be done now; returns how long nothing else will be.
     async fn turn(&mut self, stop: &Stop) -> Duration {
         let batches = Arc::clone(&self.batches);
         let now = batches.parts.clock.now();
-        let (stopping, finished, untold) = {
+        let (stopping, finished, untold, broken) = {
             let mut board = batches.board();
-            board.look(now);
-            (board.stopping(), board.finished(), board.untold())
+            if board.look(now) {
+                batches.admission_changes();
+            }
+            let (stopping, finished) = (board.stopping(), board.finished());
+            (stopping, finished, board.untold(), board.broken())
         };
         let mut sleep = IDLE;
         let mut note_failure = |result: Result<(), StoreError>| match result {
@@ -83,6 +119,9 @@ impl Runner {
                 sleep = sleep.min(PAUSE);
             }
         };
+        for seq in broken {
+            note_failure(batches.stop_broken(seq).await);
+        }
         for seq in stopping {
             note_failure(batches.stop_some(seq).await);
         }
@@ -104,12 +143,72 @@ impl Runner {
             let attempt = Arc::clone(&batches).attempt(job, stop.clone());
             self.in_flight.push(attempt.boxed());
         }
-        let due = batches.board().deadline().map(|at| at.since_ms(now));
+        self.turn_upgrades(stop, now);
+        let mut due = batches.board().deadline(now);
+        if self.check.is_none() && batches.board().begun() > 0 {
+            due = Some(due.unwrap_or(self.check_at).min(self.check_at));
+        }
+        let due = due.map(|at| at.since_ms(now));
         sleep.min(due.map_or(IDLE, |ms| Duration::from_millis(ms).min(SLEEP_MAX)))
+    }
+
+    /// Begins and stops upgrades, and looks after those under way.
+    fn turn_upgrades(&mut self, stop: &Stop, now: Timestamp) {
+        let batches = &self.batches;
+        let max = batches.parts.settings.begun_max;
+        while self.upgrades.len() < ORDERS {
+            let mut board = batches.board();
+            let (next, stops) = match board.stop_next() {
+                Some(next) => (Some(next), true),
+                None if board.begun() < max => (board.begin_upgrade(), false),
+                None => (None, false),
+            };
+            let job = next.and_then(|(seq, index)| Some(Job::of(board.entries.get(&seq)?, index)));
+            drop(board);
+            let Some(job) = job else {
+                break;
+            };
+            let (this, stop) = (Arc::clone(batches), stop.clone());
+            self.upgrades.push(match stops {
+                true => this.stop_upgrade(job, stop).boxed(),
+                false => this.begin_upgrade(job, stop).boxed(),
+            });
+        }
+        if self.check.is_none() && now >= self.check_at {
+            self.check_at = now.plus_ms(CHECK_EVERY_MS);
+            if batches.board().begun() > 0 {
+                self.check = Some(Arc::clone(batches).check(stop.clone()).boxed());
+            }
+        }
+    }
+}
+
+/// Ends when the check has; never without one.
+async fn checking(check: &mut Option<BoxFuture<'static, ()>>) {
+    match check {
+        Some(check) => check.await,
+        None => std::future::pending().await,
     }
 }
 
 impl Batches {
+    /// A campaign of which too many devices failed is being stopped.
+    async fn stop_broken(&self, seq: u64) -> Result<(), StoreError> {
+        let text = self.board().entries.get(&seq).and_then(broken_text);
+        let Some(mut entry) = self.copy_of(seq) else {
+            return Ok(());
+        };
+        if entry
+            .task
+            .step(self.parts.clock.now(), Order::Stop)
+            .is_some()
+        {
+            entry.record.status_desc = text;
+            self.put_stopping(entry).await?;
+        }
+        Ok(())
+    }
+
     /// Marks some subtasks of a task that is being stopped.
     pub(super) async fn stop_some(&self, seq: u64) -> Result<(), StoreError> {
         let (indexes, policy) = {
@@ -122,7 +221,8 @@ impl Batches {
                 return Ok(());
             };
             let retries = live.retries.iter().map(|(_, index)| *index);
-            let all = live.waiting.iter().copied().chain(retries);
+            let waiting = live.waiting.iter().chain(&live.unconfirmed).copied();
+            let all = waiting.chain(retries);
             (all.take(CHUNK).collect::<Vec<u32>>(), entry.policy())
         };
         let mut changes = Vec::with_capacity(indexes.len());
@@ -164,6 +264,12 @@ impl Batches {
             }
             !stopped
         });
+        for index in indexes {
+            live.again.remove(index);
+            if live.unconfirmed.remove(index) {
+                task.counts.moved(State::Waiting, State::Stopped);
+            }
+        }
         live.retries.retain(|(at, index)| {
             let stopped = chosen.contains(index);
             if stopped {
@@ -222,40 +328,52 @@ impl Batches {
 
     /// Writes the entry's record as its task stands; the entry has it afterwards.
     pub(super) async fn put(&self, entry: &mut Entry) -> Result<(), StoreError> {
+        self.put_and_tell(entry, true).await
+    }
+
+    /// The same, and subscribers hear nothing.
+    pub(super) async fn put_quietly(&self, entry: &mut Entry) -> Result<(), StoreError> {
+        self.put_and_tell(entry, false).await
+    }
+
+    async fn put_and_tell(&self, entry: &mut Entry, tells: bool) -> Result<(), StoreError> {
         let now = self.parts.clock.now();
-        let record = entry.next_record(now);
-        let mut changes = vec![Change::PutTask(Box::new(record.clone()))];
-        changes.extend(super::event(&record, entry.status(), now));
-        let commit = Commit {
-            guards: vec![Guard::TaskVersion(record.seq, entry.record.version)],
-            changes,
-        };
-        match self.parts.store.commit(commit).await {
-            Ok(()) => {}
-            // A commit before this one looked failed and was not: there is no other writer.
-            Err(CommitError::Conflict(_)) if self.is_written(&record)? => {}
-            Err(error) => return Err(of_commit(error)),
+        loop {
+            let record = entry.next_record(now);
+            let mut changes = vec![Change::PutTask(Box::new(record.clone()))];
+            if tells {
+                changes.extend(super::event(&record, entry.status(), now));
+            }
+            let commit = Commit {
+                guards: vec![Guard::TaskVersion(record.seq, entry.record.version)],
+                changes,
+            };
+            match self.parts.store.commit(commit).await {
+                Ok(()) => {}
+                // A commit before this one looked failed and was not: there is no other writer.
+                Err(CommitError::Conflict(_)) => match self.written(record.seq)? {
+                    Some(there) if there.version > entry.record.version => {
+                        let is_it =
+                            there.phase == record.phase && there.campaign == record.campaign;
+                        if !is_it {
+                            entry.record.version = there.version;
+                            continue;
+                        }
+                    }
+                    // Gone with its space.
+                    None => {}
+                    Some(_) => return Err(StoreError::Busy),
+                },
+                Err(error) => return Err(of_commit(error)),
+            }
+            self.parts.outbox.notify();
+            entry.record = record;
+            return Ok(());
         }
-        self.parts.outbox.notify();
-        entry.record = record;
-        Ok(())
     }
 
-    fn is_written(&self, record: &TaskRecord) -> Result<bool, StoreError> {
+    fn written(&self, seq: u64) -> Result<Option<TaskRecord>, StoreError> {
         let tasks = self.parts.store.tasks()?;
-        let there = tasks.iter().find(|task| task.seq == record.seq);
-        // Gone with its space, or written.
-        Ok(there.is_none_or(|task| task.version == record.version && task.phase == record.phase))
-    }
-}
-
-impl crate::app::upgrade::line::Campaigns for Batches {
-    fn settled(&self, task_seq: u64, index: u32, state: State) {
-        self.board().settle(task_seq, index, Some(state));
-        self.wake();
-    }
-
-    fn may_admit(&self, _task_seq: u64) -> bool {
-        true
+        Ok(tasks.into_iter().find(|task| task.seq == seq))
     }
 }

@@ -53,6 +53,8 @@ impl Packages {
         };
         Some(Package {
             package_id: record.package_id.as_str().to_owned(),
+            product_id: record.product_id.clone(),
+            app_id: record.app_id.clone(),
             kind,
             version: record.package_version.clone(),
             sources: record.support_source_versions.clone(),

@@ -67,6 +67,7 @@ pub(super) fn end(draft: &mut Draft<'_>, outcome: &Outcome) {
             State::Removed => SubtaskState::Removed,
         },
         tries,
+        unconfirmed: false,
         output: None,
         error: reason.as_ref().map(|reason| SubtaskError {
             error_code: format!("upgrade_{}", reason.kind()),

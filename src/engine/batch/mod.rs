@@ -13,12 +13,14 @@
 //! What a task is found to be ([`Status`]) follows from its phase and the counts of its subtasks.
 //! Deadlines are derived from the state. Spelling of the words: the v5 API's, `Waitting` included.
 
+mod campaign;
 mod subtask;
 mod task;
 
 #[cfg(test)]
 mod tests;
 
+pub use campaign::{Canary, Tally, Verdict, Window};
 pub use subtask::{Input, RetryPolicy, State, Subtask};
 pub use task::{Counts, Order, Phase, Status, Task};
 

@@ -322,6 +322,20 @@ pub(crate) fn task(seq: u64) -> TaskRecord {
         status_desc: None,
         created_at: at(seq),
         ended_at: None,
+        campaign: Some(CampaignRecord {
+            package_id: "pk".to_owned(),
+            paused: true,
+            canary: Some(CanaryRecord {
+                share_percent: 5,
+                max_failure_percent: 10,
+                min_results: 20,
+            }),
+            window: Some(WindowRecord {
+                from_min: 1320,
+                to_min: 240,
+                utc_offset_min: -90,
+            }),
+        }),
     }
 }
 
@@ -337,6 +351,7 @@ pub(crate) fn subtask(target: &str) -> SubtaskRecord {
             error_code: "IOTDA.000006".to_owned(),
             error_msg: "no such device".to_owned(),
         }),
+        unconfirmed: true,
     }
 }
 
