@@ -67,7 +67,7 @@ pub fn report(
     } = match upgrade_notified(&mut draft, via, payload, content_format) {
         Told::Taken(taken) => taken,
         Told::Unwanted => return unwanted(draft, from),
-        Told::Data => data_taken(&mut draft, via, first, content_format, payload),
+        Told::Data => data_taken(&mut draft, first, content_format, payload),
     };
     match (via, answer) {
         (Via::Post, answer) => {
@@ -142,14 +142,13 @@ fn unwanted(mut draft: Draft<'_>, from: From) -> Step {
 
 fn data_taken(
     draft: &mut Draft<'_>,
-    via: Via,
     first: bool,
     content_format: Option<u16>,
     payload: &[u8],
 ) -> Taken {
     match observe::data(first, content_format, payload) {
         None => Taken::new(Outcome::Empty, Note::new("sent no data")),
-        Some(data) => decode(draft, data, via),
+        Some(data) => decode(draft, data),
     }
 }
 
@@ -236,8 +235,8 @@ fn observed(draft: &mut Draft<'_>, token: u64, answer: Answer) {
     });
 }
 
-fn decode(draft: &mut Draft<'_>, payload: &[u8], via: Via) -> Taken {
-    if let Some(taken) = upgrade::pcp::heard(draft, payload, via) {
+fn decode(draft: &mut Draft<'_>, payload: &[u8]) -> Taken {
+    if let Some(taken) = upgrade::pcp::heard(draft, payload) {
         return taken;
     }
     match decode_payload(draft.loaded, payload, draft.now) {

@@ -65,6 +65,11 @@ impl Disk {
         *self.doom.lock().unwrap() = Some((commits, durable));
     }
 
+    /// The process is gone: whatever of it still runs in this one reaches the disk no more.
+    pub(crate) fn die(&self) {
+        self.dead.store(true, Ordering::SeqCst);
+    }
+
     /// It has died: whoever runs the server must drop it.
     pub(crate) fn is_dead(&self) -> bool {
         self.dead.load(Ordering::SeqCst)

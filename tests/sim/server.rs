@@ -45,6 +45,12 @@ pub(crate) struct Server {
     pub(crate) sessions: mpsc::Receiver<Vec<Downward>>,
 }
 
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.disk.die();
+    }
+}
+
 /// A clock that goes with the paused runtime.
 pub(crate) fn virtual_clock() -> Clock {
     let start = Timestamp::parse("20260301T120000Z").unwrap();
