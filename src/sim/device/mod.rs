@@ -22,6 +22,7 @@ mod incoming;
 mod ledger;
 mod sending;
 mod settings;
+mod task;
 #[cfg(test)]
 pub(crate) mod tests;
 mod upgrading;
@@ -29,16 +30,15 @@ mod upgrading;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use coap_lite::Packet;
-
 pub use conduct::{Answer, Conduct, Receipt, SZX_MAX};
 use downlink::{Body, Known, Owed};
 pub use event::{Event, Failure, ReportId};
 pub use ledger::{EXECUTIONS_MAX, Execution, Ledger};
 pub use settings::{Binding, Kind, Settings, Timing, Version, Wakes};
+use task::{AnswerMessage, Origin, Pending, Report, Task};
 use upgrading::Power;
 
-use super::upgrade::{Fetch, Notice, Upgrader};
+use super::upgrade::Upgrader;
 
 /// Tasks that wait at most; a report beyond it fails at once.
 const QUEUE_MAX: usize = 64;
@@ -48,105 +48,6 @@ const RECENT_MAX: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Registrations tried in a row before the waiting reports fail.
 const REGISTER_TRIES: u32 = 4;
-
-/// Whose doing a report is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    Own(ReportId),
-    /// The application's, because of a downlink.
-    Application,
-    /// A frame of an upgrade.
-    Upgrade,
-}
-
-#[derive(Debug, Clone)]
-struct Report {
-    origin: Origin,
-    payload: Vec<u8>,
-    confirmable: bool,
-    sent: bool,
-    resets: u32,
-    /// Since when it waits for the server's observation.
-    waiting_since: Option<Instant>,
-}
-
-impl Report {
-    const fn of_application(payload: Vec<u8>, confirmable: bool) -> Self {
-        Self::new(Origin::Application, payload, confirmable)
-    }
-
-    const fn of_upgrade(payload: Vec<u8>, confirmable: bool) -> Self {
-        Self::new(Origin::Upgrade, payload, confirmable)
-    }
-
-    const fn new(origin: Origin, payload: Vec<u8>, confirmable: bool) -> Self {
-        Self {
-            origin,
-            payload,
-            confirmable,
-            sent: false,
-            resets: 0,
-            waiting_since: None,
-        }
-    }
-}
-
-/// A response with a message id of its own, by the token of its request (RFC 7252 §5.2.2).
-#[derive(Debug, Clone)]
-struct AnswerMessage {
-    token: Vec<u8>,
-    code: u8,
-    payload: Vec<u8>,
-    confirmable: bool,
-}
-
-impl AnswerMessage {
-    fn new(request: &Packet, code: u8, payload: Vec<u8>, confirmable: bool) -> Self {
-        Self {
-            token: request.get_token().to_vec(),
-            code,
-            payload,
-            confirmable,
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-enum Task {
-    Register,
-    Update,
-    Deregister,
-    Report(Report),
-    Answer(AnswerMessage),
-    /// A block of a package.
-    Fetch(Fetch),
-    /// A notification of object 5.
-    Notice(Notice),
-}
-
-impl Task {
-    fn is_upgrade(&self) -> bool {
-        match self {
-            Self::Fetch(_) | Self::Notice(_) => true,
-            Self::Report(report) => report.origin == Origin::Upgrade,
-            Self::Register | Self::Update | Self::Deregister | Self::Answer(_) => false,
-        }
-    }
-}
-
-/// A confirmable message that waits for its acknowledgement or answer.
-#[derive(Debug)]
-struct Pending {
-    task: Task,
-    msg_id: u16,
-    token: Vec<u8>,
-    datagram: Vec<u8>,
-    retransmits: u32,
-    timeout: Duration,
-    deadline: Instant,
-    /// An empty acknowledgement came: the answer follows separately.
-    acknowledged: bool,
-}
 
 #[derive(Debug)]
 struct Registration {

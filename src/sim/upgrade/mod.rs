@@ -344,9 +344,4 @@ impl Upgrader {
     pub fn event(&mut self) -> Option<Event> {
         self.common.events.pop_front()
     }
-
-    /// Tells the owner's doing.
-    pub fn tell(&mut self, event: Event) {
-        self.common.tell(event);
-    }
 }

@@ -6,7 +6,7 @@ mod upgrading;
 
 use std::time::{Duration, Instant};
 
-use coap_lite::{CoapOption, MessageType};
+use coap_lite::{CoapOption, MessageType, Packet};
 
 use super::*;
 use crate::base::time::{Clock, Timestamp};

@@ -295,7 +295,7 @@ proptest! {
                 0..=2 => drop(bench.device.request(bench.now, &request)),
                 3 | 4 => bench.device.fetched(bench.now, Ok(block)),
                 5 => bench.device.fetched(bench.now, Err(FetchError)),
-                6 => bench.play("put 5/0/1 0 coap://h/a"),
+                6 => bench.ask(message::PUT, &["5/0/1", "0", "coap://h/a"]),
                 _ => bench.pass(Duration::from_secs(u64::from(low))),
             }
             bench.turn();
