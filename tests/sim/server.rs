@@ -5,6 +5,7 @@
 mod disk;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -20,6 +21,7 @@ use strait::engine::exchange::Settings as ExchangeSettings;
 use strait::net::endpoint::DATAGRAM_QUEUE;
 use strait::net::{Arrival, Datagram, Downward};
 use strait::store::memory::Memory;
+use strait::store::package_files::PackageFiles;
 use strait::store::records::{DeviceRecord, StateRecord};
 use strait::store::{HistoryQuery, Store, StoreSettings};
 use strait::telemetry;
@@ -49,6 +51,21 @@ pub(crate) fn virtual_clock() -> Clock {
 
 impl Server {
     pub(crate) fn start(memory: &Memory, clock: &Clock, seed: u64) -> Self {
+        Self::start_beside(
+            PackageFiles::of(Path::new("/nonexistent")),
+            memory,
+            clock,
+            seed,
+        )
+    }
+
+    /// The same, with the files of packages.
+    pub(crate) fn start_beside(
+        package_files: PackageFiles,
+        memory: &Memory,
+        clock: &Clock,
+        seed: u64,
+    ) -> Self {
         let disk = Arc::new(Disk::over(memory));
         let (uplinks, arrivals_in) = mpsc::channel(DATAGRAM_QUEUE);
         let (plain_out, downlinks) = mpsc::channel(DATAGRAM_QUEUE);
@@ -61,6 +78,8 @@ impl Server {
             batch: strait::app::batch::Settings::default(),
             replay: strait::app::replay::Settings::default(),
             push: strait::app::push::Settings::default(),
+            packages: strait::app::package::Settings::default(),
+            package_files,
             codecs: strait::app::codec_pool::Settings::default(),
             codec_worker: Some(env!("CARGO_BIN_EXE_strait").into()),
             dialer: strait::net::webhook::Dialer::Network,

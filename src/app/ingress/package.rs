@@ -69,10 +69,11 @@ impl Ingress {
         let len = usize::try_from(file.size).unwrap_or(usize::MAX);
         let found = match window(len, asked, szx_max) {
             Ok(found) => found,
-            Err(error) => return explain(Code::BAD_REQUEST, &error.to_string()),
+            // Its words would be cut at the block that is asked for.
+            Err(_) => return Routed::Answer(Response::refusal(Code::BAD_REQUEST)),
         };
         let Ok(block) = found.block.map_or_else(|| Block::new(0, false, szx), Ok) else {
-            return explain(Code::BAD_REQUEST, "no block has this number");
+            return Routed::Answer(Response::refusal(Code::BAD_REQUEST));
         };
         let offset = u64::try_from(found.range.start).unwrap_or(u64::MAX);
         let read = self.packages.shelf().open(file);
