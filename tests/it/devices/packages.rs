@@ -258,8 +258,11 @@ async fn blocks_in_the_clear_go_to_proven_addresses() {
     assert_eq!(packet.payload.len(), 256);
 }
 
+/// Device, package, offset, length, size of the file.
+type Told = (String, String, u64, u32, u64);
+
 #[derive(Default)]
-struct Listener(Mutex<Vec<(String, String, u64, u32, u64)>>);
+struct Listener(Mutex<Vec<Told>>);
 
 impl Progress for Listener {
     fn block(&self, block: &ServedBlock<'_>) {
