@@ -86,6 +86,7 @@ pub async fn download(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    let known = precondition_of(&headers)?.if_none_match;
     let package = match caller {
         Some(Extension(caller)) => {
             let (package, _) = app.packages.show(&id)?;
@@ -105,7 +106,6 @@ pub async fn download(
         .file
         .ok_or(PackageError::NoFile { package_id: id })?;
     let etag = file.sha256.to_string();
-    let known = precondition_of(&headers)?.if_none_match;
     if known.is_some_and(|tags| tags.matches(Some(&etag))) {
         return Ok(with_etag(StatusCode::NOT_MODIFIED.into_response(), &etag));
     }

@@ -231,7 +231,7 @@ pub async fn token(
     if package.file.is_none() {
         return Err(PackageError::NoFile { package_id: id }.into());
     }
-    let for_s = for_s.map_or(app.packages.settings().token_s, u64::from);
+    let for_s = for_s.map_or_else(|| app.packages.settings().token_s, u64::from);
     let packages = app.packages.clone();
     let of = id.clone();
     let made = tokio::task::spawn_blocking(move || packages.token(&of, for_s)).await;

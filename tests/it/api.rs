@@ -20,9 +20,11 @@ use strait::base::time::{Clock, Timestamp};
 use strait::engine::exchange::Outgoing;
 use strait::store::catalog::AppRecord;
 use strait::store::memory::MemoryStore;
+use strait::store::package_files::PackageFiles;
 use strait::store::records::StateRecord;
 use strait::store::{Change, Commit, Store};
 use strait::telemetry;
+use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
@@ -41,6 +43,8 @@ pub(crate) struct Server {
     pub(crate) shards: Shards,
     /// What the shard sends to devices.
     pub(crate) downlinks: mpsc::Receiver<Outgoing>,
+    /// Its data directory.
+    pub(crate) data: Arc<TempDir>,
 }
 
 /// An answer, with its body as JSON (null when empty, text when it is no JSON).
@@ -87,12 +91,34 @@ impl Server {
         Self::with_codecs(store, credentials, later_ms, None)
     }
 
+    /// One over this data directory, with these settings of packages.
+    pub(crate) fn with_packages(
+        store: Arc<MemoryStore>,
+        data: Arc<TempDir>,
+        packages: app::package::Settings,
+    ) -> Self {
+        let nobody = Credentials::nobody_asked();
+        Self::with_all(store, nobody, 0, None, (data, packages))
+    }
+
     /// Codecs with code of their own run there.
     pub(crate) fn with_codecs(
         store: Arc<MemoryStore>,
         credentials: Credentials,
         later_ms: u64,
         codec_runner: Option<Arc<dyn CodecRunner>>,
+    ) -> Self {
+        let data = Arc::new(tempfile::tempdir().unwrap());
+        let packages = (data, app::package::Settings::default());
+        Self::with_all(store, credentials, later_ms, codec_runner, packages)
+    }
+
+    fn with_all(
+        store: Arc<MemoryStore>,
+        credentials: Credentials,
+        later_ms: u64,
+        codec_runner: Option<Arc<dyn CodecRunner>>,
+        (data, packages): (Arc<TempDir>, app::package::Settings),
     ) -> Self {
         let now = Timestamp::parse(NOW).unwrap();
         let clock = Clock::manual(now.plus_ms(later_ms));
@@ -110,6 +136,8 @@ impl Server {
             batch: app::batch::Settings::default(),
             replay: app::replay::Settings::default(),
             push: app::push::Settings::default(),
+            packages,
+            package_files: PackageFiles::of(data.path()),
             codecs: app::codec_pool::Settings::default(),
             codec_worker: Some(env!("CARGO_BIN_EXE_strait").into()),
             dialer: strait::net::webhook::Dialer::Network,
@@ -142,6 +170,7 @@ impl Server {
             store,
             clock,
             changes,
+            data,
         }
     }
 

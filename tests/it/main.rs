@@ -26,6 +26,7 @@ mod api_history;
 mod api_http;
 mod api_model;
 mod api_openapi;
+mod api_packages;
 mod api_policies;
 mod api_products;
 mod api_push_certificates;

@@ -37,7 +37,7 @@ const CODEC: &str = include_str!("../../fixtures/api/flow.toml");
 pub(crate) struct Server {
     pub(crate) platform: Platform,
     /// Holds the files of packages.
-    pub(crate) data: Arc<TempDir>,
+    pub(crate) data: Option<Arc<TempDir>>,
     pub(crate) disk: Arc<Disk>,
     pub(crate) uplinks: mpsc::Sender<Vec<Arrival>>,
     pub(crate) downlinks: mpsc::Receiver<Vec<Datagram>>,
@@ -65,6 +65,19 @@ impl Server {
 
     /// The same over a data directory, which outlives it.
     pub(crate) fn start_in(data: &Arc<TempDir>, memory: &Memory, clock: &Clock, seed: u64) -> Self {
+        let files = PackageFiles::of(data.path());
+        let mut server = Self::start_beside(files, memory, clock, seed);
+        server.data = Some(Arc::clone(data));
+        server
+    }
+
+    /// The same, with the files of packages.
+    pub(crate) fn start_beside(
+        package_files: PackageFiles,
+        memory: &Memory,
+        clock: &Clock,
+        seed: u64,
+    ) -> Self {
         let disk = Arc::new(Disk::over(memory));
         let (uplinks, arrivals_in) = mpsc::channel(DATAGRAM_QUEUE);
         let (plain_out, downlinks) = mpsc::channel(DATAGRAM_QUEUE);
@@ -78,7 +91,7 @@ impl Server {
             replay: strait::app::replay::Settings::default(),
             push: strait::app::push::Settings::default(),
             packages: strait::app::package::Settings::default(),
-            package_files: PackageFiles::of(data.path()),
+            package_files,
             codecs: strait::app::codec_pool::Settings::default(),
             codec_worker: Some(env!("CARGO_BIN_EXE_strait").into()),
             dialer: strait::net::webhook::Dialer::Network,
@@ -96,7 +109,7 @@ impl Server {
             Platform::start(&settings, store, clock.clone(), metrics, network, seed).unwrap();
         Self {
             platform,
-            data: Arc::clone(data),
+            data: None,
             disk,
             uplinks,
             downlinks,

@@ -273,7 +273,7 @@ impl World {
 
     /// The server dies at once, and is back after `down`.
     pub(crate) async fn crash(&mut self, down: Duration) {
-        let data = self.server.take().map(|server| Arc::clone(&server.data));
+        let data = self.server.take().and_then(|server| server.data.clone());
         for node in &mut self.nodes {
             node.flight.forget();
         }

@@ -298,6 +298,7 @@ fn error_responses(error: &Value) -> Value {
         (412, "A precondition does not hold."),
         (413, "The body is too large."),
         (415, "The body has a media type that is not taken."),
+        (416, "The range is not one of what is there."),
         (
             422,
             "Well formed, and yet it can't be done; `errors` has the places.",

@@ -281,7 +281,7 @@ impl Ingress {
                 )
             }
             Ok(None) => Routed::Answer(Response::refusal(Code::FORBIDDEN)),
-            Err(unavailable) => unavailable,
+            Err(error) => unavailable(&error),
         }
     }
 
@@ -309,7 +309,7 @@ impl Ingress {
                 Err(error) => return explain(Code::BAD_REQUEST, &format!("ep {error}")),
                 Ok(node) => match self.by_node(&node) {
                     Ok(found) => found,
-                    Err(unavailable) => return unavailable,
+                    Err(error) => return unavailable(&error),
                 },
             },
         };
@@ -361,9 +361,8 @@ impl Ingress {
     }
 
     /// The store is asked, not the directory: a device counts from the moment it was created.
-    fn by_node(&self, node: &NodeId) -> Result<Option<DeviceId>, Routed> {
-        let found = self.store.device_by_node(node);
-        found.map_err(|error| unavailable(&error))
+    fn by_node(&self, node: &NodeId) -> Result<Option<DeviceId>, StoreError> {
+        self.store.device_by_node(node)
     }
 
     /// Whose a peer is: the DTLS identity, or the unsecured device that registered from there.

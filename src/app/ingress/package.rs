@@ -67,12 +67,12 @@ impl Ingress {
         // Who names no size gets the usual one; who does, any up to 1024.
         let szx_max = asked.map_or(szx, |_| Block::SZX_MAX);
         let len = usize::try_from(file.size).unwrap_or(usize::MAX);
-        let found = match window(len, asked, szx_max) {
-            Ok(found) => found,
-            Err(error) => return explain(Code::BAD_REQUEST, &error.to_string()),
+        // Words of a refusal would be cut at the block that is asked for.
+        let Ok(found) = window(len, asked, szx_max) else {
+            return Routed::Answer(Response::refusal(Code::BAD_REQUEST));
         };
         let Ok(block) = found.block.map_or_else(|| Block::new(0, false, szx), Ok) else {
-            return explain(Code::BAD_REQUEST, "no block has this number");
+            return Routed::Answer(Response::refusal(Code::BAD_REQUEST));
         };
         let offset = u64::try_from(found.range.start).unwrap_or(u64::MAX);
         let read = self.packages.shelf().open(file);

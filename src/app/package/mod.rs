@@ -399,7 +399,7 @@ impl Packages {
         let named = PackageNameRecord {
             version: name.version.saturating_add(1),
             package_id: Some(id.clone()),
-            sha256: name.sha256.or(record.file.map(|file| file.sha256)),
+            sha256: name.sha256.or_else(|| record.file.map(|file| file.sha256)),
         };
         let commit = Commit {
             guards: vec![

@@ -292,6 +292,6 @@ fn write_format_fixture() {
         env!("CARGO_MANIFEST_DIR"),
         "/fixtures/store/format-3/archive.strait"
     );
-    std::fs::create_dir_all(std::path::Path::new(path).parent().unwrap()).unwrap();
+    std::fs::create_dir_all(Path::new(path).parent().unwrap()).unwrap();
     std::fs::write(path, exported(&filled())).unwrap();
 }
