@@ -25,7 +25,7 @@ use super::shards::{Shards, shard_of};
 use super::tasks::Tasks;
 use super::upgrade::line::{Campaigns, Line};
 use super::upgrade::{FixedPackages, Packages, Upgrades};
-use super::{App, batch, codec_pool, command, push, replay, retention, timers};
+use super::{App, batch, codec_pool, command, push, replay, retention, timers, upgrade};
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::admission::Table;
@@ -50,6 +50,7 @@ pub struct Settings {
     pub store: StoreSettings,
     pub traced_devices_max: usize,
     pub batch: batch::Settings,
+    pub upgrade: upgrade::Settings,
     pub replay: replay::Settings,
     pub push: push::Settings,
     pub codecs: codec_pool::Settings,
@@ -124,6 +125,7 @@ impl Platform {
             shards: senders.link(),
             traced_devices_max: settings.traced_devices_max,
             batch: settings.batch,
+            upgrade: settings.upgrade,
             replay: settings.replay,
             push: settings.push,
             codecs: settings.codecs,

@@ -391,6 +391,7 @@ fn settings(config: &Config, credentials: &Arc<Credentials>) -> Settings {
         store: config.store.clone(),
         traced_devices_max: config.trace.devices_max,
         batch: config.batch,
+        upgrade: config.upgrade,
         replay: config.replay,
         push: config.push,
         codecs: config.codecs,

@@ -51,6 +51,8 @@ impl World {
             replay: crate::app::replay::Settings::default(),
             push: crate::app::push::Settings::default(),
             codecs: crate::app::codec_pool::Settings::default(),
+            upgrade: crate::app::upgrade::Settings::default(),
+            packages: Arc::new(crate::app::upgrade::FixedPackages::default()),
             codec_worker: None,
             codec_runner: None,
             dialer: crate::net::webhook::Dialer::Network,

@@ -28,6 +28,8 @@ pub use link::{FixedPackages, Upgrades};
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::app::order::Beside;
 use crate::base::ids::{AppId, DeviceId, ProductId};
 use crate::base::time::Timestamp;
@@ -38,6 +40,21 @@ use crate::store::upgrades::{PlaceRecord, RetryRecord};
 use crate::wire::pcp::{
     FragmentError, FragmentSize, FramedError, FramedPackage, Version, VersionError,
 };
+
+/// What an operator sets under `[upgrade]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Devices of campaigns under way at the same time, over all campaigns.
+    pub begun_max: usize,
+}
+
+/// As many as wait for slots in a large network.
+impl Default for Settings {
+    fn default() -> Self {
+        Self { begun_max: 100_000 }
+    }
+}
 
 /// What the steps need of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
