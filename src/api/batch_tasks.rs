@@ -96,9 +96,9 @@ pub fn routes() -> Routes {
                 "stop_batch_task",
                 "Stops what has not begun, and upgrades that do not install yet",
             )
-                .maybe_body(|f| drop(order_targets(f)))
-                .answers::<OrderAnswer>(StatusCode::OK)
-                .example(json!({})),
+            .maybe_body(|f| drop(order_targets(f)))
+            .answers::<OrderAnswer>(StatusCode::OK)
+            .example(json!({})),
             stop,
         )
         .add(

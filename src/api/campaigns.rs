@@ -53,8 +53,8 @@ pub fn routes() -> Routes {
         .add(
             Operation::post(RESUME, "resume_campaign", "Goes on with a paused campaign")
                 .maybe_body(|f| {
-                nothing(f);
-            })
+                    nothing(f);
+                })
                 .answers::<CampaignView>(StatusCode::OK)
                 .example(json!({})),
             resume,
@@ -75,8 +75,8 @@ pub fn routes() -> Routes {
                 "Replaces a campaign's canary share and window of the day",
             )
             .body(|f| {
-                    policy_of(f);
-                })
+                policy_of(f);
+            })
             .answers::<PolicyView>(StatusCode::OK)
             .example(json!({
                 "canary": {"share_percent": 5, "max_failure_percent": 10, "min_results": 20},
@@ -254,10 +254,7 @@ fn window_of(fields: &Fields<'_>) -> Option<WindowRecord> {
     })
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "at most 840, and whole"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "at most 840, and whole")]
 const fn whole(number: f64) -> i32 {
     number as i32
 }

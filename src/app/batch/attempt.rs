@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::rows::{note, subtask_of};
 use super::create::of_commit;
+use super::rows::{note, subtask_of};
 use super::{Batches, Entry};
 use crate::app::device::{Beside, DeviceDetail, DeviceError, DevicePatch, NewDevice};
 use crate::app::order::OrderError;

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::rows::{canary_of, each_subtask, policy_of_task, subtask_of, window_of};
 use crate::base::time::Timestamp;
-use crate::engine::batch::{Counts, Order, Phase, RetryPolicy, State, Status, Tally, Task, Verdict};
+use crate::engine::batch::{
+    Counts, Order, Phase, RetryPolicy, State, Status, Tally, Task, Verdict,
+};
 use crate::store::catalog::{CountsRecord, SubtaskRecord, TaskPhase, TaskRecord};
 use crate::store::{Store, StoreError};
 
@@ -409,17 +411,17 @@ impl Board {
             let window = entry.record.campaign.as_ref().and_then(|c| c.window);
             let opens = window.filter(|_| live.is_shut);
             let opens = opens.map(|window| window_of(window).opens_at(now));
-            [entry.task.deadline(), retry, opens].into_iter().flatten().min()
+            [entry.task.deadline(), retry, opens]
+                .into_iter()
+                .flatten()
+                .min()
         };
         self.entries.values().filter_map(of).min()
     }
 }
 
 /// The next of these tasks that lets a subtask begin, with that one.
-fn next_of(
-    turns: &mut VecDeque<u64>,
-    entries: &mut BTreeMap<u64, Entry>,
-) -> Option<(u64, u32)> {
+fn next_of(turns: &mut VecDeque<u64>, entries: &mut BTreeMap<u64, Entry>) -> Option<(u64, u32)> {
     for _ in 0..turns.len() {
         let seq = turns.pop_front()?;
         let Some(entry) = entries.get_mut(&seq) else {
@@ -446,4 +448,3 @@ fn next_of(
     }
     None
 }
-

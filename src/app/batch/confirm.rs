@@ -65,7 +65,9 @@ impl Batches {
                     break;
                 }
                 let word = self.standing(entry, *index, row).state.word();
-                problem = Some(format!("it is {word}, takes one that waits to be confirmed"));
+                problem = Some(format!(
+                    "it is {word}, takes one that waits to be confirmed"
+                ));
             }
             results.push(OrderResult {
                 target: target.clone(),

@@ -18,8 +18,8 @@ use crate::base::time::Timestamp;
 use crate::bug;
 use crate::engine::batch::SCHEDULE_AHEAD_MAX_MS;
 use crate::store::catalog::{
-    CampaignRecord, CountsRecord, PolicyRecord, SubtaskError, SubtaskRecord, SubtaskState, TaskPhase, TaskRecord,
-    TaskType,
+    CampaignRecord, CountsRecord, PolicyRecord, SubtaskError, SubtaskRecord, SubtaskState,
+    TaskPhase, TaskRecord, TaskType,
 };
 use crate::store::{Change, Commit, CommitError, Guard, StoreError};
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::board::Live;
-use super::rows::{CHUNK, NO_RETRY, each_subtask, note, subtask_of};
 use super::create::of_commit;
+use super::rows::{CHUNK, NO_RETRY, each_subtask, note, subtask_of};
 use super::{BatchError, Batches, CampaignChange, Entry};
 use crate::app::tasks::Stop;
 use crate::base::ids::{AppId, TaskId};

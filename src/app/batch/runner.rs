@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 
 use super::attempt::{Became, Done, Job};
 use super::campaign::broken_text;
-use super::rows::{CHUNK, note, subtask_of};
 use super::create::of_commit;
 use super::orders::Request;
+use super::rows::{CHUNK, note, subtask_of};
 use super::{Batches, Entry};
 use crate::app::tasks::Stop;
 use crate::base::time::Timestamp;
@@ -198,7 +198,11 @@ impl Batches {
         let Some(mut entry) = self.copy_of(seq) else {
             return Ok(());
         };
-        if entry.task.step(self.parts.clock.now(), Order::Stop).is_some() {
+        if entry
+            .task
+            .step(self.parts.clock.now(), Order::Stop)
+            .is_some()
+        {
             entry.record.status_desc = text;
             self.put_stopping(entry).await?;
         }
@@ -349,7 +353,8 @@ impl Batches {
                 // A commit before this one looked failed and was not: there is no other writer.
                 Err(CommitError::Conflict(_)) => match self.written(record.seq)? {
                     Some(there) if there.version > entry.record.version => {
-                        let is_it = there.phase == record.phase && there.campaign == record.campaign;
+                        let is_it =
+                            there.phase == record.phase && there.campaign == record.campaign;
                         if !is_it {
                             entry.record.version = there.version;
                             continue;

@@ -13,8 +13,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::campaign::Why;
 use super::attempt::{Became, Done, Job, PAUSE_FIRST, PAUSE_MAX, Trouble, put};
+use super::campaign::Why;
 use super::create::of_commit;
 use super::rows::{CHUNK, NO_RETRY, note, subtask_of, window_of};
 use super::{Batches, Entry};
@@ -178,7 +178,8 @@ impl Batches {
         let mut row = this.row;
         row.state = SubtaskState::Removed;
         row.error = None;
-        self.commit_and_tell(vec![put(job.seq, job.index, row)]).await?;
+        self.commit_and_tell(vec![put(job.seq, job.index, row)])
+            .await?;
         Ok(Became::Ended(State::Removed))
     }
 
@@ -283,11 +284,7 @@ impl Batches {
         }
     }
 
-    async fn check_these(
-        self: &Arc<Self>,
-        seq: u64,
-        indexes: Vec<u32>,
-    ) -> Result<(), StoreError> {
+    async fn check_these(self: &Arc<Self>, seq: u64, indexes: Vec<u32>) -> Result<(), StoreError> {
         let this = Arc::clone(self);
         let look = move || {
             let differs = |index: &u32| {

@@ -120,7 +120,10 @@ impl Devices {
         upgrade: &UpgradeRecord,
         commit: &mut Commit,
     ) -> Result<(), StoreError> {
-        let rows = self.parts.store.subtasks(upgrade.task_seq, upgrade.index, 1)?;
+        let rows = self
+            .parts
+            .store
+            .subtasks(upgrade.task_seq, upgrade.index, 1)?;
         let row = rows.into_iter().find(|(index, _)| *index == upgrade.index);
         let Some((index, row)) = row.filter(|(_, row)| row.state == SubtaskState::Processing)
         else {

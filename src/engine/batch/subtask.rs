@@ -103,10 +103,9 @@ impl Subtask {
             }
             (State::Processing, Input::Fail { .. }) => State::Fail,
             (State::Waiting | State::FailWaitRetry { .. }, Input::Stop) => State::Stopped,
-            (
-                State::Waiting | State::Processing | State::FailWaitRetry { .. },
-                Input::Remove,
-            ) => State::Removed,
+            (State::Waiting | State::Processing | State::FailWaitRetry { .. }, Input::Remove) => {
+                State::Removed
+            }
             (State::Fail | State::Stopped, Input::Retry) => {
                 self.tries = 0;
                 State::Waiting
