@@ -126,7 +126,7 @@ pub fn routes() -> Routes {
 }
 
 /// `{task_id}` of the path.
-pub struct TaskPath(TaskId);
+pub struct TaskPath(pub TaskId);
 
 impl FromRequestParts<App> for TaskPath {
     type Rejection = ApiError;

@@ -67,7 +67,7 @@ use codec_pool::CodecPool;
 use codec_runner::CodecRunner;
 use command::Commands;
 use credentials::Credentials;
-use device::{DeviceChange, Devices};
+use device::{DeviceChange, Devices, LostUpgrades};
 use forwarding::Forwarding;
 use group::{GroupLimits, Groups};
 use outbox::Outbox;
@@ -92,6 +92,7 @@ pub struct Parts {
     pub shards: ShardsLink,
     pub traced_devices_max: usize,
     pub batch: batch::Settings,
+    pub upgrade: upgrade::Settings,
     pub replay: replay::Settings,
     pub push: push::Settings,
     pub packages: package::Settings,
@@ -146,6 +147,7 @@ impl App {
             shards,
             traced_devices_max,
             batch,
+            upgrade,
             replay,
             push,
             packages,
@@ -233,7 +235,10 @@ impl App {
             shards: shards.clone(),
             packages: Arc::clone(&packages) as _,
             settings: batch,
+            begun_max: upgrade.begun_max,
         })?;
+        let lost: Arc<dyn LostUpgrades> = Arc::clone(&batches) as _;
+        devices.tell_lost_upgrades(lost);
         let forwarding = Arc::new(Forwarding::load(forwarding::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),

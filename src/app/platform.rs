@@ -25,7 +25,7 @@ use super::shards::{Shards, shard_of};
 use super::tasks::Tasks;
 use super::upgrade::Upgrades;
 use super::upgrade::line::{Campaigns, Fetches, Line};
-use super::{App, batch, codec_pool, command, package, push, replay, retention, timers};
+use super::{App, batch, codec_pool, command, package, push, replay, retention, timers, upgrade};
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::admission::Table;
@@ -51,6 +51,7 @@ pub struct Settings {
     pub store: StoreSettings,
     pub traced_devices_max: usize,
     pub batch: batch::Settings,
+    pub upgrade: upgrade::Settings,
     pub replay: replay::Settings,
     pub push: push::Settings,
     pub packages: package::Settings,
@@ -127,6 +128,7 @@ impl Platform {
             shards: senders.link(),
             traced_devices_max: settings.traced_devices_max,
             batch: settings.batch,
+            upgrade: settings.upgrade,
             replay: settings.replay,
             push: settings.push,
             packages: settings.packages.clone(),

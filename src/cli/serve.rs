@@ -392,6 +392,7 @@ fn settings(config: &Config, credentials: &Arc<Credentials>) -> Settings {
         store: config.store.clone(),
         traced_devices_max: config.trace.devices_max,
         batch: config.batch,
+        upgrade: config.upgrade,
         replay: config.replay,
         push: config.push,
         packages: config.packages.clone(),

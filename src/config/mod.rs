@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::api::server::tls::TlsError;
-use crate::app::{batch, codec_pool, command, package, push, replay};
+use crate::app::{batch, codec_pool, command, package, push, replay, upgrade};
 use crate::store::StoreSettings;
 use crate::telemetry::LogFormat;
 
@@ -32,6 +32,7 @@ pub struct Config {
     pub http: Http,
     pub store: StoreSettings,
     pub batch: batch::Settings,
+    pub upgrade: upgrade::Settings,
     pub replay: replay::Settings,
     pub push: push::Settings,
     pub packages: package::Settings,
@@ -50,6 +51,7 @@ impl Default for Config {
             http: Http::default(),
             store: StoreSettings::default(),
             batch: batch::Settings::default(),
+            upgrade: upgrade::Settings::default(),
             replay: replay::Settings::default(),
             push: push::Settings::default(),
             packages: package::Settings::default(),
@@ -240,6 +242,12 @@ impl Config {
                 batch.in_flight_max,
                 1_024,
                 "1 to 1024",
+            ),
+            (
+                "upgrade.begun_max",
+                self.upgrade.begun_max,
+                1_000_000,
+                "1 to 1000000",
             ),
             ("batch.files_max", batch.files_max, 10_000, "1 to 10000"),
             ("batch.file_kb", batch.file_kb, 65_536, "1 to 65536 KB"),

@@ -1,5 +1,6 @@
 //! The HTTP face through its router, on the memory store with a clock that stands still.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use axum::Router;
@@ -13,11 +14,14 @@ use strait::app::device::DeviceChange;
 use strait::app::figures::Figures;
 use strait::app::shard::{self, Shard};
 use strait::app::shards::Shards;
-use strait::app::upgrade::{FixedPackages, Upgrades};
+use strait::app::upgrade::line::Line;
+use strait::app::upgrade::{FixedPackages, Package, Software, Upgrades};
 use strait::app::{self, App};
-use strait::base::ids::{AppId, DeviceId};
+use strait::base::ids::{AppId, DeviceId, ProductId};
 use strait::base::time::{Clock, Timestamp};
+use strait::engine::admission::Table;
 use strait::engine::exchange::Outgoing;
+use strait::engine::upgrade::Kind;
 use strait::store::catalog::AppRecord;
 use strait::store::memory::MemoryStore;
 use strait::store::package_files::PackageFiles;
@@ -134,6 +138,8 @@ impl Server {
             shards: shards.link(),
             traced_devices_max: 10,
             batch: app::batch::Settings::default(),
+            upgrade: app::upgrade::Settings::default(),
+            packages: packages(),
             replay: app::replay::Settings::default(),
             push: app::push::Settings::default(),
             packages,
@@ -146,6 +152,10 @@ impl Server {
         })
         .unwrap();
         let (net, downlinks) = mpsc::channel(1024);
+        let (upgrades, news) = Upgrades::new(packages());
+        let line = line_of(&app, &clock);
+        let waiting = line.run(news, shards.link(), Arc::clone(&app.batches) as _);
+        app.tasks.spawn("line", waiting);
         let shard = Shard::new(shard::Parts {
             store: shared,
             clock: clock.clone(),
@@ -158,7 +168,7 @@ impl Server {
             net,
             codecs: Arc::clone(&app.codecs),
             figures: Arc::new(Figures::new()),
-            upgrades: Upgrades::new(Arc::new(FixedPackages::default())).0,
+            upgrades,
             pending_max: 20,
         });
         app.tasks.spawn("shard", shard.run(intakes.remove(0)));
@@ -288,6 +298,44 @@ impl Server {
             })
             .collect()
     }
+}
+
+/// The line as it is after a start.
+fn line_of(app: &App, clock: &Clock) -> Arc<Line> {
+    let line = Line::new(Table::default(), clock.clone());
+    let adopt = &mut |device, state: Option<StateRecord>| {
+        line.adopt(&device, &state.unwrap_or_default());
+        ControlFlow::Continue(())
+    };
+    app.store.each_device(adopt).unwrap();
+    line
+}
+
+/// For `p1`: firmware `fw2` and `fw3`, software `sw2`. For a product of nobody: `other`.
+fn packages() -> Arc<FixedPackages> {
+    let package = |package_id: &str, product_id: &str, kind: Kind, version: &str| {
+        let software = || Software::new(version, 500, &[7; 1200]).unwrap();
+        let package = Package {
+            package_id: package_id.to_owned(),
+            product_id: ProductId::parse(product_id).unwrap(),
+            app_id: AppId::default_space(),
+            kind,
+            version: version.to_owned(),
+            sources: Vec::new(),
+            coap_uri: format!("/fw/{package_id}"),
+            coaps_uri: format!("/fw/{package_id}"),
+            size: 1200,
+            software: (kind == Kind::Software).then(software),
+        };
+        (package_id.to_owned(), Arc::new(package))
+    };
+    let all = [
+        package("fw2", "p1", Kind::Firmware, "2.0"),
+        package("fw3", "p1", Kind::Firmware, "3.0"),
+        package("sw2", "p1", Kind::Software, "2.0"),
+        package("other", "nobody", Kind::Firmware, "2.0"),
+    ];
+    Arc::new(FixedPackages(all.into_iter().collect()))
 }
 
 pub(crate) fn meter_product() -> Value {

@@ -33,7 +33,7 @@ async fn every_field_is_checked_with_its_path() {
         ),
         (
             "/task_type",
-            Some(json!("softwareUpgrade")),
+            Some(json!("moduleUpgrade")),
             "this server takes createDevices, delete",
         ),
         (

@@ -41,6 +41,7 @@ mod api_signatures;
 mod api_spaces;
 mod api_tags;
 mod bad_input;
+mod campaigns;
 #[path = "../../src/engine/dtls/tests/client.rs"]
 #[allow(dead_code, reason = "the engine's own tests use more of it")]
 mod client;

@@ -87,6 +87,7 @@ impl Server {
             exchange: ExchangeSettings::default(),
             store: StoreSettings::default(),
             traced_devices_max: 10,
+            upgrade: strait::app::upgrade::Settings::default(),
             batch: strait::app::batch::Settings::default(),
             replay: strait::app::replay::Settings::default(),
             push: strait::app::push::Settings::default(),

@@ -79,8 +79,6 @@ pub struct Settings {
     pub files_max: usize,
     /// Size of one file.
     pub file_kb: usize,
-    /// Devices of campaigns under way at the same time, over all campaigns.
-    pub begun_max: usize,
 }
 
 /// 10 tasks and 4 MB are what the service of the API's maker takes.
@@ -92,7 +90,6 @@ impl Default for Settings {
             in_flight_max: 32,
             files_max: 100,
             file_kb: 4096,
-            begun_max: 100_000,
         }
     }
 }
@@ -113,6 +110,8 @@ pub struct Parts {
     pub shards: ShardsLink,
     pub packages: Arc<dyn Packages>,
     pub settings: Settings,
+    /// Devices of campaigns under way at the same time, over all campaigns.
+    pub begun_max: usize,
 }
 
 /// The batch tasks of one server.

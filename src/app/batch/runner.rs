@@ -155,7 +155,7 @@ impl Runner {
     /// Begins and stops upgrades, and looks after those under way.
     fn turn_upgrades(&mut self, stop: &Stop, now: Timestamp) {
         let batches = &self.batches;
-        let max = batches.parts.settings.begun_max;
+        let max = batches.parts.begun_max;
         while self.upgrades.len() < ORDERS {
             let mut board = batches.board();
             let (next, stops) = match board.stop_next() {

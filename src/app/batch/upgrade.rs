@@ -16,20 +16,22 @@ use std::time::Duration;
 use super::attempt::{Became, Done, Job, PAUSE_FIRST, PAUSE_MAX, Trouble, put};
 use super::campaign::Why;
 use super::create::of_commit;
-use super::rows::{CHUNK, NO_RETRY, note, subtask_of};
+use super::rows::{CHUNK, NO_RETRY, note, subtask_of, window_of};
 use super::{Batches, Entry};
+use crate::app::device::LostUpgrades;
 use crate::app::envelope::{self, DeviceHeader};
 use crate::app::order::{Order, OrderError, Told};
 use crate::app::tasks::Stop;
 use crate::app::upgrade::line::Campaigns;
 use crate::app::upgrade::{Began, Begin, Package, UpgradeOrder};
 use crate::base::ids::DeviceId;
+use crate::base::time::Timestamp;
 use crate::bug;
 use crate::engine::batch::{Input, Phase, State, Subtask, Verdict};
 use crate::engine::upgrade::Reason;
 use crate::store::catalog::{SubtaskError, SubtaskRecord, SubtaskState};
-use crate::store::records::EventRecord;
-use crate::store::upgrades::{RetryRecord, StepRecord};
+use crate::store::records::{DeviceRecord, EventRecord};
+use crate::store::upgrades::{RetryRecord, StepRecord, UpgradeRecord};
 use crate::store::{Change, Commit, StoreError};
 
 /// A try that is to begin, with its row as it was.
@@ -258,11 +260,10 @@ impl Batches {
             return Ok(false);
         }
         let upgrade = self.parts.store.state(&id)?.and_then(|state| state.upgrade);
-        let is_it = |u: &&Box<_>| {
-            let u: &crate::store::upgrades::UpgradeRecord = u;
+        let is_it = |u: &UpgradeRecord| {
             u.task_seq == seq && u.index == index && u.step != StepRecord::Ended
         };
-        Ok(upgrade.as_ref().filter(is_it).is_some())
+        Ok(upgrade.as_deref().is_some_and(is_it))
     }
 
     /// Looks at every upgrade that is under way as far as the board knows.
@@ -320,7 +321,7 @@ impl Batches {
     }
 }
 
-fn may_admit(entry: &Entry, now: crate::base::time::Timestamp) -> Result<(), Why> {
+fn may_admit(entry: &Entry, now: Timestamp) -> Result<(), Why> {
     if entry.verdict() == Verdict::Broken {
         return Err(Why::Canary);
     }
@@ -328,7 +329,7 @@ fn may_admit(entry: &Entry, now: crate::base::time::Timestamp) -> Result<(), Why
     if campaign.paused {
         return Err(Why::Paused);
     }
-    match campaign.window.map(super::rows::window_of) {
+    match campaign.window.map(window_of) {
         Some(window) if !window.is_open(now) => Err(Why::Window {
             opens_at: window.opens_at(now),
         }),
@@ -352,6 +353,12 @@ impl Campaigns for Batches {
 
     fn may_admit(&self, task_seq: u64) -> bool {
         Self::may_admit(self, task_seq).is_ok()
+    }
+}
+
+impl LostUpgrades for Batches {
+    fn lost(&self, _: &DeviceRecord, upgrade: &UpgradeRecord) {
+        self.settled(upgrade.task_seq, upgrade.index, State::Removed);
     }
 }
 

@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{Beside, DeviceChangeKind, DeviceDetail, DeviceError, Devices, TRIES, alone};
+use super::{
+    Beside, DeviceChangeKind, DeviceDetail, DeviceError, Devices, LostUpgrades, TRIES, alone,
+};
 use crate::app::timers;
 use crate::base::ids::DeviceId;
 use crate::base::peer::DeviceSeq;
 use crate::base::time::Timestamp;
-use crate::store::{Change, Commit, CommitError, Guard};
+use crate::bug;
+use crate::store::catalog::{SubtaskRecord, SubtaskState};
+use crate::store::upgrades::{StepRecord, UpgradeRecord};
+use crate::store::{Change, Commit, CommitError, Guard, StoreError};
 
 impl DeviceDetail {
     /// When the device is deleted unless it is activated before; `None` when it never is.
@@ -70,15 +75,24 @@ impl Devices {
     ) -> Result<bool, DeviceError> {
         let this = Arc::clone(self);
         self.finish("device delete", async move {
-            for _ in 0..TRIES {
+            for left in (0..TRIES).rev() {
                 let detail = look(&this, &id)?;
                 if !applies(&detail, this.parts.clock.now()) {
                     return Ok(false);
                 }
+                // A device that goes on with its upgrade while it is deleted must not be in the way: who
+                // counts upgrades finds that later.
+                let upgrade = upgrade_of(&detail).filter(|_| left > 0);
                 let mut commit = this.deletion(&detail);
+                if let Some(upgrade) = upgrade {
+                    this.end_upgrade(&detail, upgrade, &mut commit)?;
+                }
                 commit.changes.extend(beside(&detail));
                 match this.commit(commit).await {
                     Ok(()) => {
+                        if let (Some(upgrade), Some(who)) = (upgrade, this.upgrades.get()) {
+                            who.lost(&detail.device, upgrade);
+                        }
                         let session = Some(DeviceSeq(detail.device.seq));
                         this.tell(&id, DeviceChangeKind::Deleted, session).await;
                         return Ok(true);
@@ -90,6 +104,43 @@ impl Devices {
             Err(DeviceError::Contended)
         })
         .await
+    }
+
+    /// Hears of upgrades that end with their devices, from now on. Once.
+    pub fn tell_lost_upgrades(&self, who: Arc<dyn LostUpgrades>) {
+        if self.upgrades.set(who).is_err() {
+            bug!("lost upgrades are told already");
+        }
+    }
+
+    /// The device's upgrade ends with it: its subtask says so in the same commit.
+    fn end_upgrade(
+        &self,
+        detail: &DeviceDetail,
+        upgrade: &UpgradeRecord,
+        commit: &mut Commit,
+    ) -> Result<(), StoreError> {
+        let rows = self
+            .parts
+            .store
+            .subtasks(upgrade.task_seq, upgrade.index, 1)?;
+        let row = rows.into_iter().find(|(index, _)| *index == upgrade.index);
+        let Some((index, row)) = row.filter(|(_, row)| row.state == SubtaskState::Processing)
+        else {
+            return Ok(());
+        };
+        let id = detail.device.device_id.clone();
+        let version = detail.state.as_ref().map_or(0, |state| state.version);
+        commit.guards.push(Guard::StateVersion(id, version));
+        commit.changes.push(Change::PutSubtask {
+            task_seq: upgrade.task_seq,
+            index,
+            record: Box::new(SubtaskRecord {
+                state: SubtaskState::Removed,
+                ..row
+            }),
+        });
+        Ok(())
     }
 
     fn deletion(&self, detail: &DeviceDetail) -> Commit {
@@ -111,4 +162,10 @@ impl Devices {
         ];
         Commit { guards, changes }
     }
+}
+
+/// What of an upgrade is under way.
+fn upgrade_of(detail: &DeviceDetail) -> Option<&UpgradeRecord> {
+    let upgrade = detail.state.as_ref()?.upgrade.as_deref()?;
+    (upgrade.step != StepRecord::Ended).then_some(upgrade)
 }

@@ -15,7 +15,7 @@ pub mod status;
 mod tags;
 pub mod view;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -33,6 +33,7 @@ use crate::base::time::Clock;
 use crate::bug;
 use crate::product::settings::Psk;
 use crate::store::records::{AuthType, DeviceRecord, EventRecord, StateRecord};
+use crate::store::upgrades::UpgradeRecord;
 use crate::store::{Change, Commit, CommitError, Guard, Store, StoreError};
 use members::Members;
 use status::DeviceStatus;
@@ -87,6 +88,13 @@ pub struct Devices {
     parts: Parts,
     members: Members,
     scans: Arc<Semaphore>,
+    upgrades: OnceLock<Arc<dyn LostUpgrades>>,
+}
+
+/// Who is to know that an upgrade ended with its device.
+pub trait LostUpgrades: Send + Sync {
+    /// The device is deleted, and the subtask's row says so.
+    fn lost(&self, device: &DeviceRecord, upgrade: &UpgradeRecord);
 }
 
 /// A device to create. Formats and lengths were checked by the caller.
@@ -161,6 +169,7 @@ impl Devices {
             parts,
             members: Members::default(),
             scans: Arc::new(Semaphore::new(SCANS)),
+            upgrades: OnceLock::new(),
         }
     }
 

@@ -9,7 +9,7 @@ const REPORT: &[&str] = &["report"];
 const UPDATE: &[&str] = &["update"];
 
 /// Every resource with its events.
-pub const SUBJECTS: [(&str, &[&str]); 9] = [
+pub const SUBJECTS: [(&str, &[&str]); 10] = [
     ("device", CHANGES),
     ("device.property", REPORT),
     ("device.message", REPORT),
@@ -19,6 +19,7 @@ pub const SUBJECTS: [(&str, &[&str]); 9] = [
     ("product", CHANGES),
     ("device.command.status", UPDATE),
     ("device.commmad.status", UPDATE),
+    ("device.upgrade", UPDATE),
 ];
 
 /// The events of a resource; none of one that is not known.

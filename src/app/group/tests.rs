@@ -56,6 +56,8 @@ impl World {
             packages: crate::app::package::Settings::default(),
             package_files: PackageFiles::of(Path::new("/nonexistent")),
             codecs: crate::app::codec_pool::Settings::default(),
+            upgrade: crate::app::upgrade::Settings::default(),
+            packages: Arc::new(crate::app::upgrade::FixedPackages::default()),
             codec_worker: None,
             codec_runner: None,
             dialer: crate::net::webhook::Dialer::Network,

@@ -37,6 +37,11 @@ pub fn envelope(resource: &str, now: Timestamp) -> Value {
                    "status": "SUCCESSFUL",
                    "result": {"resultCode": "SUCCESSFUL", "resultDetail": {}}}),
         ),
+        "device.upgrade" => (
+            "update",
+            json!({"task_id": "000000000000000000000001", "package_id": "sample",
+                   "version": "2.0", "status": "Success", "attempts": 1, "reason": null}),
+        ),
         "batchtask" => (
             "update",
             json!({"app_id": "default", "task_id": "sample", "task_type": "createCommands",

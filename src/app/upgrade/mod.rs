@@ -27,3 +27,20 @@ pub use super::upgrading::{
     Began, Begin, News, Package, Packages, Software, SoftwareError, UpgradeOrder, What,
 };
 pub use link::{FixedPackages, Upgrades};
+
+use serde::Deserialize;
+
+/// What an operator sets under `[upgrade]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Devices of campaigns under way at the same time, over all campaigns.
+    pub begun_max: usize,
+}
+
+/// As many as wait for slots in a large network.
+impl Default for Settings {
+    fn default() -> Self {
+        Self { begun_max: 100_000 }
+    }
+}

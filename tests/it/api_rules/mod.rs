@@ -89,7 +89,7 @@ async fn a_rule_is_made_shown_changed_and_deleted() {
 /// Every event of every resource, and the resource's own name for all of them; nothing else.
 #[tokio::test]
 async fn rules_take_what_there_is() {
-    let table: [(&str, &[&str]); 9] = [
+    let table: [(&str, &[&str]); 10] = [
         ("device", &["create", "update", "delete"]),
         ("device.property", &["report"]),
         ("device.message", &["report"]),
@@ -99,6 +99,7 @@ async fn rules_take_what_there_is() {
         ("product", &["create", "update", "delete"]),
         ("device.command.status", &["update"]),
         ("device.commmad.status", &["update"]),
+        ("device.upgrade", &["update"]),
     ];
     let names = table.map(|(resource, _)| resource);
     let events = ["create", "update", "delete", "report"]

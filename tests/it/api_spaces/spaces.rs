@@ -111,6 +111,7 @@ fn task(space: &str, seq: u64) -> Vec<Change> {
                 tries: 0,
                 output: None,
                 error: None,
+                unconfirmed: false,
             }),
         })
         .collect();
@@ -137,6 +138,7 @@ fn task(space: &str, seq: u64) -> Vec<Change> {
         status_desc: None,
         created_at: Timestamp::from_ms(0),
         ended_at: None,
+        campaign: None,
     })));
     let file = FileRecord {
         file_id: FileId::parse(&format!("f{seq}")).unwrap(),

@@ -24,6 +24,7 @@ const RESOURCES: &[&str] = &[
     "product",
     "device.command.status",
     "device.commmad.status",
+    "device.upgrade",
 ];
 const CHANNELS: &[&str] = &[
     "HTTP_FORWARDING",

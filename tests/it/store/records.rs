@@ -12,8 +12,9 @@ use strait::base::time::Timestamp;
 use strait::product::profile::{Profile, Service, ServiceOption};
 use strait::product::settings::Settings;
 use strait::store::catalog::{
-    AppRecord, AuditRecord, CertificateRecord, CountsRecord, FileContent, FileRecord, GroupRecord,
-    PolicyRecord, SubtaskError, SubtaskRecord, SubtaskState, TaskPhase, TaskRecord, TaskType,
+    AppRecord, AuditRecord, CampaignRecord, CanaryRecord, CertificateRecord, CountsRecord,
+    FileContent, FileRecord, GroupRecord, PolicyRecord, SubtaskError, SubtaskRecord, SubtaskState,
+    TaskPhase, TaskRecord, TaskType, WindowRecord,
 };
 use strait::store::memory::MEMORY_KEY;
 use strait::store::packages::{FileHash, PackageNameRecord, PackageRecord, PackageType};
