@@ -135,6 +135,7 @@ impl Server {
             store: StoreSettings::default(),
             traced_devices_max: 10,
             batch: strait::app::batch::Settings::default(),
+            upgrade: strait::app::upgrade::Settings::default(),
             replay: strait::app::replay::Settings::default(),
             commands: strait::app::command::Settings::default(),
             push: strait::app::push::Settings::default(),

@@ -106,6 +106,8 @@ pub struct Parts {
     pub credentials: Arc<Credentials>,
     /// Who runs codecs with code of their own; `None`: a pool of such workers.
     pub codec_runner: Option<Arc<dyn CodecRunner>>,
+    /// The packages that campaigns know; `None`: those of the service.
+    pub known_packages: Option<Arc<dyn upgrading::Packages>>,
 }
 
 /// The services of one server. Clones share them.
@@ -125,6 +127,7 @@ pub struct App {
     pub pushes: Arc<Pushes>,
     pub codecs: Arc<dyn CodecRunner>,
     pub packages: Arc<Packages>,
+    pub known_packages: Arc<dyn upgrading::Packages>,
     pub removals: Arc<Removals>,
     pub replays: Arc<Replays>,
     pub outbox: Arc<Outbox>,
@@ -157,6 +160,7 @@ impl App {
             dialer,
             credentials,
             codec_runner,
+            known_packages,
         } = parts;
         let tasks = Tasks::new();
         let codecs = codec_runner.unwrap_or_else(|| {
@@ -220,6 +224,8 @@ impl App {
             files: package_files,
             settings: packages,
         })?);
+        let service = || Arc::clone(&packages) as Arc<dyn upgrading::Packages>;
+        let known_packages = known_packages.unwrap_or_else(service);
         let batches = Batches::start(batch::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),
@@ -233,10 +239,11 @@ impl App {
             commands: Arc::clone(&commands),
             outbox: Arc::clone(&outbox),
             shards: shards.clone(),
-            packages: Arc::clone(&packages) as _,
+            packages: Arc::clone(&known_packages),
             settings: batch,
             begun_max: upgrade.begun_max,
         })?;
+        packages.set_in_use(Arc::clone(&batches) as _);
         let lost: Arc<dyn LostUpgrades> = Arc::clone(&batches) as _;
         devices.tell_lost_upgrades(lost);
         let forwarding = Arc::new(Forwarding::load(forwarding::Parts {
@@ -291,6 +298,7 @@ impl App {
             pushes,
             codecs,
             packages,
+            known_packages,
             removals,
             replays,
             outbox,

@@ -138,10 +138,11 @@ impl Platform {
             dialer: settings.dialer.clone(),
             credentials: Arc::clone(&settings.credentials),
             codec_runner: None,
+            known_packages: None,
         })?;
         let directory = Arc::new(Directory::default());
         let figures = Arc::new(Figures::new());
-        let (upgrades, news) = Upgrades::new(Arc::clone(&app.packages) as _);
+        let (upgrades, news) = Upgrades::new(Arc::clone(&app.known_packages));
         let (outgoing, to_endpoint) = mpsc::channel(OUTGOING_QUEUE);
         let parts = shard::Parts {
             store: Arc::clone(&store),

@@ -14,7 +14,7 @@ use strait::app::device::DeviceChange;
 use strait::app::figures::Figures;
 use strait::app::shard::{self, Shard};
 use strait::app::shards::Shards;
-use strait::app::upgrade::line::Line;
+use strait::app::upgrade::line::{Fetches, Line};
 use strait::app::upgrade::{FixedPackages, Package, Software, Upgrades};
 use strait::app::{self, App};
 use strait::base::ids::{AppId, DeviceId, ProductId};
@@ -139,7 +139,6 @@ impl Server {
             traced_devices_max: 10,
             batch: app::batch::Settings::default(),
             upgrade: app::upgrade::Settings::default(),
-            packages: packages(),
             replay: app::replay::Settings::default(),
             push: app::push::Settings::default(),
             packages,
@@ -149,12 +148,15 @@ impl Server {
             dialer: strait::net::webhook::Dialer::Network,
             credentials: Arc::new(credentials),
             codec_runner,
+            known_packages: Some(known_packages()),
         })
         .unwrap();
         let (net, downlinks) = mpsc::channel(1024);
-        let (upgrades, news) = Upgrades::new(packages());
+        let (upgrades, news) = Upgrades::new(known_packages());
         let line = line_of(&app, &clock);
-        let waiting = line.run(news, shards.link(), Arc::clone(&app.batches) as _);
+        let (_, fetches) = Fetches::new(clock.clone());
+        let campaigns = Arc::clone(&app.batches) as _;
+        let waiting = line.run(news, fetches, shards.link(), campaigns);
         app.tasks.spawn("line", waiting);
         let shard = Shard::new(shard::Parts {
             store: shared,
@@ -312,7 +314,7 @@ fn line_of(app: &App, clock: &Clock) -> Arc<Line> {
 }
 
 /// For `p1`: firmware `fw2` and `fw3`, software `sw2`. For a product of nobody: `other`.
-fn packages() -> Arc<FixedPackages> {
+fn known_packages() -> Arc<FixedPackages> {
     let package = |package_id: &str, product_id: &str, kind: Kind, version: &str| {
         let software = || Software::new(version, 500, &[7; 1200]).unwrap();
         let package = Package {

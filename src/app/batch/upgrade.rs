@@ -21,10 +21,11 @@ use super::{Batches, Entry};
 use crate::app::device::LostUpgrades;
 use crate::app::envelope::{self, DeviceHeader};
 use crate::app::order::{Order, OrderError, Told};
+use crate::app::package::InUse;
 use crate::app::tasks::Stop;
 use crate::app::upgrade::line::Campaigns;
 use crate::app::upgrade::{Began, Begin, Package, UpgradeOrder};
-use crate::base::ids::DeviceId;
+use crate::base::ids::{DeviceId, PackageId, TaskId};
 use crate::base::time::Timestamp;
 use crate::bug;
 use crate::engine::batch::{Input, Phase, State, Subtask, Verdict};
@@ -353,6 +354,12 @@ impl Campaigns for Batches {
 
     fn may_admit(&self, task_seq: u64) -> bool {
         Self::may_admit(self, task_seq).is_ok()
+    }
+}
+
+impl InUse for Batches {
+    fn task_of(&self, package: &PackageId) -> Option<TaskId> {
+        self.uses_package(package.as_str())
     }
 }
 

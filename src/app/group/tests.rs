@@ -57,9 +57,9 @@ impl World {
             package_files: PackageFiles::of(Path::new("/nonexistent")),
             codecs: crate::app::codec_pool::Settings::default(),
             upgrade: crate::app::upgrade::Settings::default(),
-            packages: Arc::new(crate::app::upgrade::FixedPackages::default()),
             codec_worker: None,
             codec_runner: None,
+            known_packages: None,
             dialer: crate::net::webhook::Dialer::Network,
             credentials: Arc::new(Credentials::nobody_asked()),
         })
