@@ -20,6 +20,7 @@ mod answer;
 mod key;
 mod package;
 mod tell;
+mod whose;
 
 use std::sync::Arc;
 
@@ -41,8 +42,8 @@ use crate::base::time::Clock;
 use crate::engine::exchange::{Event, Failure, Incoming, Outgoing, ReplyId, Response, Resume};
 use crate::engine::registration::{Register, RegisterError, Update, parse_location};
 use crate::net::Downward;
+use crate::store::Store;
 use crate::store::records::RegistrationKind;
-use crate::store::{Store, StoreError};
 use crate::wire::coap::{Block, Code, Message, Token};
 
 /// What `GET /.well-known/core` shows (RFC 6690; the directory's resource type of RFC 9176).
@@ -358,27 +359,6 @@ impl Ingress {
                 self.tracer.record(&device_id, entry);
             }
         }
-    }
-
-    /// The store is asked, not the directory: a device counts from the moment it was created.
-    fn by_node(&self, node: &NodeId) -> Result<Option<DeviceId>, StoreError> {
-        self.store.device_by_node(node)
-    }
-
-    /// Whose a peer is: the DTLS identity, or the unsecured device that registered from there.
-    fn by_peer(&self, peer: Peer) -> Result<Option<DeviceId>, StoreError> {
-        match peer {
-            Peer::Plain(address) => Ok(self.directory.by_address(address)),
-            Peer::Secured(device) => self.store.device_by_seq(device),
-        }
-    }
-
-    fn node_of(&self, peer: Peer) -> Result<Option<NodeId>, StoreError> {
-        let Some(device_id) = self.by_peer(peer)? else {
-            return Ok(None);
-        };
-        let device = self.store.device(&device_id)?;
-        Ok(device.map(|device| device.node_id))
     }
 
     async fn response(&self, answered: Answered, incoming: &Incoming) {

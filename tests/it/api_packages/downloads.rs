@@ -157,7 +157,7 @@ async fn a_token_stands_for_credentials_until_its_time() {
     };
     let product = crate::api::meter_product().to_string();
     let made = ask(
-        "op",
+        "token-of-op",
         Method::POST,
         "/v5/iot/x/products".to_owned(),
         Some(product),
@@ -192,7 +192,7 @@ async fn a_token_stands_for_credentials_until_its_time() {
     let (one, two) = (id(&one), id(&two));
     let body = json!({"expires_s": 60}).to_string();
     let link = ask(
-        "see",
+        "token-of-see",
         Method::POST,
         format!("/v1/packages/{one}/token"),
         Some(body),
