@@ -106,9 +106,10 @@ fields = [ { n = "mid", t = "u16", auto = "mid" }, { n = "open", t = "u8" } ]
 "#;
 
 /// Media types of codec bundles.
-const KINDS: [(&str, CodecKind); 2] = [
+const KINDS: [(&str, CodecKind); 3] = [
     ("application/toml", CodecKind::Table),
     ("text/javascript", CodecKind::Script),
+    ("application/wasm", CodecKind::Wasm),
 ];
 
 /// Bytes of JSON in a command's `paras`.

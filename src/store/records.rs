@@ -263,6 +263,7 @@ pub struct CodecRecord {
 pub enum CodecKind {
     Table,
     Script,
+    Wasm,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -329,6 +329,7 @@ fn compile(
     let kind = match kind {
         CodecKind::Table => Kind::Table,
         CodecKind::Script => Kind::Script,
+        CodecKind::Wasm => Kind::Wasm,
     };
     codec::compile(kind, source, Some(profile), None)
 }

@@ -10,6 +10,7 @@ pub mod json;
 pub mod script;
 pub mod table;
 pub mod text;
+pub mod wasm;
 
 use std::sync::Arc;
 
@@ -70,6 +71,8 @@ pub enum Kind {
     Table,
     /// JavaScript, `codec.js`, see [`script`].
     Script,
+    /// WebAssembly, `codec.wasm`, see [`wasm`].
+    Wasm,
 }
 
 /// One mistake in a codec's source. Lines and columns count from 1, columns in characters.
@@ -86,8 +89,8 @@ pub struct LoadError {
 }
 
 /// Compiles a codec's source and checks it, against the product model too when there is one. What has
-/// code of its own becomes an [`call::Outside`], of which no more is known than that it is text: who runs
-/// it checks it. `ts013_service`: the product's setting of this name.
+/// code of its own becomes an [`call::Outside`], of which no more is known than that a script is text:
+/// who runs it checks it. `ts013_service`: the product's setting of this name.
 /// Errors: every mistake, in the order of the source.
 pub fn compile(
     kind: Kind,
@@ -95,10 +98,15 @@ pub fn compile(
     profile: Option<&Profile>,
     ts013_service: Option<&str>,
 ) -> Result<Arc<dyn Codec>, Vec<LoadError>> {
-    let text = std::str::from_utf8(source).map_err(|e| vec![not_text(source, e.valid_up_to())])?;
+    let text = || std::str::from_utf8(source).map_err(|e| vec![not_text(source, e.valid_up_to())]);
     match kind {
-        Kind::Table => Ok(Arc::new(table::load(text, profile)?)),
+        Kind::Table => Ok(Arc::new(table::load(text()?, profile)?)),
+        Kind::Wasm => {
+            let options = call::Options::default();
+            Ok(Arc::new(call::Outside::new(kind, source, options)))
+        }
         Kind::Script => {
+            text()?;
             let services = profile.map_or(&[][..], |p| p.services.as_slice());
             let options = call::Options {
                 ts013_service: ts013_service.map(str::to_owned),
@@ -322,6 +330,12 @@ pub enum CodecError {
     /// The script threw, or gave what no contract knows.
     #[error("the script failed: {reason}")]
     Script { reason: String },
+    /// The codec's own code says why, in its words.
+    #[error("{reason}")]
+    Refused { reason: String },
+    /// Compiled code failed: a panic, memory that is not there, an answer that is none.
+    #[error("the codec's code failed: {reason}")]
+    Trap { reason: String },
     /// Each costs the codec a strike.
     #[error("a limit of production was hit: {what}")]
     Limit { what: String },
@@ -359,6 +373,8 @@ impl CodecError {
             Self::Json { .. } => "json",
             Self::NoPropertySet { .. } => "no_property_set",
             Self::Script { .. } => "script",
+            Self::Refused { .. } => "refused",
+            Self::Trap { .. } => "trap",
             Self::Limit { .. } => "limit",
             Self::Unavailable { .. } => "unavailable",
         }
