@@ -21,6 +21,9 @@
     reason = "a measurement fails by panicking, prints, and reads the real clock"
 )]
 
+#[path = "fleet/mod.rs"]
+mod fleet;
+
 use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -32,14 +35,11 @@ use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
-use strait::base::ids::{AppId, DeviceId, NodeId, ProductId};
-use strait::base::secret::Secret;
+use strait::base::ids::{AppId, DeviceId, ProductId};
 use strait::base::time::{Clock, Timestamp};
 use strait::product::profile::Profile;
 use strait::store::generation::Generation;
-use strait::store::records::{
-    AuthRecord, AuthType, DeviceRecord, ProductRecord, StateRecord, TagRecord,
-};
+use strait::store::records::{DeviceRecord, ProductRecord, StateRecord, TagRecord};
 use strait::store::sled::SledStore;
 use strait::store::{Change, Commit, Completion, Store, StoreSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -458,32 +458,14 @@ fn device_id(n: u64) -> DeviceId {
 }
 
 fn device(n: u64, seq: u64, now: Timestamp) -> DeviceRecord {
+    let product = format!("product{}", n % PRODUCTS);
     DeviceRecord {
-        device_id: device_id(n),
-        seq,
-        version: 1,
-        node_id: NodeId::parse(&node_id(n)).unwrap(),
-        product_id: ProductId::parse(&format!("product{}", n % PRODUCTS)).unwrap(),
-        app_id: AppId::parse("default").unwrap(),
         device_name: Some(format!("Meter-{n}")),
-        description: None,
-        gateway_id: device_id(n),
-        auth: AuthRecord {
-            auth_type: AuthType::Secret,
-            secret: Secret::new("00112233445566778899aabbccddeeff".to_owned()),
-            secret_given: false,
-            secondary_secret: None,
-            secure_access: Some(false),
-            fingerprint: None,
-            timeout_s: 0,
-        },
-        extension_info: None,
-        frozen: false,
         created_at: now,
         tags: vec![TagRecord {
             tag_key: "street".to_owned(),
             tag_value: format!("street{}", n % 100),
         }],
-        groups: Vec::new(),
+        ..fleet::device(&device_id(n), &product, &node_id(n), seq)
     }
 }

@@ -21,6 +21,9 @@ mod client;
 #[path = "dtls/server.rs"]
 mod server;
 
+#[path = "fleet/mod.rs"]
+mod fleet;
+
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
@@ -28,7 +31,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use strait::base::ids::{AppId, DeviceId, NodeId, ProductId};
+use strait::base::ids::{AppId, DeviceId, ProductId};
 use strait::base::secret::Secret;
 use strait::base::time::{Clock, Timestamp};
 use strait::engine::dtls::Stored;
@@ -38,8 +41,8 @@ use strait::product::profile::Profile;
 use strait::store::generation::Generation;
 use strait::store::lock::DataLock;
 use strait::store::records::{
-    AuthRecord, AuthType, DeviceRecord, PresenceRecord, ProductRecord, RegistrationKind,
-    RegistrationRecord, SessionRecord, StateRecord,
+    AuthRecord, DeviceRecord, PresenceRecord, ProductRecord, RegistrationKind, RegistrationRecord,
+    SessionRecord, StateRecord,
 };
 use strait::store::sled::SledStore;
 use strait::store::{Change, Commit, Completion, Store, StoreSettings};
@@ -236,33 +239,19 @@ fn product(seq: u64) -> ProductRecord {
 }
 
 fn device(seq: u64, now: Timestamp) -> DeviceRecord {
-    let node_id = NodeId::parse(&identity(seq)).unwrap();
     let device_id = DeviceId::parse(&format!("meter_{}", identity(seq))).unwrap();
     let secret: String = PSK.iter().map(|byte| format!("{byte:02x}")).collect();
+    let plain = fleet::device(&device_id, "meter", &identity(seq), seq);
     DeviceRecord {
-        gateway_id: device_id.clone(),
-        device_id,
-        seq,
-        version: 1,
-        node_id,
-        product_id: ProductId::parse("meter").unwrap(),
-        app_id: AppId::parse("default").unwrap(),
         device_name: Some(format!("Meter {seq}")),
-        description: None,
         auth: AuthRecord {
-            auth_type: AuthType::Secret,
             secret: Secret::new(secret),
             secret_given: true,
-            secondary_secret: None,
             secure_access: Some(true),
-            fingerprint: None,
-            timeout_s: 0,
+            ..plain.auth
         },
-        extension_info: None,
-        frozen: false,
         created_at: now,
-        tags: Vec::new(),
-        groups: Vec::new(),
+        ..plain
     }
 }
 

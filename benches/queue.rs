@@ -17,6 +17,9 @@
     reason = "a measurement fails by panicking, prints, and reads the real clock"
 )]
 
+#[path = "fleet/mod.rs"]
+mod fleet;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -29,8 +32,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, json};
 use strait::app::credentials::Credentials;
 use strait::app::platform::{Network, Platform, Settings};
-use strait::base::ids::{AppId, CommandId, DeviceId, NodeId, ProductId};
-use strait::base::secret::Secret;
+use strait::base::ids::{CommandId, DeviceId};
 use strait::base::time::{Clock, Timestamp};
 use strait::engine::exchange::Settings as ExchangeSettings;
 use strait::engine::registration::location_text;
@@ -40,8 +42,7 @@ use strait::store::commands::{
     CommandRecord, CommandStatus, DownlinkKind, PendingRecord, QueueRecord, Strategy,
 };
 use strait::store::records::{
-    AuthRecord, AuthType, DeviceRecord, PresenceRecord, RegistrationKind, RegistrationRecord,
-    StateRecord,
+    DeviceRecord, PresenceRecord, RegistrationKind, RegistrationRecord, StateRecord,
 };
 use strait::store::seal::Sealer;
 use strait::store::sled::SledStore;
@@ -133,8 +134,11 @@ impl Server {
             store: StoreSettings::default(),
             traced_devices_max: 10,
             batch: strait::app::batch::Settings::default(),
+            replay: strait::app::replay::Settings::default(),
             commands: strait::app::command::Settings::default(),
             push: strait::app::push::Settings::default(),
+            codecs: strait::app::codec_pool::Settings::default(),
+            codec_worker: None,
             dialer: strait::net::webhook::Dialer::Network,
             credentials: Arc::new(Credentials::nobody_asked()),
         };
@@ -290,30 +294,10 @@ fn address(seq: u64) -> SocketAddr {
 }
 
 fn device(seq: u64) -> DeviceRecord {
+    let node = format!("8677250{seq:08}");
     DeviceRecord {
-        device_id: device_id(seq),
-        seq,
-        version: 1,
-        node_id: NodeId::parse(&format!("8677250{seq:08}")).unwrap(),
-        product_id: ProductId::parse("p").unwrap(),
-        app_id: AppId::parse("default").unwrap(),
-        device_name: None,
-        description: None,
-        gateway_id: device_id(seq),
-        auth: AuthRecord {
-            auth_type: AuthType::Secret,
-            secret: Secret::new("00112233445566778899aabbccddeeff".to_owned()),
-            secret_given: false,
-            secondary_secret: None,
-            secure_access: Some(false),
-            fingerprint: None,
-            timeout_s: 0,
-        },
-        extension_info: None,
-        frozen: false,
         created_at: now(),
-        tags: Vec::new(),
-        groups: Vec::new(),
+        ..fleet::device(&device_id(seq), "p", &node, seq)
     }
 }
 

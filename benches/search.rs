@@ -13,17 +13,19 @@
     reason = "a measurement fails by panicking, prints, and reads the real clock"
 )]
 
+#[path = "fleet/mod.rs"]
+mod fleet;
+
 use std::time::{Duration, Instant};
 
 use strait::base::ids::{AppId, DeviceId, NodeId, ProductId};
-use strait::base::secret::Secret;
 use strait::base::time::Timestamp;
 use strait::engine::presence::Presence;
 use strait::store::facts::DeviceFacts;
 use strait::store::find::{Filter, Find, FindOrder, TagText};
 use strait::store::index::{Index, Life};
 use strait::store::keys;
-use strait::store::records::{AuthRecord, AuthType, DeviceRecord, StateRecord, TagRecord};
+use strait::store::records::{DeviceRecord, StateRecord, TagRecord};
 use strait::store::seal::Sealer;
 use strait::store::sled::SledStore;
 use strait::store::{Change, Commit, Store, StoreSettings};
@@ -140,26 +142,11 @@ fn device(seq: u64) -> DeviceRecord {
         tag_key: key.to_owned(),
         tag_value: format!("v{value}"),
     };
+    let product = format!("meter-{}", seq % 20);
     DeviceRecord {
-        device_id: device_id(seq),
-        seq,
-        version: 1,
-        node_id: NodeId::parse(&node(seq)).unwrap(),
-        product_id: ProductId::parse(&format!("meter-{}", seq % 20)).unwrap(),
         app_id: AppId::parse(&format!("app-{}", seq % 5)).unwrap(),
         device_name: Some(name(seq)),
-        description: None,
         gateway_id: gateway,
-        auth: AuthRecord {
-            auth_type: AuthType::Secret,
-            secret: Secret::new("00112233445566778899aabbccddeeff".to_owned()),
-            secret_given: false,
-            secondary_secret: None,
-            secure_access: Some(false),
-            fingerprint: None,
-            timeout_s: 0,
-        },
-        extension_info: None,
         frozen: seq.is_multiple_of(100),
         created_at: Timestamp::from_ms(1_700_000_000_000 + seq * 100),
         tags: match seq % 4 {
@@ -170,6 +157,7 @@ fn device(seq: u64) -> DeviceRecord {
             7 => vec![seq % 10],
             _ => Vec::new(),
         },
+        ..fleet::device(&device_id(seq), &product, &node(seq), seq)
     }
 }
 

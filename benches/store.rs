@@ -15,18 +15,20 @@
     reason = "a measurement fails by panicking, prints, and reads the real clock"
 )]
 
+#[path = "fleet/mod.rs"]
+mod fleet;
+
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use serde_json::{Map, json};
-use strait::base::ids::{AppId, DeviceId, NodeId, ProductId};
-use strait::base::secret::Secret;
+use strait::base::ids::DeviceId;
 use strait::base::time::Timestamp;
 use strait::store::records::{
-    AuthRecord, AuthType, DeviceRecord, EnvelopeRecord, EventRecord, HistoryRecord, PresenceRecord,
-    RegistrationKind, RegistrationRecord, ShadowRecord, StateRecord,
+    DeviceRecord, EnvelopeRecord, EventRecord, HistoryRecord, PresenceRecord, RegistrationKind,
+    RegistrationRecord, ShadowRecord, StateRecord,
 };
 use strait::store::seal::Sealer;
 use strait::store::sled::SledStore;
@@ -170,30 +172,10 @@ fn device_id(seq: u64) -> DeviceId {
 }
 
 fn device(seq: u64) -> DeviceRecord {
+    let node = format!("8677250{seq:08}");
     DeviceRecord {
-        device_id: device_id(seq),
-        seq,
-        version: 1,
-        node_id: NodeId::parse(&format!("8677250{seq:08}")).unwrap(),
-        product_id: ProductId::parse("water-meter").unwrap(),
-        app_id: AppId::parse("default").unwrap(),
         device_name: Some(format!("Meter {seq}")),
-        description: None,
-        gateway_id: device_id(seq),
-        auth: AuthRecord {
-            auth_type: AuthType::Secret,
-            secret: Secret::new("00112233445566778899aabbccddeeff".to_owned()),
-            secret_given: false,
-            secondary_secret: None,
-            secure_access: Some(false),
-            fingerprint: None,
-            timeout_s: 0,
-        },
-        extension_info: None,
-        frozen: false,
-        created_at: Timestamp::from_ms(1_700_000_000_000),
-        tags: Vec::new(),
-        groups: Vec::new(),
+        ..fleet::device(&device_id(seq), "water-meter", &node, seq)
     }
 }
 

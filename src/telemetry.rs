@@ -22,6 +22,12 @@ const SECONDS: [f64; 16] = [
     5.0, 10.0,
 ];
 
+/// Of a codec: from a microsecond to the end that its watchdog makes.
+const CODEC_SECONDS: [f64; 15] = [
+    0.000_001, 0.000_002, 0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.0001, 0.0002, 0.0005, 0.001,
+    0.005, 0.02, 0.05, 0.25, 1.0,
+];
+
 /// How often what histograms gathered is folded in, so that it stays bounded without a scrape.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -94,6 +100,10 @@ pub fn detached_metrics() -> PrometheusHandle {
 fn builder() -> Result<PrometheusBuilder, TelemetryError> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
+        .and_then(|builder| {
+            let calls = Matcher::Full("strait_codec_call_seconds".into());
+            builder.set_buckets_for_metric(calls, &CODEC_SECONDS)
+        })
         .map_err(|e| TelemetryError::Metrics(e.to_string()))
 }
 

@@ -11,15 +11,17 @@ use super::error::{ApiError, code};
 use super::input::{Alphabet, Fields, TextRule, quoted, read_body as read_fields};
 use super::operation::{Operation, Routes};
 use super::precondition::{precondition_of, with_etag};
-use super::request::{JsonBody, MediaType, ProductPath, read_body};
+use super::request::{JsonBody, MediaType, ProductPath, read_body_up_to};
 use super::respond::json as answer;
 use crate::app::App;
-use crate::app::product::codec::DecodeRun;
-use crate::base::limits::{BODY_MAX, CODEC_SOURCE_MAX};
+use crate::app::product::codec::{self as upload, kind_of};
+use crate::app::product::trial::DecodeRun;
+use crate::base::ids::ProductId;
+use crate::base::limits::BODY_MAX;
 use crate::product::check::Violation;
 use crate::product::codec::text::{hex, unhex};
 use crate::product::codec::{Decoded, EncodeProperties, TraceEntry};
-use crate::store::records::CodecKind;
+use crate::store::records::{CodecKind, CodecRecord};
 
 /// What this file serves.
 pub fn routes() -> Routes {
@@ -32,17 +34,26 @@ pub fn routes() -> Routes {
             Operation::put(CODEC, "put_codec", "Uploads a codec")
                 .header("If-Match", IF_MATCH)
                 .header("If-None-Match", IF_NONE_MATCH)
-                .bytes(&["application/toml"])
+                .bytes(&[
+                    "application/toml",
+                    JAVASCRIPT,
+                    "application/javascript",
+                    WASM,
+                ])
                 .answers::<Uploaded<'_>>(StatusCode::CREATED)
                 .answers::<Uploaded<'_>>(StatusCode::OK)
                 .fails(&[PRECONDITION, StatusCode::UNPROCESSABLE_ENTITY])
-                .example_text(EXAMPLE),
+                .example_text(EXAMPLE)
+                .example_text_as(JAVASCRIPT, EXAMPLE_SCRIPT)
+                .example_text_as("application/javascript", EXAMPLE_SCRIPT),
             put,
         )
         .add(
             Operation::get(CODEC, "show_codec", "Downloads the codec")
                 .header("If-None-Match", IF_NONE_MATCH)
                 .answers_bytes(StatusCode::OK, "application/toml")
+                .answers_bytes(StatusCode::OK, JAVASCRIPT)
+                .answers_bytes(StatusCode::OK, WASM)
                 .answers_nothing(StatusCode::NOT_MODIFIED),
             show,
         )
@@ -105,24 +116,44 @@ service = "Flow"
 fields = [ { n = "mid", t = "u16", auto = "mid" }, { n = "open", t = "u8" } ]
 "#;
 
-/// Media types of codec bundles.
-const KINDS: [(&str, CodecKind); 3] = [
+/// SHA-256 of [`EXAMPLE`].
+pub(super) const EXAMPLE_ETAG: &str =
+    "ed7abfde0923cc5692a45de72d122ff048109c432bab8d04799052e22ae874c6";
+
+/// The same in JavaScript.
+const EXAMPLE_SCRIPT: &str = r#"function decodeUplink(input) {
+  return { data: { Flow: { volume: new DataView(new Uint8Array(input.bytes).buffer).getUint32(1) } } };
+}
+"#;
+
+const JAVASCRIPT: &str = "text/javascript";
+const WASM: &str = "application/wasm";
+
+/// Media types of codecs. The first of a kind is the one that is answered.
+const KINDS: [(&str, CodecKind); 4] = [
     ("application/toml", CodecKind::Table),
-    ("text/javascript", CodecKind::Script),
-    ("application/wasm", CodecKind::Wasm),
+    (JAVASCRIPT, CodecKind::Script),
+    ("application/javascript", CodecKind::Script),
+    (WASM, CodecKind::Wasm),
 ];
+
+/// The media type of a codec's source.
+pub(super) fn media_of(kind: CodecKind) -> &'static str {
+    let known = KINDS.iter().find(|(_, one)| *one == kind);
+    known.map_or("application/octet-stream", |(media, _)| media)
+}
 
 /// Bytes of JSON in a command's `paras`.
 const PARAS_MAX: usize = 32 * 1024;
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "UploadedCodec")]
-struct Uploaded<'a> {
+pub(super) struct Uploaded<'a> {
     product_id: &'a str,
     etag: &'a str,
 }
 
-/// `PUT …/codec`: 201 new, 200 replaced. Errors: 404 no product, 412, 413, 415 other types, 422 with
+/// `PUT …/codec`: 201 new, 200 replaced or the same as before. Errors: 404 no product, 412, 413, 415 other types, 422 with
 /// every mistake.
 pub async fn put(
     State(app): State<App>,
@@ -130,33 +161,27 @@ pub async fn put(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let kind = kind_of(&headers)?;
+    let kind = kind_in(&headers)?;
     let precondition = precondition_of(&headers)?;
-    let source = read_body(request).await?;
-    if source.len() > CODEC_SOURCE_MAX {
-        let message = format!(
-            "the codec has {} bytes, takes up to {CODEC_SOURCE_MAX}",
-            source.len()
-        );
-        return Err(ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            code::MALFORMED,
-            message,
-        ));
-    }
+    let source = read_body_up_to(request, kind_of(kind).source_max()).await?;
     let uploaded = app
         .products
         .put_codec(id.clone(), kind, source.to_vec(), precondition)
         .await?;
-    let status = match uploaded.is_new {
+    Ok(runs_now(&id, &uploaded))
+}
+
+/// The codec that runs from now on: 201 when none did before.
+pub(super) fn runs_now(id: &ProductId, codec: &upload::Uploaded) -> Response {
+    let status = match codec.is_new {
         true => StatusCode::CREATED,
         false => StatusCode::OK,
     };
     let body = Uploaded {
         product_id: id.as_str(),
-        etag: &uploaded.etag,
+        etag: &codec.etag,
     };
-    Ok(with_etag(answer(status, &body), &uploaded.etag))
+    with_etag(answer(status, &body), &codec.etag)
 }
 
 /// `GET …/codec`: the source as it was uploaded; 304 with `If-None-Match`. Errors: 404.
@@ -173,12 +198,14 @@ pub async fn show(
             &codec.etag,
         ));
     }
-    let media = KINDS
-        .iter()
-        .find(|(_, kind)| *kind == codec.kind)
-        .map_or("application/octet-stream", |(media, _)| media);
+    Ok(source_of(codec))
+}
+
+/// A codec as it was uploaded, with its tag.
+pub(super) fn source_of(codec: CodecRecord) -> Response {
+    let media = media_of(codec.kind);
     let response = ([(header::CONTENT_TYPE, media)], codec.source).into_response();
-    Ok(with_etag(response, &codec.etag))
+    with_etag(response, &codec.etag)
 }
 
 /// `DELETE …/codec`: 204. Errors: 404, 412.
@@ -192,7 +219,7 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn kind_of(headers: &HeaderMap) -> Result<CodecKind, ApiError> {
+fn kind_in(headers: &HeaderMap) -> Result<CodecKind, ApiError> {
     let refuse = |got: &str| {
         let known: Vec<&str> = KINDS.iter().map(|(media, _)| *media).collect();
         ApiError::new(
@@ -293,7 +320,7 @@ pub async fn decode(
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let (payload, f_port) = read_fields(&body, decode_body)?;
-    let run = app.products.try_decode(&id, &payload, f_port)?;
+    let run = app.products.try_decode(&id, &payload, f_port).await?;
     Ok(answer(StatusCode::OK, &DecodeAnswer::from(run)))
 }
 
@@ -330,19 +357,18 @@ pub async fn encode(
         What::Command(name, paras) => {
             let bytes = app
                 .products
-                .try_encode(&id, &service_id, &name, &paras, mid)?;
+                .try_encode(&id, &service_id, &name, &paras, mid)
+                .await?;
             (bytes, None)
         }
         What::Set { wanted, known } => {
-            let set = app.products.try_set(
-                &id,
-                &EncodeProperties {
-                    service_id: &service_id,
-                    wanted: &wanted,
-                    known: &known,
-                    mid,
-                },
-            )?;
+            let set = EncodeProperties {
+                service_id: &service_id,
+                wanted: &wanted,
+                known: &known,
+                mid,
+            };
+            let set = app.products.try_set(&id, &set).await?;
             (set.bytes, Some(set.covered))
         }
     };
@@ -408,4 +434,16 @@ fn encode_body(fields: &Fields<'_>) -> Option<Try> {
         mid: mid.and_then(|mid| u16::try_from(mid).ok()).unwrap_or(1),
         what,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    #[test]
+    fn the_example_has_its_tag() {
+        assert_eq!(hex(&Sha256::digest(EXAMPLE)), EXAMPLE_ETAG);
+    }
 }

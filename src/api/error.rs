@@ -17,6 +17,7 @@ use crate::app::group::GroupError;
 use crate::app::order::OrderError;
 use crate::app::product::ProductError;
 use crate::app::push::PushError;
+use crate::app::replay::ReplayError;
 use crate::app::space::SpaceError;
 use crate::app::trace::TraceError;
 use crate::product::codec::LoadError;
@@ -179,7 +180,9 @@ impl From<ProductError> for ApiError {
             ProductError::NotFound(_) => {
                 Self::new(StatusCode::NOT_FOUND, code::NO_PRODUCT, message)
             }
-            ProductError::NoCodec(_) => Self::new(StatusCode::NOT_FOUND, code::INVALID, message),
+            ProductError::NoCodec(_) | ProductError::NoVersion { .. } => {
+                Self::new(StatusCode::NOT_FOUND, code::INVALID, message)
+            }
             ProductError::Exists(_) | ProductError::Invalid { .. } => Self::invalid(message),
             ProductError::Space(error) => error.into(),
             ProductError::Mistakes(mistakes) => Self {
@@ -267,6 +270,22 @@ impl From<PushError> for ApiError {
             PushError::Idle(_) | PushError::NotSetAside(_) => Self::invalid(message),
             PushError::Stopping => Self::unavailable("the server is stopping, try again"),
             PushError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReplayError> for ApiError {
+    fn from(error: ReplayError) -> Self {
+        let message = error.to_string();
+        match error {
+            ReplayError::Product(error) => error.into(),
+            ReplayError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, code::INVALID, message),
+            ReplayError::Running(_) | ReplayError::Quarantined(_) => {
+                Self::new(StatusCode::CONFLICT, code::INVALID, message)
+            }
+            ReplayError::Invalid { .. } => Self::invalid(message),
+            ReplayError::Stopping => Self::unavailable("the server is stopping, try again"),
+            ReplayError::Store(error) => error.into(),
         }
     }
 }

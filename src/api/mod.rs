@@ -14,6 +14,8 @@ pub mod batch_view;
 pub mod buffer;
 pub mod certificates;
 pub mod codec;
+pub mod codec_replay;
+pub mod codec_versions;
 pub mod command_body;
 pub mod commands;
 pub mod device_body;
@@ -116,6 +118,8 @@ fn routes() -> Routes {
         .merge(pushes::routes())
         .merge(push_certificates::routes())
         .merge(codec::routes())
+        .merge(codec_versions::routes())
+        .merge(codec_replay::routes())
         .merge(settings::routes())
         .merge(history::routes())
         .merge(trace::routes())

@@ -64,6 +64,8 @@ pub struct Example {
     pub path: Vec<(&'static str, &'static str)>,
     pub query: Vec<(&'static str, &'static str)>,
     pub body: Option<ExampleBody>,
+    /// Bodies of further media types.
+    pub texts: Vec<(&'static str, &'static str)>,
 }
 
 /// The body of an example.
@@ -236,6 +238,13 @@ impl Operation {
     #[must_use]
     pub fn example_text(mut self, body: &'static str) -> Self {
         self.example.body = Some(ExampleBody::Text(body));
+        self
+    }
+
+    /// The same for another media type than the first.
+    #[must_use]
+    pub fn example_text_as(mut self, media: &'static str, body: &'static str) -> Self {
+        self.example.texts.push((media, body));
         self
     }
 

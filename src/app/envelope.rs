@@ -72,11 +72,35 @@ pub fn property_report(
     services_json: &str,
     at: Timestamp,
 ) -> EnvelopeRecord {
+    report(header, services_json, at, None)
+}
+
+/// The same for an uplink of then that was read only now: it says so.
+pub fn late_report(
+    header: &DeviceHeader,
+    services_json: &str,
+    received_at: Timestamp,
+    replayed_at: Timestamp,
+) -> EnvelopeRecord {
+    report(header, services_json, received_at, Some(replayed_at))
+}
+
+fn report(
+    header: &DeviceHeader,
+    services_json: &str,
+    at: Timestamp,
+    replayed_at: Option<Timestamp>,
+) -> EnvelopeRecord {
     let mut json = opening("device.property", "report", at, services_json.len() + 512);
     json.push_str("{\"header\":");
     header.write(&mut json);
     json.push_str(",\"body\":{\"services\":");
     json.push_str(services_json);
+    if let Some(replayed_at) = replayed_at {
+        json.push_str(",\"late\":true,\"replayed_time\":\"");
+        json.push_str(&replayed_at.compact());
+        json.push('"');
+    }
     json.push_str("}}}");
     of_device("device.property", "report", header, json)
 }
@@ -297,6 +321,7 @@ mod tests {
         let services = r#"[{"service_id":"Smoke","properties":{"level":2},"event_time":"x"}]"#;
         let report = property_report(&header(), services, at);
         let status = device_status(&header(), "ONLINE", Some(at), at);
+        let late = late_report(&header(), services, at, at.plus_s(60));
         let never = device_status(&header(), "FROZEN", None, at);
         let device = crate::app::device::tests::record("n");
         let created = device_change("create", &device, &json!({"a": "\"q"}), at).unwrap();
@@ -310,6 +335,15 @@ mod tests {
                 json!({"header": header_json(),
                 "body": {"services": [
                     {"service_id": "Smoke", "properties": {"level": 2}, "event_time": "x"}]}}),
+            ),
+            (
+                &late,
+                "device.property",
+                "report",
+                json!({"header": header_json(),
+                "body": {"services": [
+                    {"service_id": "Smoke", "properties": {"level": 2}, "event_time": "x"}],
+                    "late": true, "replayed_time": "20260101T000100Z"}}),
             ),
             (
                 &status,

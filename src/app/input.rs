@@ -268,6 +268,10 @@ impl Input {
                 order: Order::Desire(_),
                 ..
             } => "shadow",
+            Self::Order {
+                order: Order::Replay(_),
+                ..
+            } => "uplink",
             Self::Due => "timer",
             Self::Changed => "change",
         }

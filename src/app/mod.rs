@@ -4,7 +4,9 @@
 pub mod audit;
 pub mod batch;
 pub mod certificate;
+pub mod codec_call;
 pub mod codec_pool;
+pub mod codec_runner;
 pub mod command;
 pub mod credentials;
 pub mod deadlines;
@@ -27,6 +29,7 @@ pub mod push;
 mod random;
 pub mod registration;
 pub mod removal;
+pub mod replay;
 pub mod report;
 pub mod retention;
 pub mod search;
@@ -42,6 +45,7 @@ pub mod timers;
 pub mod trace;
 pub mod uplink;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -53,6 +57,8 @@ use crate::store::{Store, StoreError};
 use audit::Audit;
 use batch::Batches;
 use certificate::Certificates;
+use codec_pool::CodecPool;
+use codec_runner::CodecRunner;
 use command::Commands;
 use credentials::Credentials;
 use device::{DeviceChange, Devices};
@@ -62,6 +68,7 @@ use outbox::Outbox;
 use product::Products;
 use push::Pushes;
 use removal::Removals;
+use replay::Replays;
 use shadow::Shadows;
 use shards::ShardsLink;
 use space::Spaces;
@@ -78,10 +85,16 @@ pub struct Parts {
     pub shards: ShardsLink,
     pub traced_devices_max: usize,
     pub batch: batch::Settings,
+    pub replay: replay::Settings,
     pub push: push::Settings,
+    pub codecs: codec_pool::Settings,
+    /// The program whose `codec-worker` runs codecs; `None`: the one that runs.
+    pub codec_worker: Option<PathBuf>,
     /// Where pushes leave.
     pub dialer: Dialer,
     pub credentials: Arc<Credentials>,
+    /// Who runs codecs with code of their own; `None`: a pool of such workers.
+    pub codec_runner: Option<Arc<dyn CodecRunner>>,
 }
 
 /// The services of one server. Clones share them.
@@ -99,7 +112,9 @@ pub struct App {
     pub groups: Arc<Groups>,
     pub forwarding: Arc<Forwarding>,
     pub pushes: Arc<Pushes>,
+    pub codecs: Arc<dyn CodecRunner>,
     pub removals: Arc<Removals>,
+    pub replays: Arc<Replays>,
     pub outbox: Arc<Outbox>,
     pub tracer: Arc<Tracer>,
     pub tasks: Tasks,
@@ -120,11 +135,23 @@ impl App {
             shards,
             traced_devices_max,
             batch,
+            replay,
             push,
+            codecs,
+            codec_worker,
             dialer,
             credentials,
+            codec_runner,
         } = parts;
         let tasks = Tasks::new();
+        let codecs = codec_runner.unwrap_or_else(|| {
+            Arc::new(CodecPool::new(codec_pool::Parts {
+                settings: codecs,
+                clock: clock.clone(),
+                tasks: tasks.clone(),
+                program: codec_worker,
+            }))
+        });
         let outbox = Arc::new(Outbox::new(Arc::clone(&store)));
         let spaces = Arc::new(Spaces::load(space::Parts {
             store: Arc::clone(&store),
@@ -137,6 +164,7 @@ impl App {
             outbox: Arc::clone(&outbox),
             tasks: tasks.clone(),
             spaces: Arc::clone(&spaces),
+            codecs: Arc::clone(&codecs),
         })?);
         let devices = Arc::new(Devices::new(device::Parts {
             store: Arc::clone(&store),
@@ -167,7 +195,7 @@ impl App {
             store: Arc::clone(&store),
             clock: clock.clone(),
             tasks: tasks.clone(),
-            shards,
+            shards: shards.clone(),
         }));
         let batches = Batches::start(batch::Parts {
             store: Arc::clone(&store),
@@ -201,6 +229,15 @@ impl App {
             forwarding: Arc::clone(&forwarding),
         }));
         removals.resume()?;
+        let replays = Replays::start(replay::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            products: Arc::clone(&products),
+            codecs: Arc::clone(&codecs),
+            shards,
+            settings: replay,
+        })?;
         let pushes = Arc::new(Pushes::start(push::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),
@@ -223,7 +260,9 @@ impl App {
             groups,
             forwarding,
             pushes,
+            codecs,
             removals,
+            replays,
             outbox,
             tracer,
             tasks,

@@ -9,10 +9,12 @@ use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 use crate::base::ids::CommandId;
+use crate::base::time::Timestamp;
 use crate::product::check::Violation;
+use crate::product::codec::{Response, ServiceReport};
 use crate::store::commands::{CommandRecord, Strategy};
-use crate::store::records::ShadowRecord;
-use crate::store::{Change, Guard, StoreError};
+use crate::store::records::{RawRecord, ShadowRecord};
+use crate::store::{Change, Guard, HistoryKey, StoreError};
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub enum Order {
     Submit(Box<Submit>),
     /// The desired half of the shadow changes.
     Desire(Box<Desire>),
+    /// Raw uplinks were read late.
+    Replay(Box<Replay>),
 }
 
 /// A command to send. Shapes and limits that need no model were checked by the caller.
@@ -93,6 +97,50 @@ pub struct DesiredService {
     pub version: Option<u64>,
 }
 
+/// Raw uplinks of a device, oldest first, as they were read late. All of it or nothing.
+#[derive(Debug, Clone)]
+pub struct Replay {
+    /// Of the device whose they are.
+    pub device_seq: u64,
+    /// Of the state that the repairs were found with.
+    pub state_version: u64,
+    pub uplinks: Vec<Late>,
+    pub beside: Beside,
+}
+
+#[derive(Debug, Clone)]
+pub struct Late {
+    /// Where it lies among the raw ones.
+    pub key: HistoryKey,
+    pub read: Read,
+}
+
+/// What a raw uplink says, read late.
+#[derive(Debug, Clone)]
+pub enum Read {
+    Report {
+        /// What the model takes, at least one property.
+        services: Vec<ServiceReport>,
+        /// What of it the shadow lacks.
+        repairs: Vec<Repair>,
+        /// What stays, when the model doesn't take all of it.
+        rest: Option<Box<RawRecord>>,
+    },
+    Response(Response),
+    Nothing,
+    /// It stays, for this reason.
+    Unread(Box<RawRecord>),
+}
+
+/// Reported properties that the shadow lacks, or has from an older uplink.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repair {
+    pub service_id: String,
+    pub properties: Map<String, Value>,
+    /// The newest time of the service's values, when this makes it newer.
+    pub reported_at: Option<Timestamp>,
+}
+
 /// What is committed with it, or not at all.
 #[derive(Debug, Clone, Default)]
 pub struct Beside {
@@ -105,6 +153,7 @@ pub struct Beside {
 pub enum Told {
     Command(Box<CommandRecord>),
     Shadow(Vec<ShadowRecord>),
+    Replayed,
 }
 
 /// Why an order came to nothing. Fields name what the caller sent.

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use super::sessions::{Resuming, Sessions};
 use super::shard::{self, Shard};
 use super::shards::{Shards, shard_of};
 use super::tasks::Tasks;
-use super::{App, batch, command, push, retention, timers};
+use super::{App, batch, codec_pool, command, push, replay, retention, timers};
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::Settings as ExchangeSettings;
@@ -46,7 +47,11 @@ pub struct Settings {
     pub store: StoreSettings,
     pub traced_devices_max: usize,
     pub batch: batch::Settings,
+    pub replay: replay::Settings,
     pub push: push::Settings,
+    pub codecs: codec_pool::Settings,
+    /// The program whose `codec-worker` runs codecs; `None`: the one that runs.
+    pub codec_worker: Option<PathBuf>,
     /// Where pushes leave.
     pub dialer: Dialer,
     pub commands: command::Settings,
@@ -115,9 +120,13 @@ impl Platform {
             shards: senders.link(),
             traced_devices_max: settings.traced_devices_max,
             batch: settings.batch,
+            replay: settings.replay,
             push: settings.push,
+            codecs: settings.codecs,
+            codec_worker: settings.codec_worker.clone(),
             dialer: settings.dialer.clone(),
             credentials: Arc::clone(&settings.credentials),
+            codec_runner: None,
         })?;
         let directory = Arc::new(Directory::default());
         let figures = Arc::new(Figures::new());
@@ -132,6 +141,7 @@ impl Platform {
             devices: Arc::clone(&app.devices),
             tasks: app.tasks.clone(),
             net: outgoing.clone(),
+            codecs: Arc::clone(&app.codecs),
             figures: Arc::clone(&figures),
             pending_max: settings.commands.pending_max,
         };

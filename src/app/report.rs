@@ -5,7 +5,6 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::envelope::{self, DeviceHeader};
-use super::product::ProductRuntime;
 use super::step::{Draft, Loaded, Note, Outcome};
 use super::trace::hint_for;
 use crate::base::time::Timestamp;
@@ -50,10 +49,10 @@ pub fn decode_payload(loaded: &Loaded, payload: &[u8], now: Timestamp) -> Result
         let reason = reason.to_owned();
         Err(Unread { kind, reason })
     };
-    let Some(product) = &loaded.product else {
+    if loaded.product.is_none() {
         return unread("no_product", "the product is gone");
-    };
-    let Some(codec) = &product.codec else {
+    }
+    let Some(codec) = loaded.codec() else {
         return unread("no_codec", "the product has no codec");
     };
     let uplink = Uplink {
@@ -61,7 +60,7 @@ pub fn decode_payload(loaded: &Loaded, payload: &[u8], now: Timestamp) -> Result
         received_at: now,
         f_port: None,
     };
-    codec.decode(&uplink, None).map_err(|e| Unread {
+    codec.decode(&uplink).map_err(|e| Unread {
         kind: e.kind(),
         reason: e.to_string(),
     })
@@ -74,7 +73,12 @@ pub fn take_report(draft: &mut Draft<'_>, mut report: Report, payload: &[u8]) ->
         check::report(&product.record.profile, &mut report)
     });
     draft.state.queue.more_follows = report.has_more;
-    let answer = product.map(|p| answer_to(p, payload, violations.is_empty(), report.has_more));
+    let answer = answer_to(
+        draft.loaded,
+        payload,
+        violations.is_empty(),
+        report.has_more,
+    );
     report.services.retain(|s| !s.properties.is_empty());
     let mut note = Note::new(format!("reported {} bytes", payload.len()));
     if !violations.is_empty() {
@@ -85,13 +89,12 @@ pub fn take_report(draft: &mut Draft<'_>, mut report: Report, payload: &[u8]) ->
         note.hint = Some(hint_for("model").to_owned());
     }
     let answer = match answer {
-        Some(Ok(answer)) => answer,
-        Some(Err(error)) => {
+        Ok(answer) => answer,
+        Err(error) => {
             note.error = Some(format!("the codec can't answer it: {error}"));
             note.hint = Some("correct the codec's answer to this message".to_owned());
             None
         }
-        None => None,
     };
     if report.services.is_empty() {
         let outcome = if violations.is_empty() {
@@ -154,7 +157,7 @@ fn merge(draft: &mut Draft<'_>, service: &ServiceReport) {
 }
 
 /// `[{"service_id", "properties", "event_time"}]`: what history keeps and subscribers get.
-fn services_json(services: &[ServiceReport], now: Timestamp) -> String {
+pub fn services_json(services: &[ServiceReport], now: Timestamp) -> String {
     #[derive(Serialize)]
     struct Service<'a> {
         service_id: &'a str,
@@ -207,7 +210,8 @@ fn raw(draft: &Draft<'_>, payload: &[u8], kind: &str, reason: &str) -> Change {
     }
 }
 
-fn describe(violations: &[Violation]) -> String {
+/// In one line.
+pub fn describe(violations: &[Violation]) -> String {
     let lines: Vec<String> = violations
         .iter()
         .map(|v| format!("{}: {}", v.path, v.message))
@@ -222,17 +226,17 @@ pub fn answer_again(loaded: &Loaded, payload: &[u8], now: Timestamp) -> Option<V
         return None;
     };
     let fits = check::report(&product.record.profile, &mut report).is_empty();
-    answer_to(product, payload, fits, report.has_more).ok()?
+    answer_to(loaded, payload, fits, report.has_more).ok()?
 }
 
 /// What the codec says to a report. `fits`: all of it was taken.
 fn answer_to(
-    product: &ProductRuntime,
+    loaded: &Loaded,
     request: &[u8],
     fits: bool,
     has_more: bool,
 ) -> Result<Option<Vec<u8>>, CodecError> {
-    let Some(codec) = &product.codec else {
+    let Some(codec) = loaded.codec() else {
         return Ok(None);
     };
     codec.answer(&AnswerTo {

@@ -21,6 +21,7 @@ use crate::base::peer::{DeviceSeq, Mark, Peer};
 use crate::base::time::Timestamp;
 use crate::engine::exchange::{MsgIds, Outgoing, Response, Settle, Timing};
 use crate::engine::presence::Presence;
+use crate::product::codec::call::Memo;
 use crate::product::settings::CoapTiming;
 use crate::store::commands::{CommandRecord, SubmissionRecord};
 use crate::store::records::{
@@ -35,11 +36,13 @@ use crate::wire::coap::{Code, Token};
 const RECENT_MAX: usize = 8;
 
 /// What a step reads.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Loaded {
     pub device: DeviceRecord,
     pub state: StateRecord,
     pub product: Option<Arc<ProductRuntime>>,
+    /// What is known of the product's codec when that runs elsewhere: it stands for it.
+    pub memo: Option<Memo>,
     /// Rows of the commands that the step may change: the open ones, the next that waits, those that are
     /// overdue, and the one that a late answer may be for.
     pub commands: Vec<CommandRecord>,

@@ -289,6 +289,16 @@ fn system_instant() -> Instant {
     Instant::now()
 }
 
+/// Microseconds that a processor worked for this thread. Only differences mean anything.
+pub fn thread_us() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let nanos = u64::try_from(time.tv_nsec).unwrap_or_default();
+    seconds
+        .saturating_mul(1_000_000)
+        .saturating_add(nanos / 1000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 //! `codec` has its own.
 
 pub mod codec;
+pub mod codec_worker;
 pub mod config;
 pub mod credentials;
 pub mod demo;
@@ -36,6 +37,9 @@ enum Command {
     Demo(demo::Args),
     /// Write, check and test codecs
     Codec(codec::Args),
+    /// Runs codecs for a server, which starts it itself
+    #[command(hide = true)]
+    CodecWorker,
     /// Simulated devices against any server
     Sim(sim::Args),
     /// Load generator against any CoAP or LwM2M server
@@ -77,6 +81,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Codec(args) => codec::run(args),
+        Command::CodecWorker => codec_worker::run(),
         Command::Sim(args) => sim::run(args),
         Command::Load(args) => load::run(args),
         Command::Tail(args) => tail::run(args),

@@ -2,22 +2,22 @@
 //! list has commas), then flags. Every field has a default; an unknown one is an error. Checked once, then handed to
 //! each layer in parts.
 
+mod dtls;
 mod http;
 mod listen;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::api::server::tls::TlsError;
-use crate::app::{batch, command, push};
-use crate::engine::dtls::{self, crypto::Suite};
+use crate::app::{batch, codec_pool, command, push, replay};
 use crate::store::StoreSettings;
 use crate::telemetry::LogFormat;
 
+pub use dtls::Dtls;
 pub use http::Http;
 pub use listen::Listen;
 
@@ -32,8 +32,10 @@ pub struct Config {
     pub http: Http,
     pub store: StoreSettings,
     pub batch: batch::Settings,
+    pub replay: replay::Settings,
     pub push: push::Settings,
     pub commands: command::Settings,
+    pub codecs: codec_pool::Settings,
     pub trace: Trace,
     pub log: Log,
 }
@@ -47,8 +49,10 @@ impl Default for Config {
             http: Http::default(),
             store: StoreSettings::default(),
             batch: batch::Settings::default(),
+            replay: replay::Settings::default(),
             push: push::Settings::default(),
             commands: command::Settings::default(),
+            codecs: codec_pool::Settings::default(),
             trace: Trace::default(),
             log: Log::default(),
         }
@@ -78,122 +82,6 @@ impl Default for Net {
             peers_max: 1 << 20,
             separate_after_ms: 1_500,
         }
-    }
-}
-
-/// The secured port.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Dtls {
-    /// IANA names, in order of preference.
-    pub suites: Vec<String>,
-    /// When an unanswered flight is first sent again, in seconds; doubles each time.
-    pub retransmit_s: f64,
-    pub retransmissions: u32,
-    /// Handshakes under way at the same time.
-    pub handshakes_max: usize,
-    /// Handshakes that one source may begin in a second.
-    pub handshakes_per_source_s: u32,
-    pub sessions_max: usize,
-    /// Of these, how many keep their keys in memory.
-    pub sessions_in_memory: usize,
-}
-
-impl Default for Dtls {
-    fn default() -> Self {
-        let settings = dtls::Settings::default();
-        let suites = settings.suites.iter();
-        Self {
-            suites: suites.map(|suite| suite.name().to_owned()).collect(),
-            retransmit_s: settings.retransmit_first.as_secs_f64(),
-            retransmissions: settings.retransmissions,
-            handshakes_max: settings.handshakes_max,
-            handshakes_per_source_s: settings.handshakes_per_source_s,
-            sessions_max: settings.sessions_max,
-            sessions_in_memory: settings.sessions_in_memory,
-        }
-    }
-}
-
-impl Dtls {
-    /// As the engine takes them.
-    pub fn settings(&self) -> Result<dtls::Settings, ConfigError> {
-        let wrong_suites = |got: &str| ConfigError::Value {
-            field: "dtls.suites",
-            got: got.to_owned(),
-            takes: "one or more of TLS_PSK_WITH_AES_128_CCM_8, TLS_PSK_WITH_AES_128_CCM, \
-                    TLS_PSK_WITH_AES_128_GCM_SHA256, TLS_PSK_WITH_AES_128_CBC_SHA256",
-        };
-        let mut suites = Vec::with_capacity(self.suites.len());
-        for name in &self.suites {
-            let suite = Suite::from_name(name.trim()).ok_or_else(|| wrong_suites(name))?;
-            if !suites.contains(&suite) {
-                suites.push(suite);
-            }
-        }
-        if suites.is_empty() {
-            return Err(wrong_suites("empty"));
-        }
-        let bounds = [
-            (
-                "dtls.retransmissions",
-                self.retransmissions as usize,
-                0,
-                10,
-                "0 to 10",
-            ),
-            (
-                "dtls.handshakes_max",
-                self.handshakes_max,
-                1,
-                10_000_000,
-                "1 to 10000000",
-            ),
-            (
-                "dtls.handshakes_per_source_s",
-                self.handshakes_per_source_s as usize,
-                1,
-                1_000_000,
-                "1 to 1000000",
-            ),
-            (
-                "dtls.sessions_max",
-                self.sessions_max,
-                1,
-                100_000_000,
-                "1 to 100000000",
-            ),
-            (
-                "dtls.sessions_in_memory",
-                self.sessions_in_memory,
-                1,
-                100_000_000,
-                "1 to 100000000",
-            ),
-        ];
-        for (field, value, min, max, takes) in bounds {
-            if !(min..=max).contains(&value) {
-                let got = value.to_string();
-                return Err(ConfigError::Value { field, got, takes });
-            }
-        }
-        if !(0.1..=600.0).contains(&self.retransmit_s) {
-            return Err(ConfigError::Value {
-                field: "dtls.retransmit_s",
-                got: self.retransmit_s.to_string(),
-                takes: "0.1 to 600 seconds",
-            });
-        }
-        Ok(dtls::Settings {
-            suites,
-            retransmit_first: Duration::from_secs_f64(self.retransmit_s),
-            retransmissions: self.retransmissions,
-            handshakes_max: self.handshakes_max,
-            handshakes_per_source_s: self.handshakes_per_source_s,
-            sessions_max: self.sessions_max,
-            sessions_in_memory: self.sessions_in_memory,
-            ..dtls::Settings::default()
-        })
     }
 }
 
@@ -358,7 +246,13 @@ impl Config {
                 return wrong(field, &value, takes);
             }
         }
+        if let Err((field, got, takes)) = self.replay.check() {
+            return wrong(field, &got, takes);
+        }
         if let Err((field, got, takes)) = self.push.check() {
+            return wrong(field, &got, takes);
+        }
+        if let Err((field, got, takes)) = self.codecs.check() {
             return wrong(field, &got, takes);
         }
         let kept_s = u64::from(self.store.events_days).saturating_mul(86_400);
@@ -380,6 +274,7 @@ pub const TEMPLATE: &str = include_str!("../config.toml");
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::dtls::crypto::Suite;
 
     fn with(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         load(

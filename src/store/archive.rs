@@ -148,7 +148,9 @@ pub const fn is_portable(table: Table) -> bool {
         | Table::Ended
         | Table::Submissions
         | Table::Deliveries
-        | Table::SetAside => true,
+        | Table::SetAside
+        | Table::CodecVersions
+        | Table::Replays => true,
         // A restored counter would use numbers again, which breaks the keys.
         Table::Sessions => false,
     }

@@ -23,6 +23,7 @@ pub mod memory;
 pub mod migrate;
 pub mod query;
 pub mod records;
+pub mod replays;
 pub mod rows;
 pub mod seal;
 pub mod sealed;
@@ -54,6 +55,7 @@ use records::{
     CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord, SessionRecord,
     SettingsRecord, StateRecord,
 };
+use replays::{RawQuery, RawRow, ReplaysRecord};
 
 /// Durable state, shared by all layers above.
 pub trait Store: Send + Sync + 'static {
@@ -90,6 +92,8 @@ pub trait Store: Send + Sync + 'static {
     /// Every product, by descending `seq`.
     fn products(&self) -> Result<Vec<ProductRecord>, StoreError>;
     fn codec(&self, id: &ProductId) -> Result<Option<CodecRecord>, StoreError>;
+    /// The codecs that were uploaded for a product and are kept, each with its `seq`, newest first.
+    fn codec_versions(&self, id: &ProductId) -> Result<Vec<(u64, CodecRecord)>, StoreError>;
     fn settings(&self, id: &ProductId) -> Result<Option<SettingsRecord>, StoreError>;
 
     /// What is being deleted, as [`Store::find`] sees it now.
@@ -135,6 +139,10 @@ pub trait Store: Send + Sync + 'static {
     fn history(&self, query: &HistoryQuery) -> Result<Vec<HistoryRow>, StoreError>;
     /// Uplinks that no codec could decode, newest first.
     fn raw_uplinks(&self, device_seq: u64, limit: usize) -> Result<Vec<RawRecord>, StoreError>;
+    /// The same, oldest first, with their places.
+    fn raw_rows(&self, query: &RawQuery) -> Result<Vec<RawRow>, StoreError>;
+    /// The newest replays of a product's raw uplinks.
+    fn replays(&self, id: &ProductId) -> Result<Option<ReplaysRecord>, StoreError>;
 
     /// Events with a position above `after`, ascending.
     fn events(&self, after: u64, limit: usize) -> Result<Vec<(u64, EventRecord)>, StoreError>;
@@ -217,10 +225,13 @@ pub enum Change {
     /// Ends the device's session, if it has one.
     DeleteSession(DeviceSeq),
     PutProduct(Box<ProductRecord>),
-    /// Removes record, codec and settings.
+    /// Removes record, codec with its versions, settings and replays.
     DeleteProduct(ProductId),
     PutCodec(ProductId, Box<CodecRecord>),
     DeleteCodec(ProductId),
+    /// A codec that was uploaded, by its `seq`.
+    PutCodecVersion(ProductId, u64, Box<CodecRecord>),
+    DeleteCodecVersion(ProductId, u64),
     PutSettings(ProductId, Box<SettingsRecord>),
     PutApp(Box<AppRecord>),
     DeleteApp(AppId),
@@ -270,6 +281,11 @@ pub enum Change {
         device_seq: u64,
         record: Box<RawRecord>,
     },
+    /// Another reading of a raw uplink, in its place.
+    PutRaw(u64, Box<RawRow>),
+    /// A raw uplink was read after all.
+    DeleteRaw(u64, HistoryKey),
+    PutReplays(ProductId, Box<ReplaysRecord>),
     PutDelivery {
         action_seq: u64,
         record: Box<DeliveryRecord>,

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use strait::api;
+use strait::app::codec_runner::CodecRunner;
 use strait::app::credentials::{CLOCK_SKEW, Credential, Credentials};
 use strait::app::device::DeviceChange;
 use strait::app::figures::Figures;
@@ -82,6 +83,16 @@ impl Server {
     }
 
     fn with(store: Arc<MemoryStore>, credentials: Credentials, later_ms: u64) -> Self {
+        Self::with_codecs(store, credentials, later_ms, None)
+    }
+
+    /// Codecs with code of their own run there.
+    pub(crate) fn with_codecs(
+        store: Arc<MemoryStore>,
+        credentials: Credentials,
+        later_ms: u64,
+        codec_runner: Option<Arc<dyn CodecRunner>>,
+    ) -> Self {
         let now = Timestamp::parse(NOW).unwrap();
         let clock = Clock::manual(now.plus_ms(later_ms));
         let (sender, changes) = mpsc::channel(64);
@@ -96,9 +107,13 @@ impl Server {
             shards: shards.link(),
             traced_devices_max: 10,
             batch: app::batch::Settings::default(),
+            replay: app::replay::Settings::default(),
             push: app::push::Settings::default(),
+            codecs: app::codec_pool::Settings::default(),
+            codec_worker: Some(env!("CARGO_BIN_EXE_strait").into()),
             dialer: strait::net::webhook::Dialer::Network,
             credentials: Arc::new(credentials),
+            codec_runner,
         })
         .unwrap();
         let (net, downlinks) = mpsc::channel(1024);
@@ -112,6 +127,7 @@ impl Server {
             devices: Arc::clone(&app.devices),
             tasks: app.tasks.clone(),
             net,
+            codecs: Arc::clone(&app.codecs),
             figures: Arc::new(Figures::new()),
             pending_max: 20,
         });

@@ -116,7 +116,7 @@ fn test_command_passes_on_the_samples() {
         assert!(out.contains(sample), "{out}");
     }
     let last = out.lines().last().unwrap();
-    assert!(last.contains(" passed, 0 failed in 5 codecs"), "{last}");
+    assert!(last.contains(" passed, 0 failed in "), "{last}");
     assert!(!out.contains('\x1b'), "no colour but on a terminal");
 }
 
@@ -207,7 +207,7 @@ fn mistakes_are_listed_with_their_places() {
             "  hint: did you mean tamper?",
             "codec.toml:25:36: unknown key `scael` in i8\n  hint: did you mean `scale`?",
             "profile.json: service_capabilities[0].properties[4].min: got 512, takes at most max",
-            "more.json:2:13: EOF while parsing",
+            "more.json:2:13: not JSON: EOF while parsing",
         ] {
             assert!(out.contains(part), "{part}\n{out}");
         }
@@ -313,10 +313,17 @@ fn new_codec_passes_its_own_tests() {
         "it is there already"
     );
     assert_eq!(codec(dir.path(), &["new", "two words"]).0, 64);
-    for kind in ["script", "wasm"] {
-        let (code, _, err) = codec(dir.path(), &["new", "other", "--kind", kind]);
+    let cases = [
+        (["--kind", "wasm"].as_slice(), "can't run WebAssembly"),
+        (
+            &["--kind", "table", "--contract", "iotda"],
+            "is for --kind script",
+        ),
+    ];
+    for (args, want) in cases.into_iter().skip(usize::from(cfg!(feature = "wasm"))) {
+        let (code, _, err) = codec(dir.path(), &[&["new", "other"], args].concat());
         assert_eq!(code, 64);
-        assert!(err.contains("not in this version"), "{err}");
+        assert!(err.contains(want), "{err}");
     }
     assert!(!dir.path().join("other").exists());
 }

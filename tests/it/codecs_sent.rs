@@ -87,7 +87,7 @@ fn sets_and_answers_are_tested_like_the_rest() {
         ),
         (
             r#""kind":"answer","hex":"0","answer":{}"#,
-            "`hex` is \"0\", no hex",
+            "`hex` is \"0\", takes pairs of hex digits",
         ),
         (
             r#""kind":"decode","hex":"00","answer":{}"#,

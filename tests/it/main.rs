@@ -43,6 +43,14 @@ mod bad_input;
 #[path = "../../src/engine/dtls/tests/client.rs"]
 #[allow(dead_code, reason = "the engine's own tests use more of it")]
 mod client;
+mod codec_cli;
+mod codec_docs;
+mod codec_hostile;
+mod codec_import;
+mod codec_live;
+mod codec_mistakes;
+mod codec_replay;
+mod codec_schema;
 mod codecs;
 mod codecs_sent;
 mod conformity;

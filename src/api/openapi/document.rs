@@ -177,7 +177,13 @@ fn request_body(operation: &Operation) -> Option<Value> {
             true => json!({"schema": form_of("file")}),
             false => json!({"schema": schema}),
         };
-        if let Some(example) = &example {
+        let own = operation
+            .example
+            .texts
+            .iter()
+            .find(|(media, _)| media == kind);
+        let own = own.map(|(_, text)| json!(text));
+        if let Some(example) = own.as_ref().or(example.as_ref()) {
             let example = match is_form {
                 true => json!({"file": example}),
                 false => example.clone(),
@@ -217,11 +223,11 @@ fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
                 );
             }
             AnswerBody::Bytes(media) => {
-                put(
-                    &mut answer,
-                    "content",
-                    json!({*media: {"schema": {"type": "string"}}}),
-                );
+                let before = responses.get(status.as_str());
+                let mut content = before.and_then(|b: &Value| b.get("content")).cloned();
+                let content = content.get_or_insert_with(|| json!({}));
+                put(content, media, json!({"schema": {"type": "string"}}));
+                put(&mut answer, "content", content.clone());
             }
         }
         responses.insert(status.as_str().to_owned(), answer);

@@ -17,12 +17,21 @@ pub(super) struct PathParameter {
 pub(super) fn of_path(name: &str) -> PathParameter {
     // Longest id and number of digits of what the server names itself.
     const MADE_MAX: usize = 36;
+    // SHA-256 in hex.
+    const ETAG_LEN: usize = 64;
     let (max, description, example) = match name {
         "project_id" => {
             return PathParameter {
                 schema: json!({"type": "string", "minLength": 1}),
                 description: "May be anything, and partitions nothing.",
                 example: "p1",
+            };
+        }
+        "replay_id" => {
+            return PathParameter {
+                schema: json!({"type": "string", "pattern": "^[1-9][0-9]{0,8}$"}),
+                description: "A replay of the product.",
+                example: "1",
             };
         }
         "device_id" => (DeviceId::MAX_LEN, "A device.", "watermeter_867725038317248"),
@@ -41,6 +50,11 @@ pub(super) fn of_path(name: &str) -> PathParameter {
         "action_id" => (MADE_MAX, "An action of a routing rule.", "example-action"),
         "policy_id" => (MADE_MAX, "A policy.", "example-policy"),
         "queue_id" => (MADE_MAX, "A queue.", "example-queue"),
+        "etag" => (
+            ETAG_LEN,
+            "The ETag of a codec version, without quotes.",
+            super::super::codec::EXAMPLE_ETAG,
+        ),
         "cert_id" => (MADE_MAX, "CA certificates of subscribers.", "example-cert"),
         _ => (MADE_MAX, "", "example"),
     };

@@ -14,6 +14,7 @@
 use serde_json::{Map, Value, json};
 
 use super::send::{Message, next_mid, send_unasked, unasked};
+use crate::app::codec_call::StepCodec;
 use crate::app::product::ProductRuntime;
 use crate::app::step::Draft;
 use crate::app::trace::{Direction, TraceEntry};
@@ -66,7 +67,7 @@ pub fn converge(draft: &mut Draft<'_>) -> bool {
             continue;
         };
         changed = true;
-        if send(draft, &product, lack, &wanted, begins) {
+        if send(draft, lack, &wanted, begins) {
             break;
         }
     }
@@ -169,13 +170,7 @@ fn wait_s(tries: u32) -> u64 {
 }
 
 /// Sends what one message holds of it. False when nothing can be sent: then others may.
-fn send(
-    draft: &mut Draft<'_>,
-    product: &ProductRuntime,
-    lack: &Lack,
-    wanted: &Map<String, Value>,
-    begins: bool,
-) -> bool {
+fn send(draft: &mut Draft<'_>, lack: &Lack, wanted: &Map<String, Value>, begins: bool) -> bool {
     let mid = next_mid(draft);
     let set = EncodeProperties {
         service_id: &lack.service_id,
@@ -183,7 +178,7 @@ fn send(
         known: &lack.known,
         mid,
     };
-    match encode(product, &set) {
+    match encode(draft.loaded.codec(), &set) {
         Ok(PropertySet { bytes, mut covered }) => {
             covered.retain(|name| wanted.contains_key(name));
             if covered.is_empty() {
@@ -222,8 +217,8 @@ struct Unsent {
 }
 
 /// All of it, else the first that can be encoded alone: one that can't holds up no other.
-fn encode(product: &ProductRuntime, set: &EncodeProperties<'_>) -> Result<PropertySet, Unsent> {
-    let Some(codec) = &product.codec else {
+fn encode(codec: Option<StepCodec<'_>>, set: &EncodeProperties<'_>) -> Result<PropertySet, Unsent> {
+    let Some(codec) = codec else {
         return Err(Unsent {
             error: "the product has no codec".to_owned(),
             hint: "upload one with PUT /v1/products/{product_id}/codec",

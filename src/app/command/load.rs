@@ -21,7 +21,12 @@ pub fn rows(
     ids.extend(expired.map(|p| p.id));
     let next = queue.pending.iter().find(|p| p.expires_at > now);
     ids.extend(next.map(|p| p.id));
-    if matches!(input, Input::Report { .. } | Input::Answered { .. }) {
+    let may_answer = match input {
+        Input::Report { .. } | Input::Answered { .. } => true,
+        Input::Order { order, .. } => matches!(order, Order::Replay(_)),
+        _ => false,
+    };
+    if may_answer {
         ids.extend(queue.recent.iter().filter(|r| r.rests).map(|r| r.id));
     }
     let mut rows = Vec::with_capacity(ids.len());

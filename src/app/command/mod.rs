@@ -130,7 +130,7 @@ impl Commands {
         let order = Order::Submit(Box::new(submit));
         match self.parts.shards.order(device_id, order).await? {
             Told::Command(record) => Ok(*record),
-            Told::Shadow(_) => Err(OrderError::Busy),
+            Told::Shadow(_) | Told::Replayed => Err(OrderError::Busy),
         }
     }
 

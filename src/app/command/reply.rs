@@ -120,26 +120,14 @@ fn take_body(
 
 /// A command response that came as a report. Says what became of it.
 pub fn take_response(draft: &mut Draft<'_>, response: &Response) -> Note {
-    let queue = &draft.state.queue;
-    let open = open_commands(draft);
-    let resting = |r: &&crate::store::commands::RecentCommand| r.rests && r.by_mid;
-    let rested: Vec<u16> = queue.recent.iter().filter(resting).map(|r| r.mid).collect();
-    let found = match owner(response.mid, &open, &rested, debts(draft)) {
-        Owner::Open(at) => {
-            let commands = queue.open.iter().filter(|o| is_command(o));
-            commands.map(|o| o.id).nth(at)
-        }
-        Owner::Rested(at) => queue.recent.iter().filter(resting).map(|r| r.id).nth(at),
-        Owner::Ambiguous => {
-            pay_debt(draft);
-            return stray(
-                response,
-                "an earlier command may be meant: nothing changes",
-                "let the codec carry the mid in commands and responses, or the device answer within \
-                 command.response_timeout_s of the product's settings",
-            );
-        }
-        Owner::Nobody => None,
+    let Ok(found) = whose(draft, response.mid) else {
+        pay_debt(draft);
+        return stray(
+            response,
+            "an earlier command may be meant: nothing changes",
+            "let the codec carry the mid in commands and responses, or the device answer within \
+             command.response_timeout_s of the product's settings",
+        );
     };
     match found {
         Some(id) => {
@@ -153,6 +141,43 @@ pub fn take_response(draft: &mut Draft<'_>, response: &Response) -> Note {
              the entry of kind command that sent it",
         ),
     }
+}
+
+/// A response that was read long after it came. It ends its command only by the mid, since others wait for
+/// answers by now, and only one that had been sent when it came. Gives that command.
+pub fn take_late_response(
+    draft: &mut Draft<'_>,
+    response: &Response,
+    received_at: Timestamp,
+) -> Option<CommandId> {
+    response.mid?;
+    let id = whose(draft, response.mid).ok().flatten()?;
+    let record = draft.commands.iter().find(|c| c.id == id)?;
+    if record.sent_at.is_none_or(|sent_at| sent_at > received_at) {
+        return None;
+    }
+    end(draft, id, response);
+    Some(id)
+}
+
+/// More than one command may be meant.
+struct Ambiguous;
+
+/// Whose an answer with this `mid`, or none, is.
+fn whose(draft: &Draft<'_>, mid: Option<u16>) -> Result<Option<CommandId>, Ambiguous> {
+    let queue = &draft.state.queue;
+    let open = open_commands(draft);
+    let resting = |r: &&crate::store::commands::RecentCommand| r.rests && r.by_mid;
+    let rested: Vec<u16> = queue.recent.iter().filter(resting).map(|r| r.mid).collect();
+    Ok(match owner(mid, &open, &rested, debts(draft)) {
+        Owner::Open(at) => {
+            let commands = queue.open.iter().filter(|o| is_command(o));
+            commands.map(|o| o.id).nth(at)
+        }
+        Owner::Rested(at) => queue.recent.iter().filter(resting).map(|r| r.id).nth(at),
+        Owner::Ambiguous => return Err(Ambiguous),
+        Owner::Nobody => None,
+    })
 }
 
 fn is_command(open: &crate::store::commands::OpenRecord) -> bool {

@@ -248,8 +248,7 @@ pub fn send(draft: &mut Draft<'_>, id: CommandId, waits: bool) {
     let Some(record) = draft.commands.iter().find(|c| c.id == id) else {
         return;
     };
-    let codec = draft.loaded.product.as_ref().and_then(|p| p.codec.clone());
-    let encoded = match codec {
+    let encoded = match draft.loaded.codec() {
         None => Err("the product has no codec".to_owned()),
         Some(codec) => {
             let command = Encode {

@@ -48,7 +48,11 @@ impl World {
             shards: Shards::new(1).0.link(),
             traced_devices_max: 1,
             batch: crate::app::batch::Settings::default(),
+            replay: crate::app::replay::Settings::default(),
             push: crate::app::push::Settings::default(),
+            codecs: crate::app::codec_pool::Settings::default(),
+            codec_worker: None,
+            codec_runner: None,
             dialer: crate::net::webhook::Dialer::Network,
             credentials: Arc::new(Credentials::nobody_asked()),
         })

@@ -1,22 +1,20 @@
-//! A product's codec: taken when it compiles against the model, tried without a device.
+//! A product's codec: taken when it compiles against the model, and, with code of its own, when a
+//! worker can load it.
 //!
-//! The running codec stays until the new one is committed. ETag is the SHA-256 of the source.
+//! The running codec stays until the new one is committed. ETag is the SHA-256 of the source. Uploading what runs
+//! already changes nothing. Errors: [`ProductError`].
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::base::ids::ProductId;
-use crate::product::check::{self, Violation};
-use crate::product::codec::{
-    self, Codec, Decoded, Encode, EncodeProperties, Kind, LoadError, PropertySet, TraceEntry,
-    Uplink,
-};
+use crate::product::codec::call::{Options, Outside};
+use crate::product::codec::{self, Codec, Kind, LoadError};
 use crate::product::profile::Profile;
+use crate::product::settings::Settings;
 use crate::store::records::{CodecKind, CodecRecord, ProductRecord};
-use crate::store::{Change, Commit, CommitError, Guard};
+use crate::store::{Change, Commit, CommitError, Guard, StoreError};
 
 use super::precondition::Precondition;
 use super::{ProductError, ProductRuntime, Products, TRIES, error};
@@ -30,16 +28,6 @@ pub struct Uploaded {
     pub etag: String,
     /// There was none before.
     pub is_new: bool,
-}
-
-/// A dry run of decode.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DecodeRun {
-    pub decoded: Decoded,
-    pub trace: Vec<TraceEntry>,
-    /// What the model made of a report; what fits is in `decoded`.
-    pub violations: Vec<Violation>,
-    pub took_us: u64,
 }
 
 impl Products {
@@ -65,43 +53,88 @@ impl Products {
         source: Vec<u8>,
         precondition: &Precondition,
     ) -> Result<Uploaded, ProductError> {
-        let etag = etag_of(&source);
         let record = CodecRecord {
             kind,
+            etag: etag_of(&source),
             source,
-            etag: etag.clone(),
             uploaded_at: self.parts.clock.now(),
         };
         for _ in 0..TRIES {
-            let found = self.parts.store.product(id)?.filter(|p| !p.deleting);
-            let Some(product) = found else {
-                return Err(ProductError::NotFound(id.clone()));
-            };
-            let current = self.parts.store.codec(id)?.map(|c| c.etag);
-            precondition.check("codec", current.as_deref())?;
-            let compiled =
-                compile(kind, &record.source, &product.profile).map_err(ProductError::Mistakes)?;
-            let commit = Commit {
-                guards: vec![
-                    // The model is the one that the codec was compiled against.
-                    Guard::ProductVersion(id.clone(), product.version),
-                    Guard::CodecTag(id.clone(), current.clone()),
-                ],
-                changes: vec![Change::PutCodec(id.clone(), Box::new(record.clone()))],
-            };
-            match self.commit(commit).await {
-                Ok(()) => {
-                    self.reload(id, Some((etag.clone(), compiled)))?;
-                    return Ok(Uploaded {
-                        etag,
-                        is_new: current.is_none(),
-                    });
-                }
-                Err(CommitError::Conflict(_)) => {}
-                Err(CommitError::Store(error)) => return Err(error.into()),
+            let current = self.replaceable_codec(id, precondition)?;
+            if let Some(current) = &current
+                && (&current.etag, current.kind) == (&record.etag, kind)
+            {
+                return Ok(Uploaded {
+                    etag: record.etag,
+                    is_new: false,
+                });
+            }
+            let changes = self.as_newest(id, &record, current.as_ref())?;
+            let current = current.map(|c| c.etag);
+            if self
+                .run_codec(id, &record, current.clone(), changes)
+                .await?
+            {
+                return Ok(Uploaded {
+                    etag: record.etag,
+                    is_new: current.is_none(),
+                });
             }
         }
         Err(ProductError::Contended)
+    }
+
+    /// The codec that is to be replaced, when the product is there and the precondition holds.
+    pub(super) fn replaceable_codec(
+        &self,
+        id: &ProductId,
+        precondition: &Precondition,
+    ) -> Result<Option<CodecRecord>, ProductError> {
+        self.show(id)?;
+        let current = self.parts.store.codec(id)?;
+        precondition.check("codec", current.as_ref().map(|c| c.etag.as_str()))?;
+        Ok(current)
+    }
+
+    /// Checks a codec and makes it the one that runs, with what else changes. False: others changed the
+    /// product meanwhile. `current`: what runs now.
+    pub(super) async fn run_codec(
+        &self,
+        id: &ProductId,
+        record: &CodecRecord,
+        current: Option<String>,
+        mut changes: Vec<Change>,
+    ) -> Result<bool, ProductError> {
+        let found = self.parts.store.product(id)?.filter(|p| !p.deleting);
+        let Some(product) = found else {
+            return Err(ProductError::NotFound(id.clone()));
+        };
+        let settings = self.settings_of(id)?;
+        let compiled =
+            compile(record, &product.profile, &settings).map_err(ProductError::Mistakes)?;
+        if let Some(outside) = compiled.outside() {
+            let checked = self.parts.codecs.check(outside).await;
+            checked.map_err(ProductError::Mistakes)?;
+        }
+        let guards = vec![
+            // The model is the one that the codec was compiled against.
+            Guard::ProductVersion(id.clone(), product.version),
+            Guard::CodecTag(id.clone(), current),
+        ];
+        changes.push(Change::PutCodec(id.clone(), Box::new(record.clone())));
+        match self.commit(Commit { guards, changes }).await {
+            Ok(()) => {
+                self.reload(id, Some((record.etag.clone(), compiled)))?;
+                Ok(true)
+            }
+            Err(CommitError::Conflict(_)) => Ok(false),
+            Err(CommitError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    pub(super) fn settings_of(&self, id: &ProductId) -> Result<Settings, StoreError> {
+        let record = self.parts.store.settings(id)?;
+        Ok(record.map(|record| record.settings).unwrap_or_default())
     }
 
     /// The codec as it was uploaded.
@@ -139,85 +172,6 @@ impl Products {
         })
         .await
     }
-
-    /// What the product's codec makes of these bytes. Changes nothing.
-    pub fn try_decode(
-        &self,
-        id: &ProductId,
-        payload: &[u8],
-        f_port: Option<u8>,
-    ) -> Result<DecodeRun, ProductError> {
-        let (product, codec) = self.codec_of(id)?;
-        let uplink = Uplink {
-            payload,
-            received_at: self.parts.clock.now(),
-            f_port,
-        };
-        let mut trace = Vec::new();
-        let began = self.parts.clock.instant();
-        let mut decoded = codec.decode(&uplink, Some(&mut trace))?;
-        let took_us = micros_since(began, self.parts.clock.instant());
-        let violations = match &mut decoded {
-            Decoded::Report(report) => check::report(&product.record.profile, report),
-            Decoded::Response(_) | Decoded::Nothing => Vec::new(),
-        };
-        Ok(DecodeRun {
-            decoded,
-            trace,
-            violations,
-            took_us,
-        })
-    }
-
-    /// The bytes of a command, after the check of its parameters against the model.
-    pub fn try_encode(
-        &self,
-        id: &ProductId,
-        service_id: &str,
-        command_name: &str,
-        paras: &Map<String, Value>,
-        mid: u16,
-    ) -> Result<Vec<u8>, ProductError> {
-        let (product, codec) = self.codec_of(id)?;
-        let profile = &product.record.profile;
-        refuse(&check::command(profile, service_id, command_name, paras))?;
-        Ok(codec.encode(&Encode {
-            service_id,
-            command_name,
-            paras,
-            mid,
-        })?)
-    }
-
-    /// The message that sets properties, after the check of those that are wanted.
-    pub fn try_set(
-        &self,
-        id: &ProductId,
-        set: &EncodeProperties<'_>,
-    ) -> Result<PropertySet, ProductError> {
-        let (product, codec) = self.codec_of(id)?;
-        refuse(&check::writable(
-            &product.record.profile,
-            set.service_id,
-            set.wanted,
-        ))?;
-        Ok(codec.encode_properties(set)?)
-    }
-
-    fn codec_of(
-        &self,
-        id: &ProductId,
-    ) -> Result<(Arc<ProductRuntime>, Arc<dyn Codec>), ProductError> {
-        let product = self.show(id)?;
-        match product.codec.clone() {
-            Some(codec) => Ok((product, codec)),
-            None => Err(ProductError::NoCodec(id.clone())),
-        }
-    }
-}
-
-fn micros_since(began: Instant, ended: Instant) -> u64 {
-    u64::try_from(ended.saturating_duration_since(began).as_micros()).unwrap_or(u64::MAX)
 }
 
 fn etag_of(source: &[u8]) -> String {
@@ -230,6 +184,7 @@ fn etag_of(source: &[u8]) -> String {
 /// What reads and writes the bytes of the product's devices.
 pub(super) fn of(
     product: &ProductRecord,
+    settings: &Settings,
     stored: Option<&CodecRecord>,
     running: Option<&ProductRuntime>,
     compiled: Option<Compiled>,
@@ -237,7 +192,15 @@ pub(super) fn of(
     if speaks_json(product) {
         return Some(codec::json());
     }
-    known(stored, running, compiled, product).or_else(|| compile_stored(stored?, product))
+    known(stored, running, compiled, product).or_else(|| compile_stored(stored?, product, settings))
+}
+
+/// The running codec is the one that ran before.
+pub(super) fn is_same(one: &dyn Codec, other: &dyn Codec) -> bool {
+    match (one.outside(), other.outside()) {
+        (Some(one), Some(other)) => one.tag == other.tag,
+        _ => std::ptr::addr_eq(one, other),
+    }
 }
 
 /// Devices of such a product need no codec of their own; an uploaded one rests.
@@ -254,19 +217,25 @@ fn known(
     product: &ProductRecord,
 ) -> Option<Arc<dyn Codec>> {
     let etag = &stored?.etag;
-    if let Some((_, codec)) = compiled.filter(|(tag, _)| tag == etag) {
+    // One that runs elsewhere hangs on the settings too, and is soon made.
+    let here = |codec: &Arc<dyn Codec>| codec.outside().is_none();
+    if let Some((_, codec)) = compiled.filter(|(tag, codec)| tag == etag && here(codec)) {
         return Some(codec);
     }
     let running = running.filter(|r| !speaks_json(&r.record))?;
     let same =
         running.codec_tag.as_ref() == Some(etag) && running.record.profile == product.profile;
-    running.codec.clone().filter(|_| same)
+    running.codec.clone().filter(|codec| same && here(codec))
 }
 
 /// Compiles what was taken earlier. A codec that an older version took and this one does not is
 /// named in the log and left out: the product's uplinks are kept raw.
-fn compile_stored(stored: &CodecRecord, product: &ProductRecord) -> Option<Arc<dyn Codec>> {
-    match compile(stored.kind, &stored.source, &product.profile) {
+fn compile_stored(
+    stored: &CodecRecord,
+    product: &ProductRecord,
+    settings: &Settings,
+) -> Option<Arc<dyn Codec>> {
+    match compile(stored, &product.profile, settings) {
         Ok(codec) => Some(codec),
         Err(mistakes) => {
             let product_id = &product.product_id;
@@ -279,18 +248,19 @@ fn compile_stored(stored: &CodecRecord, product: &ProductRecord) -> Option<Arc<d
 }
 
 /// Refuses a new model that the stored codec does not fit. One that did not fit the old model
-/// either stands in nobody's way.
+/// either stands in nobody's way; one with code of its own fits each.
 pub(super) fn still_fits(
     stored: Option<&CodecRecord>,
     old: &Profile,
     new: &Profile,
+    settings: &Settings,
 ) -> Result<Option<Compiled>, ProductError> {
     let Some(stored) = stored else {
         return Ok(None);
     };
-    match compile(stored.kind, &stored.source, new) {
+    match compile(stored, new, settings) {
         Ok(codec) => Ok(Some((stored.etag.clone(), codec))),
-        Err(_) if compile(stored.kind, &stored.source, old).is_err() => Ok(None),
+        Err(_) if compile(stored, old, settings).is_err() => Ok(None),
         Err(mistakes) => {
             let first = mistakes
                 .first()
@@ -307,29 +277,33 @@ pub(super) fn still_fits(
     }
 }
 
-fn refuse(violations: &[Violation]) -> Result<(), ProductError> {
-    let Some(first) = violations.first() else {
-        return Ok(());
-    };
-    let more = violations.iter().skip(1);
-    let problem = more.fold(first.message.clone(), |text, violation| {
-        format!("{text}; {}: {}", violation.path, violation.message)
-    });
-    Err(ProductError::Invalid {
-        field: first.path.clone(),
-        problem,
-    })
+fn compile(
+    stored: &CodecRecord,
+    profile: &Profile,
+    settings: &Settings,
+) -> Result<Arc<dyn Codec>, Vec<LoadError>> {
+    let service = settings.ts013_service.as_deref();
+    let codec = codec::compile(kind_of(stored.kind), &stored.source, Some(profile), service)?;
+    match codec.outside() {
+        Some(outside) if settings.codec.trusted => {
+            let options = Options {
+                trusted: true,
+                ..outside.options.as_ref().clone()
+            };
+            Ok(Arc::new(Outside {
+                options: Arc::new(options),
+                ..outside.clone()
+            }))
+        }
+        Some(_) | None => Ok(codec),
+    }
 }
 
-fn compile(
-    kind: CodecKind,
-    source: &[u8],
-    profile: &Profile,
-) -> Result<Arc<dyn Codec>, Vec<LoadError>> {
-    let kind = match kind {
+/// The sort of a stored codec.
+pub const fn kind_of(kind: CodecKind) -> Kind {
+    match kind {
         CodecKind::Table => Kind::Table,
         CodecKind::Script => Kind::Script,
         CodecKind::Wasm => Kind::Wasm,
-    };
-    codec::compile(kind, source, Some(profile), None)
+    }
 }

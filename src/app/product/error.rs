@@ -20,6 +20,14 @@ pub enum ProductError {
     Invalid { field: String, problem: String },
     #[error("product {0} has no codec; upload one with PUT /v1/products/{0}/codec")]
     NoCodec(ProductId),
+    #[error(
+        "product {product_id} has no codec version {which}; GET /v1/products/{product_id}/codec/versions \
+         lists those that are kept"
+    )]
+    NoVersion {
+        product_id: ProductId,
+        which: String,
+    },
     #[error("the codec has {} mistakes, line:column {}", .0.len(), first(.0))]
     Mistakes(Vec<LoadError>),
     /// The codec ran and said no.
@@ -52,6 +60,7 @@ impl ProductError {
             Self::Space(e) => e.kind(),
             Self::Invalid { .. } => "invalid",
             Self::NoCodec(_) => "no_codec",
+            Self::NoVersion { .. } => "no_version",
             Self::Mistakes(_) => "mistakes",
             Self::Codec(_) => "codec",
             Self::Precondition { .. } => "precondition",

@@ -7,6 +7,10 @@ pub mod codec;
 mod error;
 mod leaving;
 pub mod precondition;
+pub mod rates;
+mod status;
+pub mod trial;
+pub mod versions;
 mod view;
 
 use std::collections::HashMap;
@@ -14,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use sha2::{Digest, Sha256};
 
+use crate::app::codec_runner::CodecRunner;
 use crate::app::envelope;
 use crate::app::outbox::Outbox;
 pub(in crate::app) use crate::app::random::random_hex;
@@ -29,8 +34,10 @@ use crate::store::records::{EventRecord, ProductRecord, SettingsRecord};
 use crate::store::{Change, Commit, CommitError, Guard, Store, StoreError};
 
 use precondition::Precondition;
+use rates::{Labels, Rates};
 
 pub use error::ProductError;
+pub use status::CodecStatus;
 pub use view::{ProductSummary, ProductView};
 
 /// Tries of a change that others overtake.
@@ -46,6 +53,8 @@ pub struct ProductRuntime {
     pub codec: Option<Arc<dyn Codec>>,
     /// ETag of the uploaded codec, also of one that does not compile.
     pub codec_tag: Option<String>,
+    /// How the codec does since it began to run.
+    pub rates: Arc<Rates>,
 }
 
 /// What [`Products`] works with.
@@ -55,6 +64,7 @@ pub struct Parts {
     pub outbox: Arc<Outbox>,
     pub tasks: Tasks,
     pub spaces: Arc<Spaces>,
+    pub codecs: Arc<dyn CodecRunner>,
 }
 
 /// The products of one server.
@@ -64,6 +74,7 @@ pub struct Products {
     /// Held while a runtime is read from the store and put in place, so that an older reading never
     /// replaces a newer one. Never across an await.
     reloading: Mutex<()>,
+    labels: Labels,
 }
 
 /// Every product in memory.
@@ -110,6 +121,7 @@ impl Products {
         let products = Self {
             held: RwLock::default(),
             reloading: Mutex::default(),
+            labels: Labels::default(),
             parts,
         };
         for record in products.parts.store.products()? {
@@ -218,7 +230,12 @@ impl Products {
                     id.clone(),
                     stored.as_ref().map(|c| c.etag.clone()),
                 ));
-                compiled = codec::still_fits(stored.as_ref(), &old.profile, &new.profile)?;
+                compiled = codec::still_fits(
+                    stored.as_ref(),
+                    &old.profile,
+                    &new.profile,
+                    &self.settings_of(id)?,
+                )?;
             }
             let record = ProductRecord {
                 version: old.version.saturating_add(1),
@@ -320,14 +337,22 @@ impl Products {
             None => None,
             Some(record) => {
                 let stored = store.codec(id)?;
-                let settings = store.settings(id)?.map(|s| s.settings).unwrap_or_default();
+                let settings = self.settings_of(id)?;
                 let running = self.runtime(id).or_else(|| self.leaving(id));
-                let codec = codec::of(&record, stored.as_ref(), running.as_deref(), compiled);
+                let codec = codec::of(
+                    &record,
+                    &settings,
+                    stored.as_ref(),
+                    running.as_deref(),
+                    compiled,
+                );
+                let rates = self.rates_of(id, running.as_deref(), codec.as_deref());
                 Some(Arc::new(ProductRuntime {
                     record,
                     settings,
                     codec,
                     codec_tag: stored.map(|c| c.etag),
+                    rates,
                 }))
             }
         };

@@ -62,7 +62,7 @@ impl Shadows {
         let order = Order::Desire(Box::new(Desire { what, beside }));
         match self.shards.order(device_id, order).await? {
             Told::Shadow(shadow) => Ok(shadow),
-            Told::Command(_) => Err(OrderError::Busy),
+            Told::Command(_) | Told::Replayed => Err(OrderError::Busy),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A commit under way, and what waits for it.
 
+use super::calling::Attempt;
 use crate::app::step::{Input, Step};
 use crate::base::ids::DeviceId;
 use crate::base::time::Timestamp;
@@ -10,7 +11,7 @@ pub(super) struct Pending {
     pub(super) device_id: DeviceId,
     pub(super) input: Input,
     pub(super) step: Step,
-    pub(super) tries: u8,
+    pub(super) attempt: Attempt,
     /// When the step was taken.
     pub(super) at: Timestamp,
 }

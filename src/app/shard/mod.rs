@@ -3,9 +3,12 @@
 //! One input of a device at a time: load, step, commit, act. While a commit is under way, further
 //! input of *that* device waits in its line and other devices go on. When the commit fails, the
 //! stepped state is thrown away: a request gets 5.03, a notification stays unacknowledged and is
-//! repeated by the device.
+//! repeated by the device. When a step needs an answer of a codec that runs elsewhere, it is thrown away
+//! as well, and taken anew when the answer is there (`calling.rs`).
 
+mod calling;
 mod committing;
+mod loading;
 mod refuse;
 
 use std::collections::VecDeque;
@@ -16,7 +19,9 @@ use futures_util::stream::FuturesUnordered;
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::mpsc;
 
+use self::calling::{Attempt, Calls};
 use self::committing::{Committing, Pending};
+use crate::app::codec_runner::CodecRunner;
 use crate::app::command;
 use crate::app::command::reply::{self, TokenAnswer};
 use crate::app::deadlines::{Deadlines, LOOK_AT_MOST_EVERY};
@@ -26,20 +31,19 @@ use crate::app::figures::Figures;
 use crate::app::order::{Order, OrderError};
 use crate::app::outbox::Outbox;
 use crate::app::product::Products;
-use crate::app::random::os_random;
-use crate::app::registration::{self, Fresh};
+use crate::app::registration;
 use crate::app::shards::Addressed;
 use crate::app::step::{Input, Loaded, Outcome, Step, Via, refusal};
 use crate::app::tasks::Tasks;
 use crate::app::trace::Tracer;
-use crate::app::{due, shadow, uplink};
+use crate::app::{due, replay, shadow, uplink};
 use crate::base::ids::DeviceId;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::Outgoing;
 use crate::engine::presence::is_awake;
 use crate::engine::shadow::difference;
 use crate::store::records::{ShadowRecord, StateRecord};
-use crate::store::{CommitError, Store, StoreError};
+use crate::store::{CommitError, Store};
 use crate::wire::coap::{Code, Token};
 
 /// Inputs that wait for one device; more are refused as overload.
@@ -75,6 +79,7 @@ pub struct Parts {
     pub devices: Arc<Devices>,
     pub tasks: Tasks,
     pub net: mpsc::Sender<Outgoing>,
+    pub codecs: Arc<dyn CodecRunner>,
     pub figures: Arc<Figures>,
     /// Commands that may wait for one device.
     pub pending_max: usize,
@@ -83,9 +88,10 @@ pub struct Parts {
 /// One shard. See the module's description.
 pub struct Shard {
     parts: Parts,
-    /// Devices with a commit under way, and what waits behind it.
+    /// Devices with a commit or a call under way, and what waits behind it.
     lines: HashMap<DeviceId, VecDeque<Input>>,
     commits: FuturesUnordered<Committing>,
+    calls: Calls,
     started_at: Timestamp,
     /// Devices with a notification that was not acknowledged, for want of the store. One that
     /// gives up on it ends the observation (RFC 7641 §4.5), so it is asked to observe again.
@@ -104,6 +110,7 @@ impl Shard {
             parts,
             lines: HashMap::new(),
             commits: FuturesUnordered::new(),
+            calls: Calls::default(),
             started_at,
             unheard: HashSet::new(),
             doubtful: HashMap::new(),
@@ -132,12 +139,12 @@ impl Shard {
         self.deadlines.arm(device_id, deadline);
     }
 
-    /// Runs until `inputs` is closed and every commit has ended.
+    /// Runs until `inputs` is closed and every call and commit has ended.
     pub async fn run(mut self, mut inputs: mpsc::Receiver<Addressed>) {
         let mut batch = Vec::with_capacity(BATCH);
         let mut open = true;
         let mut look_at = self.parts.clock.instant();
-        while open || !self.commits.is_empty() {
+        while open || !self.commits.is_empty() || !self.calls.is_empty() {
             let takes_more = open && self.commits.len() < COMMITS_MAX;
             let timer = self.next_timer();
             tokio::select! {
@@ -152,6 +159,7 @@ impl Shard {
                         self.committed(*pending, result).await;
                     }
                 }
+                Some(called) = self.calls.next() => self.called(called).await,
                 () = timer, if open => {}
             }
             // Looked at here rather than on the timer, which a busy shard starts anew each time.
@@ -176,7 +184,7 @@ impl Shard {
     /// Hands an input to its device, or puts it in the device's line.
     async fn take(&mut self, device_id: DeviceId, input: Input) {
         let Some(line) = self.lines.get_mut(&device_id) else {
-            self.begin(device_id, input, 0).await;
+            self.begin(device_id, input, Attempt::default()).await;
             return;
         };
         if line.len() < LINE_MAX {
@@ -188,9 +196,9 @@ impl Shard {
         self.refuse_for_now(&input, OrderError::Busy).await;
     }
 
-    /// Loads and steps; commits, or acts at once when nothing durable changes.
-    async fn begin(&mut self, device_id: DeviceId, input: Input, tries: u8) {
-        let now = self.parts.clock.now();
+    /// Loads and steps; commits, or acts at once when nothing durable changes, or calls the codec.
+    async fn begin(&mut self, device_id: DeviceId, input: Input, mut attempt: Attempt) {
+        let now = attempt.time(&self.parts.clock);
         let mut loaded = match self.load(&device_id, &input, now) {
             Ok(Some(loaded)) => loaded,
             Ok(None) => {
@@ -210,6 +218,7 @@ impl Shard {
             }
         };
         loaded.origin = input.origin();
+        loaded.memo = attempt.memo(&loaded);
         let refusal = loaded.origin.and_then(|o| loaded.refusal(o.peer));
         let mut step = if let Some(why) = refusal {
             registration::refuse(&loaded, &input, why, now)
@@ -219,6 +228,10 @@ impl Shard {
             }
             self.step(&loaded, &input, now)
         };
+        if let Some(asking) = attempt.asks(&mut loaded, now) {
+            self.ask(device_id, input, attempt, asking).await;
+            return;
+        }
         let Some(commit) = step.commit.take() else {
             self.trace(&device_id, &input, &step, now);
             let follow = step.follow;
@@ -234,54 +247,13 @@ impl Shard {
             device_id,
             input,
             step,
-            tries,
+            attempt,
             at: now,
         }));
         self.commits.push(Committing {
             completion,
             pending,
         });
-    }
-
-    fn load(
-        &self,
-        device_id: &DeviceId,
-        input: &Input,
-        now: Timestamp,
-    ) -> Result<Option<Loaded>, StoreError> {
-        let Some(device) = self.parts.store.device(device_id)? else {
-            return Ok(None);
-        };
-        // With its product, a device is gone from the moment when the deletion of that begins.
-        let Some(product) = self.parts.products.runtime(&device.product_id) else {
-            return Ok(None);
-        };
-        let mut state = self.parts.store.state(device_id)?.unwrap_or_default();
-        if state.activated_at.is_none() && state.next_msg_id == 0 {
-            // Message ids begin anywhere (RFC 7252 §4.4).
-            let [low, high, ..] = os_random().to_be_bytes();
-            state.next_msg_id = u16::from_be_bytes([low, high]);
-        }
-        let is_others = |address| {
-            let owner = self.parts.directory.by_address(address);
-            owner.is_some_and(|owner| owner != *device_id)
-        };
-        let registration = state.registration.as_ref().filter(|r| !r.secured);
-        let is_displaced = registration.is_some_and(|r| is_others(r.peer));
-        let store = self.parts.store.as_ref();
-        Ok(Some(Loaded {
-            is_displaced,
-            commands: command::load::rows(store, device.seq, &state.queue, input, now)?,
-            submitted: command::load::submitted(store, device.seq, input)?,
-            pending_max: self.parts.pending_max,
-            device,
-            state,
-            product: Some(product),
-            origin: None,
-            is_traced: self.parts.tracer.is_on(device_id),
-            started_at: self.started_at,
-            random: os_random,
-        }))
     }
 
     fn step(&self, loaded: &Loaded, input: &Input, now: Timestamp) -> Step {
@@ -317,6 +289,7 @@ impl Shard {
             Input::Order { order, .. } => match order {
                 Order::Submit(submit) => command::submit::submit(loaded, submit, now),
                 Order::Desire(desire) => shadow::desire(loaded, desire, now),
+                Order::Replay(late) => replay::step(loaded, late, now),
             },
             Input::Due => due::due(loaded, now),
             Input::Changed => due::changed(loaded, now),
@@ -332,28 +305,13 @@ impl Shard {
         }
     }
 
-    /// Numbers from the operating system that no device uses.
-    fn fresh(&self) -> Fresh {
-        let directory = &self.parts.directory;
-        let pick = |is_taken: &dyn Fn(u64) -> bool| loop {
-            let number = os_random();
-            if !is_taken(number) {
-                return number;
-            }
-        };
-        Fresh {
-            location: pick(&|number| directory.is_location_taken(number)),
-            token: pick(&|number| directory.is_token_taken(number)),
-        }
-    }
-
     /// A commit ended: its effects, then the next in line.
     async fn committed(&mut self, pending: Pending, result: Result<(), CommitError>) {
         let Pending {
             device_id,
             input,
             step,
-            tries,
+            mut attempt,
             at,
         } = pending;
         let mut line = self.lines.remove(&device_id).unwrap_or_default();
@@ -372,8 +330,9 @@ impl Shard {
                 self.act(&device_id, &input, step, now).await;
             }
             // The API changed the device meanwhile: the step is taken anew on what holds now.
-            Err(CommitError::Conflict(_)) if tries < TRIES => {
-                self.begin(device_id.clone(), input, tries + 1).await;
+            Err(CommitError::Conflict(_)) if attempt.tries < TRIES => {
+                attempt.tries += 1;
+                self.begin(device_id.clone(), input, attempt).await;
             }
             // What it repeats is durable, and was or will be answered so: a refusal would make the
             // device send it anew.
@@ -409,7 +368,8 @@ impl Shard {
             let Some(next) = line.pop_front() else {
                 return;
             };
-            self.begin(device_id.clone(), next, 0).await;
+            self.begin(device_id.clone(), next, Attempt::default())
+                .await;
         }
     }
 
@@ -476,7 +436,7 @@ impl Shard {
         }
     }
 
-    async fn send(&self, outgoing: Outgoing) {
+    async fn send(&mut self, outgoing: Outgoing) {
         // Closed when the server stops: the device repeats what was not answered.
         drop(self.parts.net.send(outgoing).await);
     }

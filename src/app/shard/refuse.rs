@@ -79,7 +79,7 @@ impl Shard {
 
     /// 5.03 for a request; silence for a notification, which the device repeats; the error for who gave
     /// an order.
-    pub(super) async fn refuse_for_now(&self, input: &Input, error: OrderError) {
+    pub(super) async fn refuse_for_now(&mut self, input: &Input, error: OrderError) {
         input.refuse_order(error);
         let outgoing = match input.reply() {
             Some(Reply::Request(id)) => {

@@ -355,6 +355,13 @@ pub fn hint_for(kind: &str) -> &'static str {
              byte order"
         }
         "field" => "a value does not fit its field: try the bytes with codec/decode",
+        "script" => {
+            "the script threw, or gave what no contract knows: try the bytes with codec/decode"
+        }
+        "limit" => "the script needs too much time or memory for these bytes: make it end sooner",
+        "unavailable" => {
+            "see GET /v1/products/{product_id}/codec/status; the uplink is kept, and can be decoded later"
+        }
         "output" => "the codec makes too much of these bytes: bound its repeats",
         _ => "try the bytes with POST /v1/products/{product_id}/codec/decode",
     }

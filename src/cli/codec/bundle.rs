@@ -6,15 +6,32 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 
+use crate::cli::codec::workers::Workers;
 use crate::product::check;
+use crate::product::codec::call::{Options, Outside};
 use crate::product::codec::fixture::{self, Fixture};
 use crate::product::codec::{self, Codec, LoadError};
 use crate::product::profile::Profile;
+use crate::product::settings::Settings;
 
 /// Folders below the given one that are searched for codecs.
 const DEPTH_MAX: usize = 4;
-const SOURCE: &str = "codec.toml";
+/// What a codec may be written in; a folder has exactly one of them. `None`: this build has nothing
+/// that runs it.
+const SOURCES: [(&str, Option<codec::Kind>); 3] = [
+    ("codec.toml", Some(codec::Kind::Table)),
+    ("codec.js", Some(codec::Kind::Script)),
+    (
+        "codec.wasm",
+        if codec::wasm::IS_HERE {
+            Some(codec::Kind::Wasm)
+        } else {
+            None
+        },
+    ),
+];
 
 /// A codec that loaded.
 #[derive(Debug)]
@@ -22,6 +39,8 @@ pub(super) struct Bundle {
     pub(super) name: String,
     pub(super) profile: Option<Profile>,
     pub(super) codec: Arc<dyn Codec>,
+    /// What runs in a worker, for a codec that has code of its own.
+    pub(super) outside: Option<Outside>,
     pub(super) files: Vec<FixtureFile>,
 }
 
@@ -68,10 +87,18 @@ impl Mistake {
 
     fn json(file: &Path, error: &serde_json::Error) -> Self {
         let place = |n: usize| u32::try_from(n).ok().filter(|n| *n > 0);
+        let text = error.to_string();
+        // The place stands in front already.
+        let what = text.rfind(" at line ").and_then(|at| text.get(..at));
+        let what = what.unwrap_or(&text);
+        let message = match error.classify() {
+            Category::Syntax | Category::Eof => format!("not JSON: {what}"),
+            Category::Data | Category::Io => what.to_owned(),
+        };
         Self {
             line: place(error.line()),
             column: place(error.column()),
-            ..Self::of(file, error.to_string())
+            ..Self::of(file, message)
         }
     }
 }
@@ -90,9 +117,10 @@ impl std::fmt::Display for Mistake {
     }
 }
 
-/// Every codec folder at or below `path`, sorted; `codec.toml` itself stands for its folder.
+/// Every codec folder at or below `path`, sorted; a codec's source stands for its folder.
 pub(super) fn find(path: &Path) -> io::Result<Vec<PathBuf>> {
-    if path.is_file() && path.file_name().is_some_and(|name| name == SOURCE) {
+    let named = |(name, _): &(&str, _)| path.file_name().is_some_and(|n| n == *name);
+    if path.is_file() && SOURCES.iter().any(named) {
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
         return Ok(vec![parent.unwrap_or_else(|| Path::new(".")).to_owned()]);
     }
@@ -100,14 +128,15 @@ pub(super) fn find(path: &Path) -> io::Result<Vec<PathBuf>> {
     search(path, 0, &mut found)?;
     found.sort();
     if found.is_empty() {
-        let message = format!("{}: no {SOURCE} in it or below", path.display());
+        let names = SOURCES.map(|(name, _)| name).join(", ");
+        let message = format!("{}: none of {names} in it or below", path.display());
         return Err(io::Error::new(io::ErrorKind::NotFound, message));
     }
     Ok(found)
 }
 
 fn search(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()> {
-    if dir.join(SOURCE).is_file() {
+    if SOURCES.iter().any(|(name, _)| dir.join(name).is_file()) {
         found.push(dir.to_owned());
         return Ok(());
     }
@@ -122,34 +151,156 @@ fn search(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()> 
     Ok(())
 }
 
-/// Loads a codec's folder; every mistake in any of its files is listed.
-pub(super) fn load(dir: &Path) -> Result<Bundle, Vec<Mistake>> {
+/// Takes out of several folders those whose codec no part of this build runs: whoever asks for all of
+/// them does not ask for these. One alone stays, to be told what is missing.
+pub(super) fn set_aside(dirs: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    if dirs.len() < 2 {
+        return (dirs, Vec::new());
+    }
+    let runs = |dir: &PathBuf| {
+        let mut there = SOURCES.iter().filter(|(name, _)| dir.join(name).is_file());
+        !matches!((there.next(), there.next()), (Some((_, None)), None))
+    };
+    dirs.into_iter().partition(runs)
+}
+
+/// The line for a folder that was set aside.
+pub(super) fn aside(dir: &Path) -> String {
+    let name = name_of(dir);
+    format!("{name}: left out, it needs a build with the feature `wasm`")
+}
+
+/// Loads a codec's folder; every mistake in any of its files is listed. Code of the codec's own is
+/// run by `workers`, here when it is loaded and later when it is called.
+pub(super) fn load(dir: &Path, workers: &Workers) -> Result<Bundle, Vec<Mistake>> {
     let mut mistakes = Vec::new();
     let profile = read_profile(&dir.join("profile.json"), &mut mistakes);
-    let source = dir.join(SOURCE);
-    let compiled = match fs::read(&source) {
-        Ok(bytes) => match codec::compile(codec::Kind::Table, &bytes, profile.as_ref(), None) {
-            Ok(codec) => Some(codec),
-            Err(errors) => {
-                mistakes.extend(errors.into_iter().map(|e| Mistake::at(&source, e)));
-                None
-            }
-        },
-        Err(error) => {
-            mistakes.push(Mistake::of(&source, error.to_string()));
-            None
-        }
+    let settings = dir.join("settings.json");
+    let service = read_settings(&settings, profile.as_ref(), &mut mistakes);
+    let compiled = compile(dir, profile.as_ref(), service.as_deref(), &mut mistakes);
+    let outside = compiled
+        .as_ref()
+        .and_then(|codec| codec.outside().map(standing));
+    let codec = match &outside {
+        Some(outside) => run_outside(dir, outside, workers, &mut mistakes),
+        None => compiled,
     };
     let files = read_fixtures(&dir.join("fixtures"), &mut mistakes);
-    match compiled {
+    match codec {
         Some(codec) if mistakes.is_empty() => Ok(Bundle {
             name: name_of(dir),
             profile,
             codec,
+            outside,
             files,
         }),
         _ => Err(mistakes),
     }
+}
+
+/// The same with a clock that stands: what a script encodes is the same each time.
+fn standing(codec: &Outside) -> Outside {
+    let options = Options {
+        stands_at: Some(fixture::RECEIVED_AT),
+        ..Options::clone(&codec.options)
+    };
+    Outside::new(codec.kind, &codec.source, options)
+}
+
+/// The folder's only source, with the path that mistakes name.
+fn source_of(dir: &Path) -> Result<(PathBuf, codec::Kind), Mistake> {
+    let there = |(name, _): &&(&str, _)| dir.join(name).is_file();
+    let found: Vec<_> = SOURCES.iter().filter(there).collect();
+    match found.as_slice() {
+        [(name, Some(kind))] => Ok((dir.join(name), *kind)),
+        [(name, None)] => Err(Mistake {
+            hint: Some("WebAssembly needs a build with the feature `wasm`".to_owned()),
+            ..Mistake::of(&dir.join(name), "this build can't run it".to_owned())
+        }),
+        [] => Err(Mistake::of(dir, "the codec is gone".to_owned())),
+        several => {
+            let names: Vec<&str> = several.iter().map(|(name, _)| *name).collect();
+            Err(Mistake {
+                hint: Some("keep the one that counts, move the others away".to_owned()),
+                ..Mistake::of(
+                    dir,
+                    format!("has {}, takes one of them", names.join(" and ")),
+                )
+            })
+        }
+    }
+}
+
+fn compile(
+    dir: &Path,
+    profile: Option<&Profile>,
+    service: Option<&str>,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Arc<dyn Codec>> {
+    let (source, kind) = source_of(dir).map_err(|m| mistakes.push(m)).ok()?;
+    let read = fs::read(&source).map_err(|e| Mistake::of(&source, e.to_string()));
+    let bytes = read.map_err(|m| mistakes.push(m)).ok()?;
+    // The table's own loader says it with a hint.
+    if kind != codec::Kind::Table && bytes.len() > kind.source_max() {
+        let (got, most) = (bytes.len(), kind.source_max());
+        let message = format!("has {got} bytes, a codec takes up to {most}");
+        mistakes.push(Mistake::of(&source, message));
+        return None;
+    }
+    let compiled = codec::compile(kind, &bytes, profile, service);
+    let listed = |errors: Vec<LoadError>| {
+        mistakes.extend(errors.into_iter().map(|e| Mistake::at(&source, e)));
+    };
+    compiled.map_err(listed).ok()
+}
+
+fn run_outside(
+    dir: &Path,
+    outside: &Outside,
+    workers: &Workers,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Arc<dyn Codec>> {
+    let source = source_of(dir).map_or_else(|_| dir.to_owned(), |(path, _)| path);
+    match workers.load(outside) {
+        Ok(codec) => Some(codec),
+        Err(errors) => {
+            mistakes.extend(errors.into_iter().map(|e| Mistake::at(&source, e)));
+            None
+        }
+    }
+}
+
+/// The product's settings as the API takes them; the codec needs its service for TS013 alone.
+fn read_settings(
+    path: &Path,
+    profile: Option<&Profile>,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<String> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            mistakes.push(Mistake::of(path, error.to_string()));
+            return None;
+        }
+    };
+    let settings: Settings = match serde_json::from_str(&text) {
+        Ok(settings) => settings,
+        Err(error) => {
+            mistakes.push(Mistake::json(path, &error));
+            return None;
+        }
+    };
+    if let (Some(service), Some(profile)) = (&settings.ts013_service, profile)
+        && profile.service(service).is_none()
+    {
+        let known = profile.services.iter().map(|s| s.service_id.as_str());
+        let known: Vec<&str> = known.collect();
+        let known = known.join(", ");
+        let message = format!("ts013_service: got {service:?}, the product model has {known}");
+        mistakes.push(Mistake::of(path, message));
+    }
+    settings.ts013_service
 }
 
 /// The folder's own name, also when it is given as `.`.
@@ -161,6 +312,7 @@ pub(super) fn name_of(dir: &Path) -> String {
 
 /// The body that creates the product; its services are the model.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `service_capabilities`, as it creates the product")]
 struct Product {
     service_capabilities: Profile,
 }
@@ -170,7 +322,7 @@ fn read_profile(path: &Path, mistakes: &mut Vec<Mistake>) -> Option<Profile> {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
-            mistakes.push(Mistake::of(path, error.to_string()));
+            mistakes.push(Mistake::of(path, unread(&error)));
             return None;
         }
     };
@@ -188,6 +340,14 @@ fn read_profile(path: &Path, mistakes: &mut Vec<Mistake>) -> Option<Profile> {
     Some(product.service_capabilities)
 }
 
+/// Why a file of text can't be read.
+fn unread(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::InvalidData => "the file is not UTF-8 text".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 fn read_fixtures(dir: &Path, mistakes: &mut Vec<Mistake>) -> Vec<FixtureFile> {
     let Ok(entries) = fs::read_dir(dir) else {
         return Vec::new();
@@ -200,7 +360,7 @@ fn read_fixtures(dir: &Path, mistakes: &mut Vec<Mistake>) -> Vec<FixtureFile> {
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) => {
-                mistakes.push(Mistake::of(&path, error.to_string()));
+                mistakes.push(Mistake::of(&path, unread(&error)));
                 continue;
             }
         };

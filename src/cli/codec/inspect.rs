@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use crate::base::time::Timestamp;
 use crate::cli::codec::bundle::{self, Bundle, Mistake};
-use crate::cli::codec::{INVALID, MISMATCH, PASS, USAGE, complain};
+use crate::cli::codec::workers::Workers;
+use crate::cli::codec::{INVALID, LIMIT, MISMATCH, PASS, USAGE, complain};
 use crate::product::check::{self, Violation};
 use crate::product::codec::fixture::RECEIVED_AT;
 use crate::product::codec::text::{hex, unhex};
@@ -22,12 +24,15 @@ pub(super) struct DecodeArgs {
     /// The payload; blanks between the digits are fine
     #[arg(long)]
     hex: String,
-    /// Show which bytes became which field
+    /// Show which bytes became which field, and what a script warns of
     #[arg(long)]
     trace: bool,
     /// LoRaWAN port, for scripts that expect one
-    #[arg(long)]
+    #[arg(long = "fport", alias = "f-port", value_name = "PORT")]
     f_port: Option<u8>,
+    /// When it arrived, for scripts that ask: 2020-01-01T00:00:00Z
+    #[arg(long = "recv-time", value_name = "TIME", value_parser = time_of)]
+    received_at: Option<Timestamp>,
     /// Print JSON on one line
     #[arg(long)]
     json: bool,
@@ -65,7 +70,22 @@ pub(super) struct EncodeArgs {
     json: bool,
 }
 
-pub(super) fn check(out: &mut impl Write, path: &Path, as_json: bool) -> io::Result<u8> {
+/// A time in UTC, as fixtures write it.
+fn time_of(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).ok_or_else(|| "takes a time in UTC like 2020-01-01T00:00:00Z".to_owned())
+}
+
+/// The exit code for what a codec says.
+const fn code_of(error: &CodecError) -> u8 {
+    if error.is_limit() { LIMIT } else { MISMATCH }
+}
+
+pub(super) fn check(
+    out: &mut impl Write,
+    path: &Path,
+    as_json: bool,
+    workers: &Workers,
+) -> io::Result<u8> {
     let dirs = match bundle::find(path) {
         Ok(dirs) => dirs,
         Err(error) => {
@@ -73,9 +93,13 @@ pub(super) fn check(out: &mut impl Write, path: &Path, as_json: bool) -> io::Res
             return Ok(USAGE);
         }
     };
+    let (dirs, left_out) = bundle::set_aside(dirs);
+    for dir in left_out.iter().filter(|_| !as_json) {
+        writeln!(out, "{}", bundle::aside(dir))?;
+    }
     let mut all = Vec::new();
     for dir in &dirs {
-        match bundle::load(dir) {
+        match bundle::load(dir, workers) {
             Ok(loaded) if !as_json => {
                 let count: usize = loaded.files.iter().map(|f| f.fixtures.len()).sum();
                 let model = if loaded.profile.is_some() {
@@ -113,7 +137,7 @@ pub(super) fn list(out: &mut impl Write, mistakes: &[Mistake]) -> io::Result<()>
 }
 
 /// The one codec at `path`, or the exit code that says why there is none.
-fn load_one(path: &Path) -> Result<Bundle, u8> {
+pub(super) fn load_one(path: &Path, workers: &Workers) -> Result<Bundle, u8> {
     let dirs = bundle::find(path).map_err(|error| {
         complain(&error.to_string());
         USAGE
@@ -126,13 +150,13 @@ fn load_one(path: &Path) -> Result<Bundle, u8> {
         ));
         return Err(USAGE);
     };
-    bundle::load(dir).map_err(|mistakes| {
+    bundle::load(dir, workers).map_err(|mistakes| {
         mistakes.iter().for_each(|m| complain(&m.to_string()));
         INVALID
     })
 }
 
-pub(super) fn decode(out: &mut impl Write, args: &DecodeArgs) -> io::Result<u8> {
+pub(super) fn decode(out: &mut impl Write, args: &DecodeArgs, workers: &Workers) -> io::Result<u8> {
     let Some(payload) = unhex(&args.hex) else {
         complain(&format!(
             "--hex: {:?} is no hex: pairs of 0-9, a-f",
@@ -140,13 +164,13 @@ pub(super) fn decode(out: &mut impl Write, args: &DecodeArgs) -> io::Result<u8> 
         ));
         return Ok(USAGE);
     };
-    let bundle = match load_one(&args.path) {
+    let bundle = match load_one(&args.path, workers) {
         Ok(bundle) => bundle,
         Err(code) => return Ok(code),
     };
     let uplink = Uplink {
         payload: &payload,
-        received_at: RECEIVED_AT,
+        received_at: args.received_at.unwrap_or(RECEIVED_AT),
         f_port: args.f_port,
     };
     let mut trace = Vec::new();
@@ -162,11 +186,11 @@ pub(super) fn decode(out: &mut impl Write, args: &DecodeArgs) -> io::Result<u8> 
             let mut shown = json!({ "error": error.kind(), "message": error.to_string() });
             add_trace(&mut shown, args.trace, &trace);
             writeln!(out, "{shown}")?;
-            return Ok(MISMATCH);
+            return Ok(code_of(&error));
         }
         Err(error) => {
             complain(&format!("{}: {error}", error.kind()));
-            return Ok(MISMATCH);
+            return Ok(code_of(&error));
         }
     };
     let mut broken = Vec::new();
@@ -306,7 +330,7 @@ impl<'a> Wanted<'a> {
 /// Bytes, and the names of the properties that they set.
 type Sent = (Vec<u8>, Option<Vec<String>>);
 
-pub(super) fn encode(out: &mut impl Write, args: &EncodeArgs) -> io::Result<u8> {
+pub(super) fn encode(out: &mut impl Write, args: &EncodeArgs, workers: &Workers) -> io::Result<u8> {
     let wanted = match Wanted::of(args) {
         Ok(wanted) => wanted,
         Err(message) => {
@@ -314,7 +338,7 @@ pub(super) fn encode(out: &mut impl Write, args: &EncodeArgs) -> io::Result<u8> 
             return Ok(USAGE);
         }
     };
-    let bundle = match load_one(&args.path) {
+    let bundle = match load_one(&args.path, workers) {
         Ok(bundle) => bundle,
         Err(code) => return Ok(code),
     };
@@ -356,7 +380,7 @@ pub(super) fn encode(out: &mut impl Write, args: &EncodeArgs) -> io::Result<u8> 
         }
         Err(error) => {
             complain(&format!("{}: {error}", error.kind()));
-            return Ok(MISMATCH);
+            return Ok(code_of(&error));
         }
     }
     Ok(PASS)

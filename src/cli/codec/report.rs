@@ -25,6 +25,8 @@ pub(super) struct Case {
     pub(super) at: usize,
     pub(super) name: String,
     pub(super) took: Duration,
+    /// What a codec with code of its own held in memory, as far as its engine tells.
+    pub(super) heap_bytes: Option<u64>,
     pub(super) verdict: Verdict,
 }
 
@@ -47,6 +49,29 @@ impl Paint {
         } else {
             text.to_owned()
         }
+    }
+
+    /// `text` with what it has apart from `other` in bold: one byte in long hex is seen at once.
+    fn difference(&self, code: &str, text: &str, other: &str) -> String {
+        let pairs = || text.chars().zip(other.chars());
+        let head: usize = pairs()
+            .take_while(|(a, b)| a == b)
+            .map(|(a, _)| a.len_utf8())
+            .sum();
+        let (start, text) = text.split_at_checked(head).unwrap_or(("", text));
+        let other = other.get(head..).unwrap_or_default();
+        let ends = text.chars().rev().zip(other.chars().rev());
+        let tail: usize = ends
+            .take_while(|(a, b)| a == b)
+            .map(|(a, _)| a.len_utf8())
+            .sum();
+        let (middle, end) = text
+            .split_at_checked(text.len() - tail)
+            .unwrap_or((text, ""));
+        let bold = format!("1;{code}");
+        let parts = [(code, start), (&bold, middle), (code, end)];
+        let parts = parts.into_iter().filter(|(_, part)| !part.is_empty());
+        parts.map(|(code, part)| self.wrap(code, part)).collect()
     }
 }
 
@@ -74,18 +99,26 @@ pub(super) fn write_text(out: &mut impl Write, suites: &[Suite], coloured: bool)
 
 fn write_case(out: &mut impl Write, case: &Case, paint: &Paint) -> io::Result<()> {
     let file = case.file.file_name().unwrap_or_default().to_string_lossy();
+    let heap = case
+        .heap_bytes
+        .map(|bytes| format!(", {} KiB", bytes / 1024));
+    let cost = shown(case.took) + &heap.unwrap_or_default();
     if case.verdict.failures.is_empty() {
         let mark = paint.wrap("32", "ok  ");
-        return writeln!(out, "  {mark}  {file}: {}  {}", case.name, shown(case.took));
+        return writeln!(out, "  {mark}  {file}: {}  {cost}", case.name);
     }
     let mark = paint.wrap("31", "FAIL");
-    writeln!(out, "  {mark}  {file}: {}  {}", case.name, shown(case.took))?;
+    writeln!(out, "  {mark}  {file}: {}  {cost}", case.name)?;
     for failure in &case.verdict.failures {
         writeln!(out, "        {}", path_of(failure))?;
-        let expected = format!("- expected {}", text_of(failure.expected.as_ref()));
-        let got = format!("+ got      {}", text_of(failure.got.as_ref()));
-        writeln!(out, "          {}", paint.wrap("31", &expected))?;
-        writeln!(out, "          {}", paint.wrap("32", &got))?;
+        let expected = text_of(failure.expected.as_ref());
+        let got = text_of(failure.got.as_ref());
+        let (red, green) = (
+            paint.difference("31", &expected, &got),
+            paint.difference("32", &got, &expected),
+        );
+        writeln!(out, "          {}{red}", paint.wrap("31", "- expected "))?;
+        writeln!(out, "          {}{green}", paint.wrap("32", "+ got      "))?;
     }
     Ok(())
 }
@@ -115,6 +148,7 @@ pub(super) fn write_json(out: &mut impl Write, suites: &[Suite]) -> io::Result<(
             "name": case.name,
             "ok": case.verdict.failures.is_empty(),
             "over_limit": case.verdict.over_limit,
+            "heap_bytes": case.heap_bytes,
             "took_us": u64::try_from(case.took.as_micros()).unwrap_or(u64::MAX),
             "failures": case.verdict.failures,
         })
@@ -196,4 +230,28 @@ fn escape(text: &str) -> String {
         }
     }
     safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_is_bold_on_a_terminal_alone() {
+        let on = Paint { on: true };
+        let cases = [
+            ("\"00ff00\"", "\"00fe00\"", "[\"00f][*f][00\"]"),
+            ("80", "81", "[8][*0]"),
+            ("same", "same", "[same]"),
+            ("aa", "a", "[a][*a]"),
+            ("", "x", ""),
+            ("zü", "zö", "[z][*ü]"),
+        ];
+        for (text, other, want) in cases {
+            let painted = on.difference("31", text, other);
+            let marked = painted.replace("\x1b[1;31m", "[*").replace("\x1b[31m", "[");
+            assert_eq!(marked.replace("\x1b[0m", "]"), want, "{text} {other}");
+            assert_eq!(Paint { on: false }.difference("31", text, other), text);
+        }
+    }
 }

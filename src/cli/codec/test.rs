@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::base::time::Clock;
 use crate::cli::codec::bundle::{self, Bundle};
 use crate::cli::codec::report::{Case, Suite};
+use crate::cli::codec::workers::Workers;
 use crate::cli::codec::{INVALID, LIMIT, MISMATCH, PASS, USAGE, complain, report};
 use crate::product::codec::fixture;
 
@@ -37,10 +38,10 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(out: &mut impl Write, args: &Args) -> io::Result<u8> {
+pub(super) fn run(out: &mut impl Write, args: &Args, workers: &Workers) -> io::Result<u8> {
     loop {
         let before = snapshot(&args.path);
-        let code = run_once(out, args)?;
+        let code = run_once(out, args, workers)?;
         if !args.watch {
             return Ok(code);
         }
@@ -58,7 +59,7 @@ pub(super) fn run(out: &mut impl Write, args: &Args) -> io::Result<u8> {
     }
 }
 
-fn run_once(out: &mut impl Write, args: &Args) -> io::Result<u8> {
+fn run_once(out: &mut impl Write, args: &Args, workers: &Workers) -> io::Result<u8> {
     let dirs = match bundle::find(&args.path) {
         Ok(dirs) => dirs,
         Err(error) => {
@@ -66,45 +67,64 @@ fn run_once(out: &mut impl Write, args: &Args) -> io::Result<u8> {
             return Ok(USAGE);
         }
     };
-    let mut suites: Vec<Suite> = dirs.iter().map(|dir| run_suite(dir, args)).collect();
+    let (dirs, left_out) = bundle::set_aside(dirs);
+    let run_all = || -> Vec<Suite> {
+        let filter = args.filter.as_deref();
+        let run = |dir: &PathBuf| run_suite(dir, filter, workers);
+        dirs.iter().map(run).collect()
+    };
+    let mut suites = run_all();
     if args.update {
         suites.iter().try_for_each(update)?;
-        suites = dirs.iter().map(|dir| run_suite(dir, args)).collect();
+        suites = run_all();
     }
     if args.json {
         report::write_json(out, &suites)?;
     } else {
-        let coloured = io::stdout().is_terminal()
-            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        report::write_text(out, &suites, coloured)?;
+        for dir in &left_out {
+            writeln!(out, "{}", bundle::aside(dir))?;
+        }
+        report::write_text(out, &suites, is_coloured())?;
     }
     if let Some(path) = &args.junit {
         fs::write(path, report::junit(&suites))
             .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
     }
     let invalid = suites.iter().any(|s| !s.mistakes.is_empty());
-    let failed = suites.iter().any(|s| s.failed() > 0);
-    let mut cases = suites.iter().flat_map(|s| &s.cases).peekable();
-    if cases.peek().is_none() && !invalid {
+    if suites.iter().all(|s| s.cases.is_empty()) && !invalid {
         complain(match args.filter {
             Some(_) => "no fixture has a name that contains the filter",
             None => "there are no fixtures",
         });
         return Ok(MISMATCH);
     }
+    Ok(code_of(&suites))
+}
+
+/// Colour for people at a terminal who have not said that they want none.
+pub(super) fn is_coloured() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// The exit code of a run: the worst that happened.
+pub(super) fn code_of(suites: &[Suite]) -> u8 {
+    let invalid = suites.iter().any(|s| !s.mistakes.is_empty());
+    let failed = suites.iter().any(|s| s.failed() > 0);
+    let mut cases = suites.iter().flat_map(|s| &s.cases);
     let limit = cases.any(|case| case.verdict.over_limit);
-    Ok(match (invalid, limit, failed) {
+    match (invalid, limit, failed) {
         (true, ..) => INVALID,
         (false, true, _) => LIMIT,
         (false, false, true) => MISMATCH,
         (false, false, false) => PASS,
-    })
+    }
 }
 
-fn run_suite(dir: &Path, args: &Args) -> Suite {
-    match bundle::load(dir) {
+/// Loads one codec and runs its fixtures, those whose names contain `filter`.
+pub(super) fn run_suite(dir: &Path, filter: Option<&str>, workers: &Workers) -> Suite {
+    match bundle::load(dir, workers) {
         Ok(bundle) => Suite {
-            cases: run_cases(&bundle, args.filter.as_deref()),
+            cases: run_cases(&bundle, filter, workers),
             name: bundle.name,
             mistakes: Vec::new(),
         },
@@ -116,7 +136,7 @@ fn run_suite(dir: &Path, args: &Args) -> Suite {
     }
 }
 
-fn run_cases(bundle: &Bundle, filter: Option<&str>) -> Vec<Case> {
+fn run_cases(bundle: &Bundle, filter: Option<&str>, workers: &Workers) -> Vec<Case> {
     let clock = Clock::System;
     let mut cases = Vec::new();
     for file in &bundle.files {
@@ -124,13 +144,18 @@ fn run_cases(bundle: &Bundle, filter: Option<&str>) -> Vec<Case> {
             if filter.is_some_and(|part| !fixture.name.contains(part)) {
                 continue;
             }
+            workers.take_spent();
             let start = clock.instant();
             let verdict = fixture::run(&*bundle.codec, bundle.profile.as_ref(), fixture);
+            let took = clock.instant().duration_since(start);
+            // What the pipe costs is not the codec's.
+            let spent = workers.take_spent();
             cases.push(Case {
                 file: file.path.clone(),
                 at,
                 name: fixture.name.clone(),
-                took: clock.instant().duration_since(start),
+                took: spent.map_or(took, |spent| spent.time),
+                heap_bytes: spent.map(|s| s.heap_bytes).filter(|bytes| *bytes > 0),
                 verdict,
             });
         }

@@ -191,6 +191,12 @@ pub struct Options {
     pub ts013_service: Option<String>,
     /// The ids of the model's services, in its order; empty without a model.
     pub services: Vec<String>,
+    /// The product's settings say that its author is trusted: it may run inside the server. That
+    /// changes nothing of what it does, so it is no part of the tag.
+    #[serde(default)]
+    pub trusted: bool,
+    /// Where the clock of encoders stands; it runs otherwise.
+    pub stands_at: Option<Timestamp>,
 }
 
 /// A codec whose code does not run in this process, or not on the thread that calls it. Its own
@@ -280,6 +286,11 @@ impl Memo {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// What it knew.
+    pub fn into_known(self) -> Vec<Known> {
+        self.known
     }
 
     fn look_up(&self, call: Call) -> Result<Reply, CodecError> {

@@ -6,7 +6,13 @@
 
 pub mod call;
 pub mod fixture;
+pub mod frames;
+pub mod here;
 pub mod json;
+#[cfg(feature = "script")]
+pub mod script;
+#[cfg(not(feature = "script"))]
+#[path = "script/absent.rs"]
 pub mod script;
 pub mod table;
 pub mod text;
@@ -16,6 +22,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::base::limits::{CODEC_SOURCE_MAX, CODEC_WASM_MAX};
 use crate::base::time::Timestamp;
 use crate::product::profile::Profile;
 
@@ -64,8 +71,19 @@ pub trait Codec: Send + Sync + std::fmt::Debug {
 }
 
 /// The sorts of codec sources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "CodecKind")]
 pub enum Kind {
     /// `codec.toml`, see [`table`].
     Table,
@@ -75,8 +93,27 @@ pub enum Kind {
     Wasm,
 }
 
+impl Kind {
+    /// Bytes of a source, at most.
+    pub const fn source_max(self) -> usize {
+        match self {
+            Self::Table | Self::Script => CODEC_SOURCE_MAX,
+            Self::Wasm => CODEC_WASM_MAX,
+        }
+    }
+}
+
 /// One mistake in a codec's source. Lines and columns count from 1, columns in characters.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema, thiserror::Error)]
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+    thiserror::Error,
+)]
 #[schemars(rename = "CodecMistake")]
 #[error("{line}:{column}: {message}")]
 pub struct LoadError {
@@ -111,6 +148,8 @@ pub fn compile(
             let options = call::Options {
                 ts013_service: ts013_service.map(str::to_owned),
                 services: services.iter().map(|s| s.service_id.clone()).collect(),
+                trusted: false,
+                stands_at: None,
             };
             Ok(Arc::new(call::Outside::new(kind, source, options)))
         }
@@ -136,7 +175,7 @@ fn not_text(source: &[u8], valid: usize) -> LoadError {
         line: number(line),
         column: number(text.chars().count() + 1),
         message: "the source is not UTF-8 text".to_owned(),
-        hint: None,
+        hint: Some("save the file as UTF-8".to_owned()),
     }
 }
 
@@ -271,6 +310,8 @@ pub enum Downlink {
         properties: Map<String, Value>,
         mid: Option<u16>,
     },
+    /// What a message that names no command says.
+    Data { paras: Map<String, Value> },
     /// What an answer to a report says, as far as it says it.
     Answer {
         errcode: Option<u64>,
@@ -357,6 +398,11 @@ impl CodecError {
             service_id: set.service_id.to_owned(),
             properties,
         }
+    }
+
+    /// Whether a limit of production stopped it, not what the bytes say.
+    pub const fn is_limit(&self) -> bool {
+        matches!(self, Self::Limit { .. } | Self::Output { .. })
     }
 
     /// Stable word for logs, metrics and fixtures; never reworded.

@@ -87,6 +87,18 @@ impl<E: Kv> Walk<'_, E> {
         Ok(())
     }
 
+    /// A version of a codec belongs to a product that is there.
+    pub(super) fn codec_version(&mut self, key: &[u8]) -> Result<(), StoreError> {
+        match keys::split_codec_version(key) {
+            None => self.mistake(key, "the key is not product id and seq"),
+            Some((product, _)) if self.engine.get(&keys::product(&product))?.is_none() => {
+                self.mistake(key, format!("there is no product {product}"));
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
     fn in_task(&mut self, key: &[u8]) -> Result<(), StoreError> {
         match keys::split_subtask(key) {
             None => self.mistake(key, "the key is not task seq and index"),

@@ -21,6 +21,7 @@ use super::records::{
     CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord, SessionRecord,
     SettingsRecord, StateRecord,
 };
+use super::replays::ReplaysRecord;
 use super::rows::{self, ROW_FORMAT, RowError, Split};
 use super::seal::{CHECK_LEN, Sealer};
 use super::sealed::SessionHead;
@@ -174,8 +175,16 @@ impl<E: Kv> Walk<'_, E> {
                 self.record::<CodecRecord>(key, row)?;
                 self.belongs(key, Table::Products)?;
             }
+            Table::CodecVersions => {
+                self.record::<CodecRecord>(key, row)?;
+                self.codec_version(key)?;
+            }
             Table::Settings => {
                 self.record::<SettingsRecord>(key, row)?;
+                self.belongs(key, Table::Products)?;
+            }
+            Table::Replays => {
+                self.record::<ReplaysRecord>(key, row)?;
                 self.belongs(key, Table::Products)?;
             }
             Table::History => {

@@ -32,10 +32,13 @@
 //! | 1a | submissions | device seq `u64`, hash of the caller's name for it, 16 bytes | row: `SubmissionRecord` |
 //! | 1c | deliveries | action seq `u64` | row: `DeliveryRecord` |
 //! | 1d | set_aside | action seq `u64`, position `u64`, index `u32` | row: `SetAsideRecord` |
+//! | 1e | codec_versions | product id, 00, seq `u64` | row: `CodecRecord` |
+//! | 1f | replays | product id | row: `ReplaysRecord` |
 //!
 //! 03, 04, 05 and 16 are indexes of 01: text as it is, without a row header (`rows.rs`). Ids hold
 //! no 00 byte, so 05 is unambiguous; names may, so 16 escapes it. Prefixes are never used anew.
 
+mod codecs;
 mod commands;
 mod names;
 
@@ -45,6 +48,7 @@ use crate::base::time::Timestamp;
 use crate::store::HistoryKey;
 use crate::store::forwarding::{ForwardingKey, SetAsideKey};
 
+pub use codecs::{codec, codec_version, codec_versions, split_codec_version};
 pub use commands::{command, command_at, of_device, split_command, submission};
 
 pub use names::{
@@ -84,11 +88,13 @@ pub enum Table {
     Submissions = 0x1a,
     Deliveries = 0x1c,
     SetAside = 0x1d,
+    CodecVersions = 0x1e,
+    Replays = 0x1f,
 }
 
 impl Table {
     /// Every table, ascending.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::Meta,
         Self::Devices,
         Self::States,
@@ -118,6 +124,8 @@ impl Table {
         Self::Submissions,
         Self::Deliveries,
         Self::SetAside,
+        Self::CodecVersions,
+        Self::Replays,
     ];
 
     /// The first byte of this table's keys.
@@ -163,6 +171,8 @@ impl Table {
             Self::Submissions => "submissions",
             Self::Deliveries => "deliveries",
             Self::SetAside => "set_aside",
+            Self::CodecVersions => "codec_versions",
+            Self::Replays => "replays",
         }
     }
 
@@ -245,8 +255,8 @@ pub fn product(id: &ProductId) -> Vec<u8> {
     Table::Products.key(&[id.as_str().as_bytes()])
 }
 
-pub fn codec(id: &ProductId) -> Vec<u8> {
-    Table::Codecs.key(&[id.as_str().as_bytes()])
+pub fn replays(id: &ProductId) -> Vec<u8> {
+    Table::Replays.key(&[id.as_str().as_bytes()])
 }
 
 pub fn settings(id: &ProductId) -> Vec<u8> {

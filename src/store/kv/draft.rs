@@ -12,7 +12,7 @@ use crate::base::ids::{DeviceId, ProductId};
 use crate::base::peer::DeviceSeq;
 use crate::store::catalog::VersionHead;
 use crate::store::facts::{DeviceFacts, StateFacts};
-use crate::store::index::{Keys, Life, Touch, Versions};
+use crate::store::index::{Keys, Life, Owner, Touch, Versions};
 use crate::store::keys;
 use crate::store::rows::{self, ROW_WHOLE_MAX, RowError, Split};
 use crate::store::{Guard, HistoryKey, StoreError};
@@ -104,6 +104,10 @@ impl<'a, E: Kv> Draft<'a, E> {
             } => {
                 let there = row.is_some() && !deleting;
                 self.heads.owners.remember(&key, there);
+                if let (None, Owner::Product(id)) = (&row, &owner) {
+                    let (from, to) = keys::codec_versions(id);
+                    self.remove_span(&from, &to)?;
+                }
                 self.touches.push(Touch::Owner {
                     key: self.keys.owner(&owner),
                     owner,
@@ -234,17 +238,26 @@ impl<'a, E: Kv> Draft<'a, E> {
         Ok(())
     }
 
-    /// Removes the queued commands of a device: in the engine, then in the batch.
+    /// Removes the queued commands of a device.
     fn remove_queue(&mut self, device_seq: u64) -> Result<(), StoreError> {
         let (from, to) = keys::of_device(keys::Table::Queue, device_seq);
+        self.remove_span(&from, &to)
+    }
+
+    /// Removes the rows of a span of keys: in the engine, then in the batch.
+    fn remove_span(&mut self, from: &[u8], to: &[u8]) -> Result<(), StoreError> {
         let mut found = Vec::new();
         let visit = &mut |key: &[u8], _: &[u8]| {
             found.push(key.to_vec());
             ControlFlow::Continue(())
         };
-        self.engine.range(&from, &to, Order::Ascending, visit)?;
-        let written = self.writes.keys().filter(|key| (&from..&to).contains(key));
-        found.extend(written.cloned());
+        self.engine.range(from, to, Order::Ascending, visit)?;
+        let written = self.writes.keys();
+        found.extend(
+            written
+                .filter(|key| (from..to).contains(&key.as_slice()))
+                .cloned(),
+        );
         for key in found {
             self.remove(key)?;
         }

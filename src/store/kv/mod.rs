@@ -27,6 +27,7 @@ mod health;
 mod load;
 mod plan;
 mod reader;
+mod replays;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,6 +49,7 @@ use super::records::{
     CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
     SettingsRecord, StateRecord,
 };
+use super::replays::{RawQuery, RawRow, ReplaysRecord};
 use super::seal::Sealer;
 use super::{
     AuditQuery, CommandQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery,
@@ -348,6 +350,10 @@ impl<E: Kv> Store for KvStore<E> {
         self.reader().codec(id)
     }
 
+    fn codec_versions(&self, id: &ProductId) -> Result<Vec<(u64, CodecRecord)>, StoreError> {
+        self.reader().codec_versions(id)
+    }
+
     fn settings(&self, id: &ProductId) -> Result<Option<SettingsRecord>, StoreError> {
         self.reader().settings(id)
     }
@@ -423,6 +429,14 @@ impl<E: Kv> Store for KvStore<E> {
 
     fn raw_uplinks(&self, device_seq: u64, limit: usize) -> Result<Vec<RawRecord>, StoreError> {
         self.reader().raw_uplinks(device_seq, limit)
+    }
+
+    fn raw_rows(&self, query: &RawQuery) -> Result<Vec<RawRow>, StoreError> {
+        self.reader().raw_rows(query)
+    }
+
+    fn replays(&self, id: &ProductId) -> Result<Option<ReplaysRecord>, StoreError> {
+        self.reader().replays(id)
     }
 
     fn events(&self, after: u64, limit: usize) -> Result<Vec<(u64, EventRecord)>, StoreError> {

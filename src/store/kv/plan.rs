@@ -141,7 +141,7 @@ fn encode_change(change: Change, sealer: &Sealer) -> Result<Step, RowError> {
         Change::DeleteProduct(id) => Step::Owner {
             key: keys::product(&id),
             row: None,
-            more: vec![keys::codec(&id), keys::settings(&id)],
+            more: vec![keys::codec(&id), keys::settings(&id), keys::replays(&id)],
             deleting: false,
             owner: Owner::Product(id),
         },
@@ -150,6 +150,8 @@ fn encode_change(change: Change, sealer: &Sealer) -> Result<Step, RowError> {
             row: rows::encode(&*record)?,
         },
         Change::DeleteCodec(id) => Step::Remove(vec![keys::codec(&id)]),
+        Change::PutCodecVersion(id, seq, record) => put(keys::codec_version(&id, seq), &*record)?,
+        Change::DeleteCodecVersion(id, seq) => Step::Remove(vec![keys::codec_version(&id, seq)]),
         Change::PutSettings(id, record) => Step::Put {
             key: keys::settings(&id),
             row: rows::encode(&*record)?,
@@ -235,6 +237,13 @@ fn encode_change(change: Change, sealer: &Sealer) -> Result<Step, RowError> {
             received_at: record.received_at,
             row: rows::encode(&*record)?,
         },
+        Change::PutRaw(device_seq, row) => {
+            put(keys::timed(Table::Raw, device_seq, row.key), &row.record)?
+        }
+        Change::DeleteRaw(device_seq, key) => {
+            Step::Remove(vec![keys::timed(Table::Raw, device_seq, key)])
+        }
+        Change::PutReplays(id, record) => put(keys::replays(&id), &*record)?,
         Change::PutDelivery { action_seq, record } => put(keys::delivery(action_seq), &*record)?,
         Change::DeleteDelivery { action_seq } => Step::Remove(vec![keys::delivery(action_seq)]),
         Change::PutSetAside { action_seq, record } => {
@@ -265,6 +274,8 @@ const fn change_name(change: &Change) -> &'static str {
         Change::DeleteProduct(_) => "the deletion of a product",
         Change::PutCodec(..) => "a codec record",
         Change::DeleteCodec(_) => "the deletion of a codec",
+        Change::PutCodecVersion(..) => "a version of a codec",
+        Change::DeleteCodecVersion(..) => "the deletion of a version of a codec",
         Change::PutSettings(..) => "a settings record",
         Change::PutApp(_) => "a resource space",
         Change::DeleteApp(_) => "the deletion of a resource space",
@@ -286,6 +297,9 @@ const fn change_name(change: &Change) -> &'static str {
         Change::PutSubmission { .. } => "a submission",
         Change::AppendHistory { .. } => "a history record",
         Change::KeepRaw { .. } => "a raw uplink",
+        Change::PutRaw(..) => "another reading of a raw uplink",
+        Change::DeleteRaw(..) => "the end of a raw uplink",
+        Change::PutReplays(..) => "the replays of a product",
         Change::PutDelivery { .. } => "the progress of pushes",
         Change::DeleteDelivery { .. } => "the end of pushes",
         Change::PutSetAside { .. } => "a push that was set aside",

@@ -210,6 +210,22 @@ impl<'a, E: Kv> Reader<'a, E> {
         self.record(&keys::codec(id))
     }
 
+    pub(super) fn codec_versions(
+        &self,
+        id: &ProductId,
+    ) -> Result<Vec<(u64, CodecRecord)>, StoreError> {
+        let (from, to) = keys::codec_versions(id);
+        let mut found = Vec::new();
+        for (key, row) in self.rows(&from, &to, Order::Descending, usize::MAX)? {
+            let Some((_, seq)) = keys::split_codec_version(&key) else {
+                return Err(corrupt(self.engine, &key, "the key has another shape"));
+            };
+            let record = self.decode::<CodecRecord>(&key, row)?;
+            found.extend(record.map(|record| (seq, record)));
+        }
+        Ok(found)
+    }
+
     pub(super) fn settings(&self, id: &ProductId) -> Result<Option<SettingsRecord>, StoreError> {
         self.record(&keys::settings(id))
     }

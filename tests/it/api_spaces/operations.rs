@@ -127,6 +127,10 @@ impl World {
             ("task_id", id(&task, "task_id")),
             ("file_id", id(&file.body, "file_id")),
         ];
+        let ExampleBody::Json(rollback) = example_of("roll_back_codec") else {
+            panic!("it takes JSON");
+        };
+        self.ids.push(("etag", id(&rollback, "etag")));
         self.ids.extend(pushed);
         let action = format!(
             "/v5/iot/x/device-group/{}/action?action_id=addDevice&device_id=dpb",
@@ -170,6 +174,7 @@ impl World {
             ("policy_id", id(&policy, "policy_id")),
             ("queue_id", id(&queue, "queue_id")),
             ("cert_id", id(&certificate.body, "cert_id")),
+            ("replay_id", "1".to_owned()),
         ]
     }
 

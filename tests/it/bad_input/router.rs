@@ -343,6 +343,7 @@ async fn preconditions_that_do_not_hold_or_are_none_change_nothing() {
                 count += 1;
                 let (media, body) = match operation.request {
                     RequestBody::Bytes(media) => (media[0], FLOW.to_owned() + "\n# other\n"),
+                    RequestBody::MaybeJson(_) => ("application/json", "{}".to_owned()),
                     _ => (
                         "application/json",
                         json!({"downlink": "execute"}).to_string(),

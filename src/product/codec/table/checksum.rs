@@ -58,9 +58,14 @@ impl Sum {
 
     /// The known name that is most like `name`.
     pub(super) fn closest_name(name: &str) -> Option<&'static str> {
+        closest(name, Self::names())
+    }
+
+    /// Every name that [`Self::by_name`] knows, short ones first.
+    pub(super) fn names() -> impl Iterator<Item = &'static str> {
         let known = CATALOGUE.iter().map(|(known, _)| *known);
         let short = SHORT.iter().map(|(short, _)| *short);
-        closest(name, ["sum8", "xor8"].into_iter().chain(short).chain(known))
+        ["sum8", "xor8"].into_iter().chain(short).chain(known)
     }
 
     pub(super) fn of(&self, bytes: &[u8]) -> u64 {

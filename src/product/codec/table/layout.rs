@@ -60,14 +60,16 @@ fn place_id(errors: &mut Errors<'_>, message: &mut Message, at: usize, word: Wor
         let Some(field) = message.body.get(index) else {
             let text =
                 format!("the id is at {at}, and the fields before it take only {offset} bytes");
-            errors.add(&message.place, text);
+            let hint = "bytes without a meaning are filler, such as { t = \"bytes\", len = 2 }";
+            errors.add_hint(&message.place, text, hint);
             return;
         };
         match field.fixed_size() {
             Some(bytes) if offset + bytes <= at => offset += bytes,
             _ => {
                 let text = format!("`{}` reaches into the id at {at}", field.label);
-                errors.add(&field.place, text);
+                let hint = format!("fields before the id have fixed sizes and end at byte {at}");
+                errors.add_hint(&field.place, text, hint);
                 return;
             }
         }
@@ -112,7 +114,7 @@ fn check_order(errors: &mut Errors<'_>, fields: &[Field]) {
                 "`{}` comes after `{}`, which is optional, and must be optional too",
                 field.label, earlier.label
             );
-            errors.add(&field.place, text);
+            errors.add_hint(&field.place, text, "give it optional = true, or move it up");
         }
         if field.optional {
             optional = Some(field);

@@ -2,7 +2,7 @@
 //! commands and sets, answers to reports.
 
 use crate::product::codec::table::program::{Direction, Kind, Message, Program, Role, Word};
-use crate::product::codec::table::source::Errors;
+use crate::product::codec::table::source::{Errors, Place};
 use crate::product::codec::table::{answer, encode};
 
 /// Checks how messages go together. When the header's id could not be read, they are not told
@@ -37,9 +37,16 @@ fn check_ids(errors: &mut Errors<'_>, program: &mut Program) {
             continue;
         }
         let Some(id) = message.id else { continue };
-        if same.any(|m| m.id == Some(id)) {
+        if let Some(first) = same.find(|m| m.id == Some(id)) {
             let text = format!("id {id:#x} is there already");
-            errors.add(&message.place, text);
+            let line = errors.line_of(&first.place);
+            let who = if down {
+                "the platform sends"
+            } else {
+                "devices send"
+            };
+            let hint = format!("{line} has it, and each id names one message that {who}");
+            errors.add_hint(&message.place, text, hint);
         }
         if !down {
             program.inbound.push((id, at));
@@ -49,19 +56,22 @@ fn check_ids(errors: &mut Errors<'_>, program: &mut Program) {
 }
 
 fn check_commands(errors: &mut Errors<'_>, program: &Program) {
-    let mut seen: Vec<(&str, Option<&str>)> = Vec::new();
+    let mut seen: Vec<(&str, Option<&str>, &Place)> = Vec::new();
     for message in &program.messages {
         let (Direction::Down, Some(name)) = (message.direction, message.name.as_deref()) else {
             continue;
         };
         let service = message.service.as_deref();
-        let clash = |(n, s): &(&str, Option<&str>)| {
+        let clash = |(n, s, _): &&(&str, Option<&str>, &Place)| {
             *n == name && (*s == service || s.is_none() || service.is_none())
         };
-        if seen.iter().any(clash) {
-            errors.add(&message.place, format!("command {name} is there already"));
+        if let Some((_, _, first)) = seen.iter().find(clash) {
+            let text = format!("command {name} is there already");
+            let line = errors.line_of(first);
+            let hint = format!("{line} has it: two of one name need different services");
+            errors.add_hint(&message.place, text, hint);
         }
-        seen.push((name, service));
+        seen.push((name, service, &message.place));
     }
 }
 
@@ -83,7 +93,9 @@ fn check_replies(errors: &mut Errors<'_>, program: &Program) {
         };
         let of_id = |m: &&Message| m.id == Some(*id) && !m.direction.is_sent();
         let Some(reply) = program.messages.iter().find(of_id) else {
-            errors.add(place, format!("no message has id {id:#x}"));
+            let text = format!("no message that devices send has id {id:#x}");
+            let hint = "a reply is a message with dir = \"response\" and this id";
+            errors.add_hint(place, text, hint);
             continue;
         };
         if reply.direction != Direction::Response {
@@ -103,13 +115,15 @@ fn check_replies(errors: &mut Errors<'_>, program: &Program) {
                 );
                 errors.add(place, text);
             }
-            (Some(_), None) => errors.add(
+            (Some(_), None) => errors.add_hint(
                 place,
                 format!("the {what} has a mid, its reply {id:#x} has none to match"),
+                "give the reply a field with match = \"mid\"",
             ),
-            (None, Some(_)) => errors.add(
+            (None, Some(_)) => errors.add_hint(
                 place,
                 format!("reply {id:#x} matches a mid that the {what} does not send"),
+                format!("give the {what} a field with auto = \"mid\""),
             ),
             _ => {}
         }
@@ -135,7 +149,11 @@ fn check_answers(errors: &mut Errors<'_>, program: &Program) {
                 let text = format!("message {id:#x} is no answer, that needs dir = \"answer\"");
                 errors.add(place, text);
             }
-            None => errors.add(place, format!("no message that devices get has id {id:#x}")),
+            None => errors.add_hint(
+                place,
+                format!("no message that devices get has id {id:#x}"),
+                "an answer is a message with dir = \"answer\" and this id",
+            ),
         }
     }
     for message in program.messages.iter().filter(is_answer) {

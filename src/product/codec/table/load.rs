@@ -13,11 +13,14 @@ use crate::product::codec::table::source::{Errors, Place, Section};
 use crate::product::codec::table::{layout, links, model};
 use crate::product::profile::Profile;
 
-const CODEC_KEYS: [&str; 4] = ["name", "endian", "id", "crc"];
-const MESSAGE_KEYS: [&str; 9] = [
+pub(super) const FILE_KEYS: [&str; 2] = ["codec", "message"];
+pub(super) const CODEC_KEYS: [&str; 4] = ["name", "endian", "id", "crc"];
+pub(super) const ID_KEYS: [&str; 3] = ["at", "type", "endian"];
+pub(super) const CRC_KEYS: [&str; 4] = ["type", "at", "endian", "from"];
+pub(super) const MESSAGE_KEYS: [&str; 9] = [
     "id", "name", "dir", "service", "reply", "answer", "fields", "endian", "has_more",
 ];
-const MESSAGES_MAX: usize = 1024;
+pub(super) const MESSAGES_MAX: usize = 1024;
 const DIRECTIONS: &str = r#""up", "down", "response", "set" or "answer""#;
 
 /// What the header says about every message.
@@ -42,19 +45,20 @@ pub(super) fn compile(source: &str, profile: Option<&Profile>) -> Result<Program
         return Err(errors.finish());
     }
     let (document, broken) = DeTable::parse_recoverable(source);
-    for error in &broken {
-        let place = error.span().unwrap_or(0..0);
-        errors.add(&place, format!("not TOML: {}", error.message()));
-    }
     // A file that is no TOML reads as something else than its author wrote: one sort at a time.
-    if errors.count() > 0 {
+    if !broken.is_empty() {
+        refuse_syntax(&mut errors, source, &broken);
         return Err(errors.finish());
     }
     let root = Section::new(document.get_ref(), 0..0);
-    root.allow(&mut errors, "the file", &["codec", "message"], &[]);
+    root.allow(&mut errors, "the file", &FILE_KEYS, &[]);
     let header = read_header(&mut errors, &root);
     let mut messages = Vec::new();
-    if root.has("message") {
+    if let Some(DeValue::Table(_)) = root.raw("message").map(Spanned::get_ref) {
+        let place = root.place_of("message");
+        let text = "`message` is one table, takes a list of them";
+        errors.add_hint(&place, text, "write [[message]]");
+    } else if root.has("message") {
         if let Some((items, _)) = root.list(&mut errors, "message") {
             if items.len() > MESSAGES_MAX {
                 let place = root.place_of("message");
@@ -68,7 +72,10 @@ pub(super) fn compile(source: &str, profile: Option<&Profile>) -> Result<Program
             }
         }
     } else {
-        errors.add(&(0..0), "a codec needs at least one [[message]]");
+        errors.add(
+            &(0..0),
+            "the codec has no message: give it one with [[message]]",
+        );
     }
     let id_is_broken = header.has_id && header.id.is_none();
     let mut program = Program {
@@ -87,6 +94,38 @@ pub(super) fn compile(source: &str, profile: Option<&Profile>) -> Result<Program
         return Err(errors.finish());
     }
     Ok(program)
+}
+
+/// What the first line with a mistake says: later ones mostly follow from it.
+fn refuse_syntax(errors: &mut Errors<'_>, source: &str, broken: &[toml::de::Error]) {
+    let place_of = |error: &toml::de::Error| error.span().unwrap_or(0..0);
+    let first = broken.iter().map(|e| place_of(e).start).min().unwrap_or(0);
+    let until = source.get(first..).and_then(|rest| rest.find('\n'));
+    let until = until.map_or(source.len(), |length| first + length);
+    let before = source.get(..first).unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let line = source.get(line_start..until).unwrap_or_default().trim();
+    let hint = if source.trim_start().starts_with('{') {
+        Some("this looks like JSON, and codec.toml is TOML: key = value")
+    } else if line.starts_with('[') {
+        Some("is a list or a table above it left open?")
+    } else {
+        None
+    };
+    let mut places = Vec::new();
+    // Of several at one place the last is the innermost: the string, not the table around it.
+    for error in broken.iter().rev() {
+        let place = place_of(error);
+        if place.start > until || places.contains(&place.start) {
+            continue;
+        }
+        places.push(place.start);
+        let message = format!("not TOML: {}", error.message());
+        match hint.filter(|_| place.start == first) {
+            Some(hint) => errors.add_hint(&place, message, hint),
+            None => errors.add(&place, message),
+        }
+    }
 }
 
 fn read_header(errors: &mut Errors<'_>, root: &Section<'_, '_>) -> Header {
@@ -116,7 +155,7 @@ fn read_header(errors: &mut Errors<'_>, root: &Section<'_, '_>) -> Header {
 }
 
 fn read_id(errors: &mut Errors<'_>, section: &Section<'_, '_>, default: bool) -> Option<IdField> {
-    section.allow(errors, "id", &["at", "type", "endian"], &[]);
+    section.allow(errors, "id", &ID_KEYS, &[]);
     let at = match section.has("at") {
         true => section.bounded(errors, "at", 0..=255),
         false => Some(0),
@@ -144,7 +183,7 @@ fn read_checksum(
     section: &Section<'_, '_>,
     default: bool,
 ) -> Option<Checksum> {
-    section.allow(errors, "crc", &["type", "at", "endian", "from"], &[]);
+    section.allow(errors, "crc", &CRC_KEYS, &[]);
     let little = little(errors, section, default);
     let Some((name, place)) = section.text(errors, "type") else {
         if !section.has("type") {
@@ -194,7 +233,7 @@ fn read_message(
     header: &Header,
     item: &Spanned<DeValue<'_>>,
 ) -> Option<Message> {
-    let section = Section::of(item, errors)?;
+    let section = Section::of(item, errors, "a message")?;
     section.allow(errors, "a message", &MESSAGE_KEYS, &CODEC_KEYS);
     let id = read_message_id(errors, header, &section);
     let direction = read_direction(errors, &section)?;

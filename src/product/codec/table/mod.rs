@@ -2,7 +2,9 @@
 //! loaded and compiled into a program that reads and writes bytes.
 //!
 //! Parts: `source` reads TOML with places, `load` and `field` compile, `layout`, `links` and
-//! `model` check, `decode` and `encode` run, `set` and `answer` find what a set and an answer say. Byte order is big-endian unless the table says otherwise.
+//! `model` check, `decode` and `encode` run, `set` and `answer` find what a set and an answer
+//! say, `schema` describes the language to editors. Byte order is big-endian unless the table says
+//! otherwise.
 //! The language: `docs/codecs.md`.
 
 mod answer;
@@ -15,6 +17,7 @@ mod links;
 mod load;
 mod model;
 mod program;
+pub mod schema;
 mod set;
 mod source;
 

@@ -96,19 +96,33 @@ fn check_command(errors: &mut Errors<'_>, message: &Message, profile: &Profile) 
     };
     let commands = commands_of(message, profile);
     if commands.is_empty() {
-        let known = profile
-            .services
-            .iter()
-            .flat_map(|s| s.commands.iter().map(|c| c.command_name.as_str()));
-        let text = match &message.service {
-            Some(service) => format!("service {service} has no command {name}"),
-            None => format!("the product model has no command {name}"),
-        };
-        unknown(errors, &message.place, text, name, known);
+        unknown_command(errors, message, name, profile);
     }
     for command in commands {
         for given in given(message) {
             check_para(errors, &given, &command.paras, name);
+        }
+    }
+}
+
+fn unknown_command(errors: &mut Errors<'_>, message: &Message, name: &str, profile: &Profile) {
+    let services = profile.services.iter();
+    let Some(service) = &message.service else {
+        let known = services.flat_map(|s| s.commands.iter().map(|c| c.command_name.as_str()));
+        let text = format!("the product model has no command {name}");
+        unknown(errors, &message.place, text, name, known);
+        return;
+    };
+    match profile.service(service) {
+        Some(found) => {
+            let known = found.commands.iter().map(|c| c.command_name.as_str());
+            let text = format!("service {service} has no command {name}");
+            unknown(errors, &message.place, text, name, known);
+        }
+        None => {
+            let known = services.map(|s| s.service_id.as_str());
+            let text = format!("the product model has no service {service}");
+            unknown(errors, &message.place, text, service, known);
         }
     }
 }
@@ -188,6 +202,10 @@ fn unknown<'a>(
     name: &str,
     known: impl Iterator<Item = &'a str>,
 ) {
+    if errors.is_full() {
+        errors.add(place, text);
+        return;
+    }
     let known: Vec<&str> = known.collect();
     let hint = match closest(name, known.iter().copied()) {
         Some(near) => format!("did you mean {near}?"),
@@ -223,8 +241,25 @@ fn check_shape(
                 _ => "",
             },
         ),
-        Shape::Decimal => ("a decimal", takes == DataType::Decimal, ""),
-        Shape::Text => ("a string", takes == DataType::String, ""),
+        Shape::Decimal => (
+            "a decimal",
+            takes == DataType::Decimal,
+            match takes {
+                DataType::Int | DataType::Long => "the model's data_type must be decimal for it",
+                _ => "",
+            },
+        ),
+        Shape::Text => (
+            "a string",
+            takes == DataType::String,
+            match takes {
+                DataType::Int | DataType::Long | DataType::Decimal => {
+                    "a number is an integer type, or bcd with `dec`"
+                }
+                DataType::Enum => "an enum is an unsigned integer with `enum`",
+                _ => "",
+            },
+        ),
         Shape::Time => (
             "a DateTime",
             matches!(takes, DataType::DateTime | DataType::String),
@@ -251,8 +286,12 @@ fn check_shape(
     if fits {
         return;
     }
+    let wide = match (&given.shape, takes) {
+        (Shape::Integer(bits), DataType::Int) => format!(" of {bits} bits"),
+        _ => String::new(),
+    };
     let text = format!(
-        "`{}` gives {gives}, the model takes {}",
+        "`{}` gives {gives}{wide}, the model takes {}",
         given.name,
         name_of(takes)
     );

@@ -14,10 +14,15 @@ use crate::product::decimal::Decimal;
 /// Where something stands in the source, in bytes.
 pub(super) type Place = Range<usize>;
 
+/// Mistakes listed of one load: who has more reads no further, and a hostile source costs no more.
+const MISTAKES_MAX: usize = 200;
+
 /// Mistakes found so far.
 pub(super) struct Errors<'s> {
     source: &'s str,
     found: Vec<Found>,
+    /// How many there were after [`MISTAKES_MAX`].
+    more: usize,
 }
 
 /// A mistake whose line and column are not counted yet.
@@ -35,6 +40,7 @@ impl<'s> Errors<'s> {
         Self {
             source,
             found: Vec::new(),
+            more: 0,
         }
     }
 
@@ -52,6 +58,10 @@ impl<'s> Errors<'s> {
     }
 
     fn push(&mut self, place: &Place, message: String, hint: Option<String>) {
+        if self.is_full() {
+            self.more += 1;
+            return;
+        }
         self.found.push(Found {
             at: place.start,
             order: self.found.len(),
@@ -62,6 +72,17 @@ impl<'s> Errors<'s> {
 
     pub(super) fn count(&self) -> usize {
         self.found.len()
+    }
+
+    /// Whether further mistakes are only counted: then nobody reads their hints either.
+    pub(super) fn is_full(&self) -> bool {
+        self.found.len() >= MISTAKES_MAX
+    }
+
+    /// `line 12`: where something stands that a mistake elsewhere is about.
+    pub(super) fn line_of(&self, place: &Place) -> String {
+        let before = self.source.get(..place.start).unwrap_or_default();
+        format!("line {}", before.matches('\n').count() + 1)
     }
 
     /// All mistakes in the order of the file, each once. One walk over the source counts lines
@@ -90,6 +111,14 @@ impl<'s> Errors<'s> {
                 errors.push(error);
             }
         }
+        if self.more > 0 {
+            errors.push(LoadError {
+                line,
+                column,
+                message: format!("and {} more mistakes", self.more),
+                hint: Some("those above first: some of the others may follow from them".into()),
+            });
+        }
         errors
     }
 }
@@ -110,11 +139,16 @@ impl<'t, 's> Section<'t, 's> {
         Self { table, place }
     }
 
-    pub(super) fn of(value: &'t Spanned<DeValue<'s>>, errors: &mut Errors<'_>) -> Option<Self> {
+    /// `what` is the value's name in a mistake: a key in backticks, or what it is one of.
+    pub(super) fn of(
+        value: &'t Spanned<DeValue<'s>>,
+        errors: &mut Errors<'_>,
+        what: &str,
+    ) -> Option<Self> {
         match value.get_ref() {
             DeValue::Table(table) => Some(Self::new(table, value.span())),
-            other => {
-                wrong(errors, &value.span(), "a table", other);
+            _ => {
+                wrong(errors, value, what, "a table { … }");
                 None
             }
         }
@@ -161,6 +195,10 @@ impl<'t, 's> Section<'t, 's> {
             if allowed.contains(&name) {
                 continue;
             }
+            if errors.is_full() {
+                errors.add(&place, "");
+                continue;
+            }
             if elsewhere.contains(&name) {
                 errors.add_hint(
                     &place,
@@ -184,8 +222,8 @@ impl<'t, 's> Section<'t, 's> {
         let value = self.raw(key)?;
         match value.get_ref() {
             DeValue::String(text) => Some((text.as_ref(), value.span())),
-            other => {
-                wrong(errors, &value.span(), "a string", other);
+            _ => {
+                wrong(errors, value, &format!("`{key}`"), "a string");
                 None
             }
         }
@@ -194,8 +232,10 @@ impl<'t, 's> Section<'t, 's> {
     /// A string that is not empty.
     pub(super) fn name(&self, errors: &mut Errors<'_>, key: &str) -> Option<(&'t str, Place)> {
         let (text, place) = self.text(errors, key)?;
-        if text.is_empty() || text.chars().count() > 128 {
-            errors.add(&place, format!("`{key}` takes 1 to 128 characters"));
+        let count = text.chars().count();
+        if !(1..=128).contains(&count) {
+            let message = format!("`{key}` has {count} characters, takes 1 to 128");
+            errors.add(&place, message);
             return None;
         }
         Some((text, place))
@@ -205,15 +245,15 @@ impl<'t, 's> Section<'t, 's> {
         let value = self.raw(key)?;
         match value.get_ref() {
             DeValue::Boolean(flag) => Some(*flag),
-            other => {
-                wrong(errors, &value.span(), "true or false", other);
+            _ => {
+                wrong(errors, value, &format!("`{key}`"), "true or false");
                 None
             }
         }
     }
 
     pub(super) fn integer(&self, errors: &mut Errors<'_>, key: &str) -> Option<Integer> {
-        integer_of(self.raw(key)?, errors)
+        integer_of(self.raw(key)?, errors, key)
     }
 
     /// An integer within a range.
@@ -239,17 +279,20 @@ impl<'t, 's> Section<'t, 's> {
     pub(super) fn decimal(&self, errors: &mut Errors<'_>, key: &str) -> Option<(Decimal, Place)> {
         let value = self.raw(key)?;
         let number = match value.get_ref() {
-            DeValue::Integer(_) => Decimal::new(integer_of(value, errors)?.0, 0),
+            DeValue::Integer(_) => Decimal::new(integer_of(value, errors, key)?.0, 0),
             DeValue::Float(float) => {
                 let Some(number) = Decimal::parse(float.as_str()) else {
-                    let message = format!("`{key}` takes a finite number of at most 30 digits");
+                    let message = format!(
+                        "`{key}` is {}, takes a finite number of at most 30 digits",
+                        shown(value.get_ref())
+                    );
                     errors.add(&value.span(), message);
                     return None;
                 };
                 number
             }
-            other => {
-                wrong(errors, &value.span(), "a number", other);
+            _ => {
+                wrong(errors, value, &format!("`{key}`"), "a number");
                 return None;
             }
         };
@@ -264,40 +307,62 @@ impl<'t, 's> Section<'t, 's> {
         let value = self.raw(key)?;
         match value.get_ref() {
             DeValue::Array(items) => Some((items.as_ref(), value.span())),
-            other => {
-                wrong(errors, &value.span(), "a list", other);
+            _ => {
+                wrong(errors, value, &format!("`{key}`"), "a list [ … ]");
                 None
             }
         }
     }
 
     pub(super) fn section(&self, errors: &mut Errors<'_>, key: &str) -> Option<Self> {
-        Self::of(self.raw(key)?, errors)
+        Self::of(self.raw(key)?, errors, &format!("`{key}`"))
     }
 }
 
-pub(super) fn wrong(errors: &mut Errors<'_>, place: &Place, takes: &str, got: &DeValue<'_>) {
-    let got = match got {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "an integer",
-        DeValue::Float(_) => "a float",
-        DeValue::Boolean(_) => "a boolean",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
-    };
-    errors.add(place, format!("got {got}, takes {takes}"));
+/// A value of the wrong sort; `what` names it.
+pub(super) fn wrong(
+    errors: &mut Errors<'_>,
+    value: &Spanned<DeValue<'_>>,
+    what: &str,
+    takes: &str,
+) {
+    let message = format!("{what} is {}, takes {takes}", shown(value.get_ref()));
+    errors.add(&value.span(), message);
 }
 
-pub(super) fn integer_of(value: &Spanned<DeValue<'_>>, errors: &mut Errors<'_>) -> Option<Integer> {
+/// A value as its author wrote it, or what it is when that is long.
+fn shown(value: &DeValue<'_>) -> String {
+    const SHOWN_MAX: usize = 40;
+    let text = match value {
+        DeValue::String(text) => format!("{text:?}"),
+        DeValue::Integer(number) => number.as_str().to_owned(),
+        DeValue::Float(number) => number.as_str().to_owned(),
+        DeValue::Boolean(flag) => flag.to_string(),
+        DeValue::Datetime(_) => "a date".to_owned(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    };
+    if text.chars().count() <= SHOWN_MAX {
+        return text;
+    }
+    let start: String = text.chars().take(SHOWN_MAX - 1).collect();
+    format!("{start}…")
+}
+
+pub(super) fn integer_of(
+    value: &Spanned<DeValue<'_>>,
+    errors: &mut Errors<'_>,
+    key: &str,
+) -> Option<Integer> {
     let DeValue::Integer(integer) = value.get_ref() else {
-        wrong(errors, &value.span(), "an integer", value.get_ref());
+        wrong(errors, value, &format!("`{key}`"), "an integer");
         return None;
     };
     match i128::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()) {
         Ok(number) => Some((number, value.span())),
         Err(_) => {
-            errors.add(&value.span(), "the integer is too large");
+            let message = format!("`{key}` is an integer of over 128 bits");
+            errors.add(&value.span(), message);
             None
         }
     }

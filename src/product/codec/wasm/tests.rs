@@ -511,6 +511,13 @@ fn the_sample_passes_its_fixtures_and_agrees_with_a_table() {
     assert_eq!(codec.answer(&to), Ok(None));
 }
 
+/// Authors build against the file beside the sample.
+#[test]
+fn the_sample_has_the_interface() {
+    let copy = fs::read_to_string(sample().join("source/codec.wit")).unwrap();
+    assert_eq!(copy, super::WIT);
+}
+
 /// A report of 68 bytes with everything.
 const REPORT: &str = "010012345678905f3251d140e2010007000000ffe7028f0bc4241109000a00190000\
     0082002d00070000000c00033839383630343132333435363738393031323334dac7";

@@ -6,8 +6,8 @@
 //! it looks whether calls were noted. So none of them misses the other.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -39,10 +39,17 @@ impl Ticker {
     pub(super) fn start(engine: &Engine) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (engine, of_thread) = (engine.weak(), Arc::clone(&shared));
+        let both = Arc::new(Barrier::new(2));
+        let begun = Arc::clone(&both);
         let handle = thread::Builder::new()
             .name("wasm-ticker".to_owned())
             .stack_size(64 * 1024)
-            .spawn(move || run(&engine, &of_thread))?;
+            .spawn(move || {
+                begun.wait();
+                run(&engine, &of_thread);
+            })?;
+        // A thread that begins asks the kernel for more than one that runs, which may be denied soon.
+        both.wait();
         Ok(Self {
             shared,
             thread: handle.thread().clone(),

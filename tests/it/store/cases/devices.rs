@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use strait::base::ids::ProductId;
 use strait::base::limits::ROW_MAX;
 use strait::store::{Change, CommitError, Guard, Health, Page, Store};
 
@@ -178,6 +179,47 @@ pub(crate) fn products_codecs_settings<E: Engine>(engine: &E) {
     assert_eq!(store.codec(&id).unwrap(), None);
     assert_eq!(store.settings(&id).unwrap(), None);
     assert_eq!(store.products().unwrap().len(), 2);
+}
+
+pub(crate) fn versions_of_codecs<E: Engine>(engine: &E) {
+    let store = engine.open();
+    let (a, longer) = (product_id("a"), product_id("a-"));
+    let version = |id: &ProductId, seq, len| {
+        Change::PutCodecVersion(id.clone(), seq, Box::new(codec(&format!("e{seq}"), len)))
+    };
+    write(
+        &store,
+        vec![
+            put_product(product("a", 1)),
+            put_product(product("a-", 2)),
+            Change::PutCodec(a.clone(), Box::new(codec("e300", 20_000))),
+            version(&a, 7, 20_000),
+            version(&a, 300, 20_000),
+            version(&longer, 8, 10),
+        ],
+    );
+    let kept = |id: &ProductId| {
+        let found = store.codec_versions(id).unwrap().into_iter();
+        found
+            .map(|(seq, record)| (seq, record.etag, record.source.len()))
+            .collect::<Vec<_>>()
+    };
+    let named = |seq: u64, len| (seq, format!("e{seq}"), len);
+    assert_eq!(kept(&a), [named(300, 20_000), named(7, 20_000)]);
+    write(&store, vec![Change::DeleteCodecVersion(a.clone(), 7)]);
+    // The running one is a row of its own.
+    write(&store, vec![Change::DeleteCodec(a.clone())]);
+    assert_eq!(kept(&a), [named(300, 20_000)]);
+    // Also those that the same batch has written.
+    write(
+        &store,
+        vec![version(&a, 301, 20_000), Change::DeleteProduct(a.clone())],
+    );
+    assert_eq!(kept(&a), []);
+    assert_eq!(engine.parts(&store), 0);
+    drop(store);
+    let store = engine.open();
+    assert_eq!(store.codec_versions(&longer).unwrap().len(), 1);
 }
 
 fn seqs(store: &impl Store, product: Option<&str>, before: Option<u64>, limit: usize) -> Vec<u64> {

@@ -18,6 +18,7 @@ pub(crate) use catalog::{
 pub(crate) use devices::{
     deleted_device_is_gone, devices_and_their_indexes, each_device_comes_once_with_its_state,
     moved_device_leaves_no_index_behind, pages_of_devices, products_codecs_settings,
+    versions_of_codecs,
 };
 pub(crate) use find::{prefixes_of_many, searches_answer_as_looking_does};
 pub(crate) use forwarding::{
@@ -33,7 +34,8 @@ pub(crate) use life::{
 pub(crate) use pushes::progress_of_pushes_and_what_is_set_aside;
 pub(crate) use rows::{
     events_in_order_without_gaps, history_ranges_and_markers, long_values_are_split_and_cleaned_up,
-    many_rows_of_the_largest_size, raw_uplinks_newest_first, replaced_values_are_never_read_torn,
+    many_rows_of_the_largest_size, raw_uplinks_are_read_late, raw_uplinks_newest_first,
+    replaced_values_are_never_read_torn, replays_go_with_their_product,
 };
 pub(crate) use sessions::{
     a_session_is_not_replaced_by_an_older_one, secrets_lie_sealed, sessions_are_guarded_by_number,

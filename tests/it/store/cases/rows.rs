@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use strait::base::limits::ROW_MAX;
+use strait::store::replays::{
+    RawQuery, ReplayCounts, ReplayPlace, ReplayRecord, ReplayWanted, ReplaysRecord,
+};
 use strait::store::rows::ROW_WHOLE_MAX;
 use strait::store::{Change, Expiry, Guard, HistoryKey, HistoryQuery, Store};
 
@@ -73,6 +76,110 @@ pub(crate) fn raw_uplinks_newest_first<E: Engine>(engine: &E) {
     assert_eq!(payloads(10), [5, 4, 3, 2, 1]);
     assert_eq!(payloads(2), [5, 4]);
     assert_eq!(store.raw_uplinks(4, 1).unwrap()[0].kind, "truncated");
+}
+
+pub(crate) fn raw_uplinks_are_read_late<E: Engine>(engine: &E) {
+    let store = engine.open();
+    for ms in 1..=4_u8 {
+        let at = u64::from(ms / 2);
+        write(
+            &store,
+            vec![keep_raw(4, at, &[ms]), keep_raw(5, at, b"other")],
+        );
+    }
+    let all = RawQuery {
+        device_seq: 4,
+        from: None,
+        to: None,
+        after: None,
+        limit: 10,
+    };
+    let rows = |query: &RawQuery| store.raw_rows(query).unwrap();
+    let payloads = |query: &RawQuery| -> Vec<u8> {
+        rows(query)
+            .iter()
+            .map(|row| row.record.payload[0])
+            .collect()
+    };
+    assert_eq!(payloads(&all), [1, 2, 3, 4], "oldest first");
+    let first = rows(&all)[0].clone();
+    let third = rows(&all)[2].clone();
+    let cases = [
+        (
+            RawQuery {
+                limit: 2,
+                ..all.clone()
+            },
+            vec![1, 2],
+        ),
+        (
+            RawQuery {
+                from: Some(at(1)),
+                to: Some(at(2)),
+                ..all.clone()
+            },
+            vec![2, 3],
+        ),
+        (
+            RawQuery {
+                after: Some(first.key),
+                ..all.clone()
+            },
+            vec![2, 3, 4],
+        ),
+        (
+            RawQuery {
+                from: Some(at(1)),
+                after: Some(third.key),
+                ..all.clone()
+            },
+            vec![4],
+        ),
+    ];
+    for (query, want) in cases {
+        assert_eq!(payloads(&query), want, "{query:?}");
+    }
+    let mut again = third;
+    again.record.kind = "model".to_owned();
+    let (device_seq, key) = (4, first.key);
+    let row = Box::new(again.clone());
+    let gone = Change::DeleteRaw(device_seq, key);
+    write(&store, vec![Change::PutRaw(device_seq, row), gone]);
+    assert_eq!(payloads(&all), [2, 3, 4]);
+    assert_eq!(rows(&all)[1], again, "in its place");
+    assert_eq!(store.raw_uplinks(5, 10).unwrap().len(), 4);
+}
+
+pub(crate) fn replays_go_with_their_product<E: Engine>(engine: &E) {
+    let store = engine.open();
+    let p = product_id("p");
+    assert_eq!(store.replays(&p).unwrap(), None);
+    let replays = ReplaysRecord {
+        product_seq: 7,
+        newest: vec![ReplayRecord {
+            number: 1,
+            wanted: ReplayWanted {
+                device_ids: vec![device_id("d")],
+                from: None,
+                to: at(9),
+                kinds: vec!["no_codec".to_owned()],
+                dry_run: true,
+            },
+            started_at: at(9),
+            ended: None,
+            counts: ReplayCounts::default(),
+            unread: Vec::new(),
+            place: Some(ReplayPlace {
+                device_seq: 3,
+                after: Some((at(2), 5)),
+            }),
+        }],
+    };
+    let put = Change::PutReplays(p.clone(), Box::new(replays.clone()));
+    write(&store, vec![put]);
+    assert_eq!(store.replays(&p).unwrap(), Some(replays));
+    write(&store, vec![Change::DeleteProduct(p.clone())]);
+    assert_eq!(store.replays(&p).unwrap(), None);
 }
 
 pub(crate) fn events_in_order_without_gaps<E: Engine>(engine: &E) {

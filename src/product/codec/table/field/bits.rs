@@ -4,7 +4,7 @@ use crate::product::codec::table::field::{ALL_KEYS, Reader, Scope, Stand, Type};
 use crate::product::codec::table::program::{Bit, Direction, Kind, Meaning, Role, Word};
 use crate::product::codec::table::source::Section;
 
-const BIT_KEYS: [&str; 13] = [
+pub(in crate::product::codec::table) const BIT_KEYS: [&str; 13] = [
     "n", "at", "w", "signed", "service", "enum", "other", "dec", "scale", "offset", "const", "as",
     "result",
 ];
@@ -24,10 +24,15 @@ impl Reader<'_, '_> {
             return None;
         }
         let (items, _) = section.list(self.errors, "bits")?;
-        let mut bits: Vec<Bit> = Vec::with_capacity(items.len());
+        let most = word.bytes * 8;
+        if let Some(extra) = items.get(most) {
+            let message = format!("{most} bits hold at most {most} bit fields");
+            self.errors.add(&extra.span(), message);
+        }
+        let mut bits: Vec<Bit> = Vec::with_capacity(items.len().min(most));
         let mut taken = 0_u64;
-        for item in items {
-            let Some(bit) = Section::of(item, self.errors) else {
+        for item in items.iter().take(most) {
+            let Some(bit) = Section::of(item, self.errors, "a bit field") else {
                 continue;
             };
             let Some(bit) = self.bit(&bit, section, scope, word) else {
@@ -45,7 +50,8 @@ impl Reader<'_, '_> {
         }
         if items.is_empty() {
             let place = section.place_of("bits");
-            self.errors.add(&place, "`bits` is empty");
+            self.errors
+                .add(&place, "`bits` is empty, takes at least one { n, at, w }");
         }
         Some(Kind::Bits { word, bits })
     }

@@ -108,7 +108,7 @@ impl Reader<'_, '_> {
         };
         let place = value.span();
         let DeValue::String(text) = value.get_ref() else {
-            let (number, _) = integer_of(value, self.errors)?;
+            let (number, _) = integer_of(value, self.errors, key)?;
             return match usize::try_from(number) {
                 Ok(n) if (1..=BODY_MAX).contains(&n) => Some(Size::Fixed(n)),
                 _ => {
@@ -123,6 +123,10 @@ impl Reader<'_, '_> {
         }
         if let Some((_, slot)) = scope.stored.iter().find(|(name, _)| name == text) {
             return Some(Size::Stored(*slot));
+        }
+        if scope.taken.iter().any(|(_, name)| name == text) {
+            // It comes before and is no length: that was said where it stands.
+            return None;
         }
         if scope.listed.iter().any(|name| name == text) {
             let message = format!("`{key}` refers to `{text}`, which does not come before it");
@@ -184,7 +188,8 @@ impl Reader<'_, '_> {
         if let Some((hex, place)) = section.text(self.errors, "const") {
             constant = text::unhex(hex);
             if constant.is_none() {
-                let message = format!("`const` is {hex:?}, takes pairs of hex digits");
+                let message =
+                    format!("`const` is {hex:?}, takes pairs of hex digits such as \"6816\"");
                 self.errors.add(&place, message);
                 return None;
             }
@@ -230,7 +235,9 @@ impl Reader<'_, '_> {
             Kind::Bits { .. } => Some("bits stand in a group: of = { fields = [...] }"),
             _ if field.named => Some("an element has no name of its own: leave out `n`"),
             Kind::Tlv { .. } => Some("a tlv loop has no end inside an array"),
-            _ if field.role != Role::Value => Some("an element is a value"),
+            _ if field.role != Role::Value => {
+                Some("an element is a value: leave out `as`, `auto`, `const` and `match`")
+            }
             _ if field.optional => Some("an element cannot be optional"),
             _ if field.takes_rest() => Some("an element needs a length of its own"),
             _ if min == 0 => Some("an element may be empty: the array would never end"),
@@ -341,20 +348,24 @@ impl Reader<'_, '_> {
             };
             if cases.iter().any(|case| case.tag == code) {
                 let message = format!("tag {key} is there already");
-                self.errors.add(&place, message);
+                let hint =
+                    "a tag that comes several times in one payload is one case with many = true";
+                self.errors.add_hint(&place, message, hint);
             }
             if cases.len() == CASES_MAX {
                 let message = format!("a tlv takes at most {CASES_MAX} cases");
                 self.errors.add(&place, message);
                 break;
             }
-            let Some(section) = Section::of(value, self.errors) else {
+            let Some(section) = Section::of(value, self.errors, &format!("case {key}")) else {
                 continue;
             };
             cases.extend(self.case(&section, scope, code, len.is_some()));
         }
         if table.entries().is_empty() {
-            self.errors.add(&table.place, "`cases` is empty");
+            let message =
+                "`cases` is empty, takes at least one such as 0x10 = { n = \"x\", t = \"u8\" }";
+            self.errors.add(&table.place, message);
         }
         cases
     }

@@ -111,6 +111,15 @@ impl Reader<'_, '_> {
                 .add(&place, "`enum` needs an unsigned type: codes count from 0");
             return None;
         }
+        let is_empty = match value.get_ref() {
+            DeValue::Array(items) => items.is_empty(),
+            DeValue::Table(table) => table.is_empty(),
+            _ => false,
+        };
+        if is_empty {
+            let message = "`enum` is empty, takes at least one name";
+            self.errors.add(&value.span(), message);
+        }
         let entries = self.entries(value)?;
         let other = section
             .name(self.errors, "other")
@@ -120,17 +129,13 @@ impl Reader<'_, '_> {
         } else {
             (1 << bits) - 1
         };
-        self.check_entries(&entries, max, bits);
+        self.check_entries(&entries, max);
         if let (true, Some((_, place))) = (self.direction.is_sent(), &other) {
-            let message = "`other` has no code that could be sent";
+            let message =
+                "`other` names codes that are not listed, and has none that could be sent";
             self.errors.add(place, message);
         }
-        let first = entries.first().map(|(code, ..)| *code);
-        let Some(first) = first else {
-            self.errors
-                .add(&value.span(), "`enum` is empty, takes at least one name");
-            return None;
-        };
+        let first = entries.first().map(|(code, ..)| *code)?;
         let mut labels: Vec<(u64, String)> = entries
             .into_iter()
             .map(|(code, label, _)| (code, label))
@@ -152,12 +157,12 @@ impl Reader<'_, '_> {
                         DeValue::String(text) => {
                             entries.push((code, text.to_string(), item.span()));
                         }
-                        other => wrong(self.errors, &item.span(), "a string", other),
+                        _ => wrong(self.errors, item, "a name of `enum`", "a string"),
                     }
                 }
             }
             DeValue::Table(_) => {
-                let section = Section::of(value, self.errors)?;
+                let section = Section::of(value, self.errors, "`enum`")?;
                 for (key, place, item) in section.entries() {
                     let Some(code) = integer_key(key) else {
                         let message =
@@ -167,19 +172,20 @@ impl Reader<'_, '_> {
                     };
                     match item.get_ref() {
                         DeValue::String(text) => entries.push((code, text.to_string(), place)),
-                        other => wrong(self.errors, &item.span(), "a string", other),
+                        _ => wrong(self.errors, item, "a name of `enum`", "a string"),
                     }
                 }
             }
-            other => {
-                wrong(self.errors, &value.span(), "a list or a table", other);
+            _ => {
+                let takes = "names: [\"off\", \"on\"] or { 1 = \"on\", 0x10 = \"off\" }";
+                wrong(self.errors, value, "`enum`", takes);
                 return None;
             }
         }
         Some(entries)
     }
 
-    fn check_entries(&mut self, entries: &[(u64, String, Place)], max: u64, bits: usize) {
+    fn check_entries(&mut self, entries: &[(u64, String, Place)], max: u64) {
         if let Some((_, _, place)) = entries.get(LABELS_MAX) {
             let message = format!("an enum takes at most {LABELS_MAX} names");
             self.errors.add(place, message);
@@ -188,7 +194,7 @@ impl Reader<'_, '_> {
         for (at, (code, label, place)) in entries.iter().enumerate() {
             let earlier = entries.get(..at).unwrap_or_default();
             if *code > max {
-                let message = format!("{label:?} has code {code}, {bits} bits hold at most {max}");
+                let message = format!("{label:?} has code {code}, takes 0 to {max}");
                 self.errors.add(place, message);
             }
             if label.is_empty() {
@@ -208,7 +214,7 @@ impl Reader<'_, '_> {
     /// `const` of an integer of `max`.
     pub(super) fn constant(&mut self, section: &Section<'_, '_>, max: u64) -> Option<u64> {
         let value = section.raw("const")?;
-        let (number, place) = integer_of(value, self.errors)?;
+        let (number, place) = integer_of(value, self.errors, "const")?;
         match u64::try_from(number) {
             Ok(number) if number <= max => Some(number),
             _ => {

@@ -14,6 +14,8 @@ use toml::de::DeValue;
 use crate::product::codec::table::program::{Direction, Field, REFERENCES_MAX, Role, Word};
 use crate::product::codec::table::source::{Errors, Place, Section, closest};
 
+pub(super) use bits::BIT_KEYS;
+
 /// Groups, arrays and TLV loops inside each other.
 const DEPTH_MAX: usize = 6;
 /// Fields of one list.
@@ -139,11 +141,64 @@ impl Type {
     }
 }
 
-const TYPES: [&str; 26] = [
-    "u8", "u16", "u24", "u32", "u48", "u64", "i8", "i16", "i24", "i32", "i64", "f32", "f64",
-    "bits8", "bits16", "bits24", "bits32", "bcd", "ascii", "utf8", "bytes", "unix32", "unix64",
-    "array", "tlv", "group",
+/// Every type.
+pub(super) const TYPES: [&str; 35] = [
+    "u8", "u16", "u24", "u32", "u40", "u48", "u56", "u64", "i8", "i16", "i24", "i32", "i40", "i48",
+    "i56", "i64", "f32", "f64", "bits8", "bits16", "bits24", "bits32", "bits40", "bits48",
+    "bits56", "bits64", "bcd", "ascii", "utf8", "bytes", "unix32", "unix64", "array", "tlv",
+    "group",
 ];
+
+/// The same for who reads a hint.
+const TYPES_LISTED: &str = "u8 to u64, i8 to i64 and bits8 to bits64 in steps of 8 bits, f32, f64, \
+                            bcd, ascii, utf8, bytes, unix32, unix64, array, tlv, group";
+
+/// What other languages call the types.
+const ALIASES: [(&str, &str); 22] = [
+    ("bool", "bits8"),
+    ("boolean", "bits8"),
+    ("byte", "u8"),
+    ("char", "ascii"),
+    ("date", "unix32"),
+    ("datetime", "unix32"),
+    ("double", "f64"),
+    ("enum", "u8"),
+    ("float", "f32"),
+    ("hex", "bytes"),
+    ("int", "i32"),
+    ("integer", "i32"),
+    ("list", "array"),
+    ("long", "i64"),
+    ("object", "group"),
+    ("short", "i16"),
+    ("str", "utf8"),
+    ("string", "utf8"),
+    ("struct", "group"),
+    ("text", "utf8"),
+    ("time", "unix32"),
+    ("timestamp", "unix32"),
+];
+
+/// The type that somebody means who wrote another word: `uint16_t`, `float`, `u17`.
+fn type_like(text: &str) -> Option<&'static str> {
+    let word = text.to_ascii_lowercase();
+    let word = word.strip_suffix("_t").unwrap_or(&word);
+    if let Some((_, meant)) = ALIASES.iter().find(|(alias, _)| *alias == word) {
+        return Some(meant);
+    }
+    let short = ["uint", "int", "float"].iter().find_map(|long| {
+        let size = word.strip_prefix(long)?;
+        Some(format!("{}{size}", long.get(..1)?))
+    });
+    let exact = |name: &&&str| Some(**name) == short.as_deref();
+    let found = TYPES.iter().find(exact).copied();
+    found.or_else(|| closest(text, TYPES.into_iter()))
+}
+
+/// The keys of fields of a type; none for a word that is no type.
+pub(super) fn keys_of(name: &str) -> &'static [&'static str] {
+    Type::parse(name).map_or(&[], Type::keys)
+}
 
 /// `8`, `16`, … `64` as 1 to 8 bytes.
 fn whole_bytes(bits: &str) -> Option<usize> {
@@ -195,7 +250,7 @@ impl Reader<'_, '_> {
         self.note_references(items, scope);
         let mut fields = Vec::with_capacity(items.len());
         for item in items {
-            let Some(section) = Section::of(item, self.errors) else {
+            let Some(section) = Section::of(item, self.errors, "a field") else {
                 continue;
             };
             fields.extend(self.field(&section, scope, stand));
@@ -208,7 +263,7 @@ impl Reader<'_, '_> {
     fn note_references(&self, items: &[Spanned<DeValue<'_>>], scope: &mut Scope) {
         let mut silent = Errors::new("");
         for item in items {
-            let Some(section) = Section::of(item, &mut silent) else {
+            let Some(section) = Section::of(item, &mut silent, "") else {
                 continue;
             };
             for key in ["len", "count"] {
@@ -221,7 +276,7 @@ impl Reader<'_, '_> {
             let own = section.text(&mut silent, "n");
             scope.listed.extend(own.map(|(name, _)| name.to_owned()));
             for bit in section.list(&mut silent, "bits").map_or(&[][..], |b| b.0) {
-                let bit = Section::of(bit, &mut silent);
+                let bit = Section::of(bit, &mut silent, "");
                 let name = bit.and_then(|b| b.text(&mut silent, "n"));
                 scope.listed.extend(name.map(|(name, _)| name.to_owned()));
             }
@@ -301,13 +356,13 @@ impl Reader<'_, '_> {
         let found = Type::parse(text);
         if found.is_none() {
             let message = format!("unknown type {text:?}");
-            match closest(text, TYPES.into_iter()) {
+            match type_like(text) {
                 Some(near) => {
                     let hint = format!("did you mean {near:?}?");
                     self.errors.add_hint(&place, message, hint);
                 }
                 None => {
-                    let hint = format!("types are {}", TYPES.join(", "));
+                    let hint = format!("types are {TYPES_LISTED}");
                     self.errors.add_hint(&place, message, hint);
                 }
             }
@@ -376,11 +431,11 @@ impl Reader<'_, '_> {
             .or_else(|| self.service.clone());
         let Some(service) = service else {
             if role == Role::Value && !container {
-                self.errors.add_hint(
-                    &section.place,
-                    "the value belongs to no service",
-                    "give the message or the field a `service`",
-                );
+                let name = section.text(self.errors, "n");
+                let name = name.map_or_else(|| "the value".into(), |(n, _)| format!("`{n}`"));
+                let message = format!("{name} belongs to no service");
+                let hint = "give the message or the field a `service`";
+                self.errors.add_hint(&section.place, message, hint);
             }
             return 0;
         };

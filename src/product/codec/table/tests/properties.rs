@@ -35,7 +35,10 @@ pub(super) fn samples() -> Vec<TableCodec> {
     dirs.sort();
     let mut all = Vec::new();
     for dir in dirs {
-        let source = std::fs::read_to_string(dir.join("codec.toml")).unwrap();
+        let Ok(source) = std::fs::read_to_string(dir.join("codec.toml")) else {
+            // A sample of another kind.
+            continue;
+        };
         all.push(load(&source, Some(&profile_of(&dir))).unwrap());
     }
     assert_eq!(all.len(), 5);

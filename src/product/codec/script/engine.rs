@@ -1,0 +1,242 @@
+//! One script in QuickJS: a runtime and a context of its own, with limits of memory, stack and time.
+//!
+//! Nothing of the machine is in it but what `prelude.js` gives. A call that hits a limit spoils the
+//! engine: whoever holds it makes a new one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rquickjs::context::EvalOptions;
+use rquickjs::promise::PromiseState;
+use rquickjs::{Array, Context, Ctx, Function, Object, Runtime, Value as Js};
+
+use super::Limits;
+use super::fault::{FILE, Fault};
+use super::value::Odd;
+use crate::base::time::{Timestamp, thread_us};
+use crate::product::codec::CodecError;
+
+const PRELUDE: &str = include_str!("prelude.js");
+
+/// Jobs that a call may leave behind: callbacks of promises that nobody waits for.
+const JOBS_MAX: usize = 1000;
+
+/// See the module.
+pub(super) struct Engine {
+    context: Context,
+    watch: Arc<Watch>,
+    limits: Limits,
+    /// The functions that the script has, of those that were asked for.
+    pub(super) functions: Vec<&'static str>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("functions", &self.functions)
+            .finish_non_exhaustive()
+    }
+}
+
+/// When the running call's time is over. It is the processor's time of the thread, so that a busy
+/// machine is no fault of the script.
+struct Watch {
+    time_us: u64,
+    /// When the call first asked, or [`NOT_YET`].
+    began_us: AtomicU64,
+    is_over: AtomicBool,
+}
+
+const NOT_YET: u64 = u64::MAX;
+
+impl Watch {
+    fn start(&self) {
+        self.began_us.store(NOT_YET, Ordering::Relaxed);
+        self.is_over.store(false, Ordering::Relaxed);
+    }
+
+    fn look(&self) -> bool {
+        let now_us = thread_us();
+        let began_us = match self.began_us.load(Ordering::Relaxed) {
+            NOT_YET => {
+                self.began_us.store(now_us, Ordering::Relaxed);
+                now_us
+            }
+            began_us => began_us,
+        };
+        let over = now_us.saturating_sub(began_us) >= self.time_us;
+        if over {
+            self.is_over.store(true, Ordering::Relaxed);
+        }
+        over
+    }
+}
+
+/// Where a call's bytes belong.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    /// Field `bytes` of the first argument.
+    Field,
+    First,
+    Second,
+}
+
+/// A call on a function of the script.
+pub(super) struct Invocation<'a> {
+    pub(super) function: &'a str,
+    /// The arguments, a JSON list.
+    pub(super) args: &'a str,
+    /// The bytes that belong into them, and where: they come natively, for numbers in JSON take long.
+    pub(super) bytes: Option<(&'a [u8], Place)>,
+    /// What the script's clock says.
+    pub(super) at: Timestamp,
+    /// The first argument gets that as `recvTime`.
+    pub(super) received: bool,
+}
+
+impl Engine {
+    /// Runs prelude and script, and looks for `functions`.
+    pub(super) fn load(
+        source: &str,
+        functions: &[&'static str],
+        limits: Limits,
+    ) -> Result<Self, Fault> {
+        let watch = Arc::new(Watch {
+            time_us: u64::try_from(limits.time.as_micros()).unwrap_or(NOT_YET),
+            began_us: AtomicU64::new(NOT_YET),
+            is_over: AtomicBool::new(false),
+        });
+        let unmade = |error: rquickjs::Error| Fault {
+            text: error.to_string(),
+            place: None,
+            limit: Some("memory"),
+        };
+        let runtime = Runtime::new().map_err(unmade)?;
+        runtime.set_memory_limit(limits.heap_bytes);
+        runtime.set_max_stack_size(limits.stack_bytes);
+        runtime.set_gc_threshold(limits.heap_bytes / 16);
+        let look = Arc::clone(&watch);
+        runtime.set_interrupt_handler(Some(Box::new(move || look.look())));
+        let context = Context::full(&runtime).map_err(unmade)?;
+        watch.start();
+        let found = context.with(|ctx| {
+            let found = run(&ctx, source, functions);
+            found.map_err(|error| Fault::take(&ctx, &error, watch.look()))
+        })?;
+        Ok(Self {
+            context,
+            watch,
+            limits,
+            functions: found,
+        })
+    }
+
+    /// What the heap holds now.
+    pub(super) fn heap_bytes(&self) -> u64 {
+        let usage = self.context.runtime().memory_usage();
+        u64::try_from(usage.malloc_size).unwrap_or_default()
+    }
+
+    /// Calls a function and reads what it gives. The second is true when the engine is spoiled.
+    pub(super) fn call<T>(
+        &self,
+        invocation: &Invocation<'_>,
+        read: impl for<'js> FnOnce(&Ctx<'js>, &Js<'js>) -> Result<T, Odd>,
+    ) -> (Result<T, CodecError>, bool) {
+        self.watch.start();
+        let time_ms = self.limits.time.as_millis();
+        let is_over = || self.watch.is_over.load(Ordering::Relaxed);
+        self.context.with(|ctx| {
+            let value = invoke(&ctx, invocation).and_then(|value| self.settle(&ctx, value));
+            let result = value.and_then(|value| read(&ctx, &value));
+            let mut result = result.map_err(|odd| match odd {
+                Odd::Codec(error) => error,
+                Odd::Threw(error) => Fault::take(&ctx, &error, is_over()).into_error(time_ms),
+            });
+            let jobs = (0..JOBS_MAX).take_while(|_| !is_over() && ctx.execute_pending_job());
+            let has_left_jobs = jobs.count() == JOBS_MAX;
+            // Whatever came of it: reading a value, an exception or what was left behind runs the
+            // script, too.
+            if is_over() {
+                drop(ctx.catch());
+                result = Err(Fault::of_limit("time").into_error(time_ms));
+            }
+            let is_spoiled = has_left_jobs || matches!(result, Err(CodecError::Limit { .. }));
+            (result, is_spoiled)
+        })
+    }
+
+    /// What an async function comes to. Nothing that it could wait for exists, so its jobs are all
+    /// there is.
+    fn settle<'js>(&self, ctx: &Ctx<'js>, value: Js<'js>) -> Result<Js<'js>, Odd> {
+        let Some(promise) = value.as_promise() else {
+            return Ok(value);
+        };
+        while promise.state() == PromiseState::Pending {
+            if self.watch.look() || !ctx.execute_pending_job() {
+                return Err(Odd::Codec(CodecError::Script {
+                    reason: "it gave a promise that never settles".to_owned(),
+                }));
+            }
+        }
+        match promise.result::<Js<'js>>() {
+            Some(result) => Ok(result?),
+            None => Ok(value),
+        }
+    }
+}
+
+fn run(
+    ctx: &Ctx<'_>,
+    source: &str,
+    functions: &[&'static str],
+) -> rquickjs::Result<Vec<&'static str>> {
+    ctx.eval_with_options::<(), _>(PRELUDE, options("prelude.js"))?;
+    // As browsers and node's `vm` take a script: sloppy, so that old ones run.
+    ctx.eval_with_options::<Js<'_>, _>(source, options(FILE))?;
+    let mut found = Vec::new();
+    for name in functions {
+        // `const decode = …` is no property of the global object, but has its name in its scope.
+        let look =
+            format!("__strait.adopt('{name}', typeof {name} === 'undefined' ? undefined : {name})");
+        if ctx.eval_with_options::<bool, _>(look, options("prelude.js"))? {
+            found.push(*name);
+        }
+    }
+    Ok(found)
+}
+
+fn options(file: &str) -> EvalOptions {
+    let mut options = EvalOptions::default();
+    options.strict = false;
+    options.filename = Some(file.to_owned());
+    options
+}
+
+fn invoke<'js>(ctx: &Ctx<'js>, invocation: &Invocation<'_>) -> Result<Js<'js>, Odd> {
+    let glue: Object<'js> = ctx.globals().get("__strait")?;
+    let call: Function<'js> = glue.get("call")?;
+    let args = ctx.json_parse(invocation.args)?;
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "milliseconds stay below 2^53 for ages"
+    )]
+    let at = invocation.at.as_ms() as f64;
+    let (bytes, place) = match invocation.bytes {
+        None => (None, -1),
+        Some((bytes, place)) => {
+            let list = Array::new(ctx.clone())?;
+            for (at, byte) in bytes.iter().enumerate() {
+                list.set(at, i32::from(*byte))?;
+            }
+            let place = match place {
+                Place::First => 0,
+                Place::Second => 1,
+                Place::Field => 2,
+            };
+            (Some(list), place)
+        }
+    };
+    let received = invocation.received;
+    Ok(call.call((invocation.function, args, at, received, bytes, place))?)
+}
