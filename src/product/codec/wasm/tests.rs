@@ -45,7 +45,8 @@ const DECODE: &str = r#"
   (func (export "decode")
     (param "payload" (list u8)) (param "received-at-ms" u64) (param "f-port" (option u8))
     (result (result string (error string)))
-    (canon lift (core func $i "decode") (memory $i "memory") (realloc (func $i "cabi_realloc"))))
+    (canon lift (core func $i "decode") (memory (core memory $i "memory"))
+    (realloc (core func $i "cabi_realloc"))))
 "#;
 
 impl Component {
@@ -76,7 +77,8 @@ impl Component {
   (func (export "model-version") (result u32) (canon lift (core func $i "version")))
   {exports}
   (func (export "encode") (param "command" string) (result (result (list u8) (error string)))
-    (canon lift (core func $i "encode") (memory $i "memory") (realloc (func $i "cabi_realloc")))))"#
+    (canon lift (core func $i "encode") (memory (core memory $i "memory"))
+    (realloc (core func $i "cabi_realloc")))))"#
         );
         wat::parse_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"))
     }
@@ -346,7 +348,8 @@ fn what_does_not_fit_is_told_when_it_is_loaded() {
     let import = r#"(import "wasi:cli/exit@0.2.0" (instance (export "exit" (func (param "code" u32)))))
         (import "own" (func))"#;
     let odd = r#"(func (export "decode") (param "payload" string) (result u32)
-        (canon lift (core func $i "encode") (memory $i "memory") (realloc (func $i "cabi_realloc"))))"#;
+        (canon lift (core func $i "encode") (memory (core memory $i "memory"))
+    (realloc (core func $i "cabi_realloc"))))"#;
     let rows: Vec<(Component, &[&str])> = vec![
         (
             Component {
