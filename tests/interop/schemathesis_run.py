@@ -44,7 +44,7 @@ def seed(server):
         operation = paths[path][method]
         for parameter in operation["parameters"]:
             path = path.replace("{%s}" % parameter["name"], str(parameter.get("example")))
-        (media, content), = operation["requestBody"]["content"].items()
+        media, content = next(iter(operation["requestBody"]["content"].items()))
         example = content["example"]
         body = example.encode() if isinstance(example, str) else example
         server.rest(method.upper(), path, body, media, want=[200, 201])

@@ -2,7 +2,7 @@
 //! `GET /v1/products/{product_id}/codec/status`.
 //!
 //! Counted in this process, from the moment when the codec began to run in it. On `/metrics` the first
-//! [`OWN_LABELS`] products have a label of their own and all others share `other`, so that the number of series is
+//! `OWN_LABELS` products have a label of their own and all others share `other`, so that the number of series is
 //! bounded. Times are those that who calls waits for: of a codec that runs elsewhere with its way there and back.
 //! Times in nanoseconds fall into buckets, four in each doubling, so a percentile is right to a quarter.
 

@@ -2,7 +2,7 @@
 //!
 //! Orders come on stdin, answers go to stdout ([`frames`](crate::product::codec::frames)); each answer is
 //! written before the next order is begun, so the server sees which one takes long. Before it takes
-//! any, the process gives up what it needs not: see [`confinement`]. It ends with its server: when
+//! any, the process gives up what it needs not: see `confinement.rs`. It ends with its server: when
 //! stdin ends, or, in the middle of a script, when nobody reads its stdout any more.
 //! Exit codes: 0 the server is gone, 1 what came was no order, 2 it could not confine itself.
 

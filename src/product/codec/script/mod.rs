@@ -1,6 +1,6 @@
 //! JavaScript codecs (`codec.js`), run by QuickJS.
 //!
-//! Three contracts, told apart by the functions that a script defines, see [`contract`]; what else a
+//! Three contracts, told apart by the functions that a script defines, see `contract.rs`; what else a
 //! script finds is in `prelude.js`. Same input, same output: clock, zone and chance are the call's. Each
 //! script has an engine of its own, used for all its calls. Errors: `script` for what it throws or gives,
 //! with the place in its source; `limit` for memory, stack and time.
