@@ -39,9 +39,10 @@ pub const WASM_STACK_MAX: usize = 256 * 1024;
 /// One call of a codec in WebAssembly, in milliseconds.
 pub const WASM_CALL_TIME_MS: u64 = 50;
 
-/// Codecs in WebAssembly that are loaded in one process. Address space for all is reserved at once:
-/// this many times [`WASM_MEMORY_MAX`].
-pub const WASM_INSTANCES_MAX: u32 = 64;
+/// Codecs in WebAssembly that are loaded in one process: the 64 that it keeps, and some that still end a
+/// call when they were given up. Address space for all is reserved at once: this many times
+/// [`WASM_MEMORY_MAX`].
+pub const WASM_INSTANCES_MAX: u32 = 80;
 
 /// Decoded output of one uplink, as JSON.
 pub const CODEC_OUTPUT_MAX: usize = 64 * 1024;

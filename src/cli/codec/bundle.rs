@@ -151,8 +151,12 @@ fn search(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()> 
     Ok(())
 }
 
-/// Takes out of several folders those whose codec no part of this build runs: whoever asks for all of
-/// them does not ask for these. One alone stays, to be told what is missing.
+/// Why a codec in WebAssembly is passed over in a build that has no runtime for it.
+pub(super) const SKIPPED: &str = "this build has no wasm, build with --features wasm";
+
+/// Folders that were asked for together, in two groups: those that run, and those that are skipped
+/// since no part of this build runs their codec. One that is asked for by itself is never skipped:
+/// it is an error then.
 pub(super) fn set_aside(dirs: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<PathBuf>) {
     if dirs.len() < 2 {
         return (dirs, Vec::new());
@@ -162,12 +166,6 @@ pub(super) fn set_aside(dirs: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<PathBuf>) {
         !matches!((there.next(), there.next()), (Some((_, None)), None))
     };
     dirs.into_iter().partition(runs)
-}
-
-/// The line for a folder that was set aside.
-pub(super) fn aside(dir: &Path) -> String {
-    let name = name_of(dir);
-    format!("{name}: left out, it needs a build with the feature `wasm`")
 }
 
 /// Loads a codec's folder; every mistake in any of its files is listed. Code of the codec's own is
@@ -214,8 +212,8 @@ fn source_of(dir: &Path) -> Result<(PathBuf, codec::Kind), Mistake> {
     match found.as_slice() {
         [(name, Some(kind))] => Ok((dir.join(name), *kind)),
         [(name, None)] => Err(Mistake {
-            hint: Some("WebAssembly needs a build with the feature `wasm`".to_owned()),
-            ..Mistake::of(&dir.join(name), "this build can't run it".to_owned())
+            hint: Some(codec::wasm::HOW_TO_BUILD.to_owned()),
+            ..Mistake::of(&dir.join(name), codec::wasm::NOT_HERE.to_owned())
         }),
         [] => Err(Mistake::of(dir, "the codec is gone".to_owned())),
         several => {

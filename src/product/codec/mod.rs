@@ -377,7 +377,7 @@ pub enum CodecError {
     /// Compiled code failed: a panic, memory that is not there, an answer that is none.
     #[error("the codec's code failed: {reason}")]
     Trap { reason: String },
-    /// Each costs the codec a strike.
+    /// Each costs the codec a strike: time, memory, stack, and access outside of that memory.
     #[error("a limit of production was hit: {what}")]
     Limit { what: String },
     /// It is not there or quarantined, or nobody runs it: the same bytes may be read later.

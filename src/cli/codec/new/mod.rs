@@ -11,9 +11,12 @@ mod wasm {
     use std::path::Path;
 
     use crate::cli::codec::{USAGE, complain};
+    use crate::product::codec::wasm::{HOW_TO_BUILD, NOT_HERE};
 
     pub(super) fn run(_out: &mut impl Write, _dir: &Path) -> io::Result<u8> {
-        complain("--kind wasm: this build can't run WebAssembly, take table or script");
+        complain(&format!(
+            "--kind wasm: {NOT_HERE}; {HOW_TO_BUILD}, or take table or script"
+        ));
         Ok(USAGE)
     }
 }

@@ -1,6 +1,6 @@
 //! What stands for the runtime in a program that was built without it.
 
-use super::RuntimeError;
+use super::{HOW_TO_BUILD, NOT_HERE, RuntimeError};
 use crate::product::codec::{Codec, CodecError, Decoded, Encode, LoadError, TraceEntry, Uplink};
 
 /// Loads nothing.
@@ -18,8 +18,8 @@ impl Runtime {
         Err(vec![LoadError {
             line: 1,
             column: 1,
-            message: "this program was built without wasm codecs".to_owned(),
-            hint: Some("build it with `cargo build --release --features wasm`".to_owned()),
+            message: NOT_HERE.to_owned(),
+            hint: Some(HOW_TO_BUILD.to_owned()),
         }])
     }
 }

@@ -276,6 +276,10 @@ fn failure(error: &wasmtime::Error, held: &Held) -> CodecError {
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => limit(format!("{WASM_CALL_TIME_MS} ms")),
         Some(Trap::StackOverflow) => limit(format!("{WASM_STACK_MAX} bytes of stack")),
+        // Code that gets here overwrites its own memory: it is struck, as one that takes too much.
+        Some(Trap::MemoryOutOfBounds | Trap::TableOutOfBounds) => {
+            limit("an access out of bounds of its memory".to_owned())
+        }
         Some(trap) => CodecError::Trap {
             reason: trap.to_string(),
         },

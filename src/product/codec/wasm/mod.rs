@@ -39,6 +39,9 @@ pub const WIT: &str = include_str!("codec.wit");
 
 /// Whether this program runs such codecs.
 pub const IS_HERE: bool = cfg!(feature = "wasm");
+/// What is said of each codec where it does not, and what helps.
+pub const NOT_HERE: &str = "this program was built without WebAssembly";
+pub const HOW_TO_BUILD: &str = "build it with `cargo build --release --features wasm`";
 
 /// Why no runtime could be made.
 #[derive(Debug, thiserror::Error)]
