@@ -196,6 +196,31 @@ async fn others_in_the_same_worker_go_on_while_one_is_compiled() {
     assert!(before >= 3, "{before} calls of the other codec meanwhile");
 }
 
+/// An operator's own components may run inside the server, and are bounded there as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_component_is_bounded_too() {
+    let world = world(Settings {
+        strikes: 2,
+        trust: true,
+        ..Settings::default()
+    });
+    let options = Options {
+        trusted: true,
+        ..Options::default()
+    };
+    let spins = Component {
+        decode: "(loop $l (br $l)) unreachable",
+        ..SOUND
+    };
+    let codec = Outside::new(Kind::Wasm, &spins.binary(), options);
+    assert!(is_fine(&call(&world, &codec, b"ok").await));
+    for _ in 0..2 {
+        let (error, _) = hit(&world, &codec).await;
+        assert_eq!(error.kind(), "limit", "{error}");
+    }
+    assert!(world.pool.quarantined(&codec).is_some());
+}
+
 /// More than one worker holds at a time, each with an instance of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn more_components_than_a_worker_holds_all_work() {
