@@ -314,7 +314,7 @@ fn new_codec_passes_its_own_tests() {
     );
     assert_eq!(codec(dir.path(), &["new", "two words"]).0, 64);
     let cases = [
-        (["--kind", "wasm"].as_slice(), "can't run WebAssembly"),
+        (["--kind", "wasm"].as_slice(), "without WebAssembly"),
         (
             &["--kind", "table", "--contract", "iotda"],
             "is for --kind script",

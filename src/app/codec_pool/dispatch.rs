@@ -27,6 +27,9 @@ use crate::product::codec::frames::{Done, Outcome};
 pub(super) const SLOW: Duration = Duration::from_millis(10);
 /// One that has its codec loaded first: that takes a while once, for everyone.
 pub(super) const SLOW_LOAD: Duration = Duration::from_millis(40);
+/// One that has a component compiled that was checked before: the lane waits so long, or the codec would
+/// be compiled again each time that it comes back from a ward. One that takes longer keeps its ward.
+pub(super) const SLOW_COMPILE: Duration = Duration::from_secs(1);
 /// A call that takes longer is ended, and its worker with it.
 pub(super) const WATCHDOG: Duration = Duration::from_millis(250);
 /// The same while a component is compiled: a large one takes a second or two, whoever wrote it.

@@ -40,7 +40,7 @@ pub(super) struct Item {
     /// It has to be loaded first, which takes longer.
     pub(super) loads: bool,
     /// Loading compiles it, which takes far longer.
-    compiles: bool,
+    pub(super) compiles: bool,
     /// `None`: the same work is done elsewhere, nobody waits for this answer.
     pub(super) request: Option<Request>,
 }

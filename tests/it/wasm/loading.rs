@@ -167,8 +167,7 @@ proptest! {
         }
         let runtime = Runtime::new().unwrap();
         if let Ok(codec) = runtime.load(&source) {
-            let _ = decode(&codec, &[1, 2, 3]);
-            let _ = encode(&codec);
+            let _any_end_is_fine = (decode(&codec, &[1, 2, 3]).is_ok(), encode(&codec).is_ok());
         }
     }
 }

@@ -24,6 +24,7 @@ type Text = Result<String, String>;
 type Bytes = Result<Vec<u8>, String>;
 type Set = Result<Option<(Vec<u8>, Vec<String>)>, String>;
 type Answer = Result<Option<Vec<u8>>, String>;
+type Reported = (Vec<u8>, u8, bool);
 
 /// What a store holds: the bound of its memory, and how much of it is used.
 #[derive(Debug, Default)]
@@ -68,7 +69,7 @@ struct Live {
     encode: TypedFunc<(String,), (Bytes,)>,
     answers_by_mid: Option<TypedFunc<(String,), (bool,)>>,
     encode_properties: Option<TypedFunc<(String,), (Set,)>>,
-    answer: Option<TypedFunc<(Vec<u8>, u8, bool), (Answer,)>>,
+    answer: Option<TypedFunc<Reported, (Answer,)>>,
     decode_downlink: Option<TypedFunc<(Vec<u8>,), (Text,)>>,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A codec is a component with the exports of `codec.wit`, which imports nothing: it has no files, no
 //! network, no clock. Values cross as JSON text, see `form.rs`. What it may use is in `base::limits`;
-//! a call beyond it is a [`CodecError::Limit`](super::CodecError::Limit), after which the next call
-//! begins with a fresh instance. Errors: [`LoadError`](super::LoadError) for each mistake when it is
+//! a call beyond it, or out of bounds of its memory, is a [`CodecError::Limit`](super::CodecError::Limit),
+//! after which the next call begins with a fresh instance. Errors: [`LoadError`](super::LoadError) for each mistake when it is
 //! loaded, later [`CodecError`](super::CodecError) of kind `refused` for what the codec itself refuses,
 //! `trap` where its code failed.
 //!

@@ -94,8 +94,7 @@ fn a_set_covers_what_was_wanted_and_that_alone() {
 proptest! {
     #[test]
     fn any_text_is_read_or_refused(text in ".*|[{}\\[\\]\":,a-z0-9]{0,64}") {
-        let _ = form::decoded(&text);
-        let _ = form::downlink(&text);
+        let _any_end_is_fine = (form::decoded(&text).is_ok(), form::downlink(&text).is_ok());
     }
 
     #[test]
