@@ -34,8 +34,8 @@ pub(super) const SLOW_COMPILE: Duration = Duration::from_secs(1);
 pub(super) const WATCHDOG: Duration = Duration::from_millis(250);
 /// The same while a component is compiled: a large one takes a second or two, whoever wrote it.
 const COMPILING: Duration = Duration::from_secs(10);
-/// Time without a processor that is not counted, at most.
-const STARVED_MAX: Duration = Duration::from_millis(750);
+/// Time without a processor that is not counted, at most, as a multiple of what the work may take.
+const STARVED_MAX: u32 = 3;
 /// Workers that somebody outside may end while they do one call: then it is given up.
 const DEATHS_MAX: u8 = 5;
 /// Codecs that have a process of their own at the same time.
@@ -438,7 +438,7 @@ pub(super) async fn watch(process: &mut Process) -> Event {
         Event::Late => {
             let waited = process.starved().zip(before);
             let waited = waited.map_or(Duration::ZERO, |(now, then)| now.saturating_sub(then));
-            let most = patience.saturating_add(waited.min(STARVED_MAX));
+            let most = patience.saturating_add(waited.min(patience * STARVED_MAX));
             process.next(most).await
         }
         event => event,
