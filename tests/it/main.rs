@@ -67,6 +67,10 @@ mod server;
 mod signer;
 mod store;
 mod tail;
+#[cfg(feature = "wasm")]
+mod wasm;
+#[cfg(not(feature = "wasm"))]
+mod wasm_absent;
 mod wire_tables;
 
 // As `client` names them, which is also part of the library's own tests.
