@@ -14,6 +14,7 @@
 
 mod commands;
 mod flight;
+mod node;
 mod scenes;
 mod server;
 mod session;

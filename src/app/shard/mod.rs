@@ -10,6 +10,7 @@ mod calling;
 mod committing;
 mod loading;
 mod refuse;
+mod timing;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -41,16 +42,11 @@ use crate::app::{due, replay, shadow, upgrade, uplink};
 use crate::base::ids::DeviceId;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::Outgoing;
-use crate::engine::presence::is_awake;
-use crate::engine::shadow::difference;
-use crate::store::records::{ShadowRecord, StateRecord};
 use crate::store::{CommitError, Store};
 use crate::wire::coap::{Code, Token};
 
 /// Inputs that wait for one device; more are refused as overload.
 const LINE_MAX: usize = 64;
-/// A sleeping device that was heard so shortly before the start may still listen.
-const FRESH_S: u32 = 120;
 /// Commits of one shard under way; beyond it the shard takes no input.
 const COMMITS_MAX: usize = 2048;
 /// Inputs taken in one go.
@@ -123,27 +119,6 @@ impl Shard {
         }
     }
 
-    /// Takes up a device that the store knows, at start.
-    pub fn adopt(
-        &mut self,
-        device_id: &DeviceId,
-        deadline: Option<Timestamp>,
-        state: &StateRecord,
-    ) {
-        let queue = &state.queue;
-        let under_way = queue.open.iter().any(|o| o.delivered_at.is_none());
-        // To one that listens, what waits may have been about to go.
-        let registration = state.registration.as_ref();
-        let is_fresh = is_awake(self.started_at, state.last_seen_at, FRESH_S);
-        let listens = registration.is_some_and(|r| !r.queue_mode || is_fresh);
-        let waits = listens && (!queue.pending.is_empty() || is_wished(state));
-        let deadline = match under_way || waits {
-            true => Some(self.started_at),
-            false => deadline,
-        };
-        self.deadlines.arm(device_id, deadline);
-    }
-
     /// Runs until `inputs` is closed and every call and commit has ended.
     pub async fn run(mut self, mut inputs: mpsc::Receiver<Addressed>) {
         let mut batch = Vec::with_capacity(BATCH);
@@ -172,16 +147,6 @@ impl Shard {
             if open && now >= look_at && self.deadlines.is_due() {
                 self.tick().await;
                 look_at = now + LOOK_AT_MOST_EVERY;
-            }
-        }
-    }
-
-    fn next_timer(&self) -> impl Future<Output = ()> + use<> {
-        let wait = self.deadlines.wait();
-        async move {
-            match wait {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => std::future::pending().await,
             }
         }
     }
@@ -444,34 +409,10 @@ impl Shard {
         }
     }
 
-    /// Looks at devices whose timer fired: a batch, and as many as commits may be under way.
-    async fn tick(&mut self) {
-        self.deadlines.turn();
-        for _ in 0..BATCH {
-            if self.commits.len() >= COMMITS_MAX {
-                return;
-            }
-            let Some(device_id) = self.deadlines.pop() else {
-                return;
-            };
-            let input = match self.doubtful.remove(&device_id) {
-                Some(tokens) => Input::Resume { tokens },
-                None => Input::Due,
-            };
-            self.take(device_id, input).await;
-        }
-    }
-
     async fn send(&mut self, outgoing: Outgoing) {
         // Closed when the server stops: the device repeats what was not answered.
         drop(self.parts.net.send(outgoing).await);
     }
-}
-
-/// The device is not as it shall be.
-fn is_wished(state: &StateRecord) -> bool {
-    let lacks = |s: &ShadowRecord| !difference(&s.desired, &s.reported).is_empty();
-    state.shadow.iter().any(lacks)
 }
 
 /// The device is awake, and would observe if it were asked to.
