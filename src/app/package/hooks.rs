@@ -1,4 +1,4 @@
-//! What others tell the service of packages, and hear from it. Both are set once, by those who run
+//! What others tell the service of packages, and hear from it. Both are set by those who run
 //! upgrades; until then nothing is in use and nobody listens.
 
 use crate::base::ids::{DeviceId, PackageId, TaskId};

@@ -21,7 +21,7 @@ pub mod signature;
 mod token;
 mod upload;
 
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::{HashMap, HashSet};
 use hmac::Mac;
@@ -69,8 +69,8 @@ pub struct Packages {
     changing: Mutex<()>,
     uploads: Semaphore,
     tokens: Tokens,
-    in_use: OnceLock<Arc<dyn InUse>>,
-    progress: OnceLock<Arc<dyn Progress>>,
+    in_use: RwLock<Option<Arc<dyn InUse>>>,
+    progress: RwLock<Option<Arc<dyn Progress>>>,
     /// What upgrades need of those in use, and of which file it was made.
     ready: std::sync::Mutex<Ready>,
 }
@@ -120,33 +120,33 @@ impl Packages {
             held: RwLock::new(held),
             changing: Mutex::const_new(()),
             tokens: Tokens::default(),
-            in_use: OnceLock::new(),
-            progress: OnceLock::new(),
+            in_use: RwLock::default(),
+            progress: RwLock::default(),
             ready: std::sync::Mutex::default(),
             parts,
         })
     }
 
-    /// Who knows which packages are in use. Once.
+    /// Who knows which packages are in use; the last one that was told.
     pub fn set_in_use(&self, in_use: Arc<dyn InUse>) {
-        if self.in_use.set(in_use).is_err() {
-            crate::bug!("who uses packages is set twice");
-        }
+        *self.in_use.write().unwrap_or_else(PoisonError::into_inner) = Some(in_use);
     }
 
-    /// Who hears of blocks. Once.
+    /// Who hears of blocks; the last one that was told.
     pub fn set_progress(&self, progress: Arc<dyn Progress>) {
-        if self.progress.set(progress).is_err() {
-            crate::bug!("who hears of blocks is set twice");
-        }
+        *self
+            .progress
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(progress);
+    }
+
+    pub fn progress(&self) -> Option<Arc<dyn Progress>> {
+        let progress = self.progress.read().unwrap_or_else(PoisonError::into_inner);
+        progress.clone()
     }
 
     fn ready(&self) -> std::sync::MutexGuard<'_, Ready> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn progress(&self) -> Option<&dyn Progress> {
-        self.progress.get().map(AsRef::as_ref)
     }
 
     pub const fn settings(&self) -> &Settings {
@@ -255,7 +255,9 @@ impl Packages {
         self.finish("package delete", async move {
             let _turn = this.changing.lock().await;
             let (package, _) = this.show(&id)?;
-            let task = this.in_use.get().and_then(|in_use| in_use.task_of(&id));
+            let in_use = this.in_use.read().unwrap_or_else(PoisonError::into_inner);
+            let task = in_use.as_ref().and_then(|in_use| in_use.task_of(&id));
+            drop(in_use);
             if let Some(task_id) = task {
                 return Err(PackageError::InUse {
                     package_id: id,
