@@ -145,7 +145,15 @@ impl Made {
 }
 
 /// Operations whose example is refused: what they take is no text, or is made for one server.
-const REFUSED: [&str; 2] = ["check_certificate", "import_product"];
+const REFUSED: [&str; 6] = [
+    "check_certificate",
+    "import_product",
+    // The task of the examples upgrades nothing.
+    "pause_campaign",
+    "resume_campaign",
+    "show_campaign_policy",
+    "put_campaign_policy",
+];
 
 fn percent(text: &str) -> String {
     let encode = |b: u8| match b {

@@ -5,6 +5,7 @@ mod holding;
 mod life;
 mod restarts;
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use strait::base::peer::Peer;
 use strait::engine::exchange::Outgoing;
 use strait::engine::registration::{Register, Version};
 use strait::store::Store;
-use strait::store::memory::MemoryStore;
+use strait::store::catalog::SubtaskState;
 use strait::store::records::RegistrationKind;
 use strait::store::upgrades::UpgradeRecord;
 use strait::wire::coap::{Code, option};
@@ -32,6 +33,8 @@ struct Bench {
     server: Server,
     /// Tells each message of the devices from the others.
     key: u64,
+    /// Devices that have registered.
+    here: HashSet<usize>,
 }
 
 impl Bench {
@@ -40,18 +43,20 @@ impl Bench {
         for node in 0..devices {
             server.device(&format!("n{node}")).await;
         }
-        Self { server, key: 0 }
+        Self {
+            server,
+            key: 0,
+            here: HashSet::new(),
+        }
     }
 
     /// The next process over the store: everything that the last one did not write is gone.
     async fn restart(self) -> Self {
         self.server.app.tasks.shut_down(Duration::ZERO).await;
-        Self::over(Arc::clone(&self.server.store))
-    }
-
-    fn over(store: Arc<MemoryStore>) -> Self {
-        let server = heard(Server::later(store, 1));
-        Self { server, key: 1000 }
+        let server = heard(Server::later(Arc::clone(&self.server.store), 1));
+        let key = self.key + 1000;
+        let here = self.here;
+        Self { server, key, here }
     }
 
     fn origin(node: usize) -> Origin {
@@ -77,8 +82,11 @@ impl Bench {
         self.server.shards.hand(id, input).await;
     }
 
-    /// The device registers, and listens from then on.
+    /// The device registers, and listens from then on; one that does already is asked by itself.
     async fn come(&mut self, node: usize) {
+        if !self.here.insert(node) {
+            return;
+        }
         let register = Register {
             node_id: NodeId::parse(&format!("n{node}")).unwrap(),
             endpoint: format!("n{node}").into(),
@@ -153,9 +161,19 @@ impl Bench {
         create(&self.server, body).await
     }
 
-    /// Waits until so many are under way.
+    /// Waits until so many are under way, which is durable then.
     async fn begun(&self, id: &str, count: u64) -> Value {
-        self.until(id, "processing", count).await
+        let seq = u64::from_str_radix(id, 16).unwrap();
+        let durable = || {
+            let rows = self.server.store.subtasks(seq, 0, usize::MAX).unwrap();
+            let begun = rows
+                .iter()
+                .filter(|(_, row)| row.state == SubtaskState::Processing);
+            begun.count() as u64
+        };
+        let fits =
+            |task: &Value| task["task_progress"]["processing"] == count && durable() == count;
+        until(&self.server, id, fits).await
     }
 
     async fn until(&self, id: &str, what: &str, count: u64) -> Value {
