@@ -30,7 +30,7 @@ use tokio::sync::{Mutex, MutexGuard, Semaphore};
 use crate::app::product::{ProductRuntime, Products, random_hex};
 use crate::app::tasks::Tasks;
 use crate::app::upgrading::Package;
-use crate::base::ids::{PackageId, ProductId};
+use crate::base::ids::{PackageId, ProductId, TaskId};
 use crate::base::time::{Clock, Timestamp};
 use crate::store::package_files::PackageFiles;
 use crate::store::packages::{FileHash, PackageFile, PackageNameRecord, PackageRecord};
@@ -145,6 +145,11 @@ impl Packages {
         progress.clone()
     }
 
+    fn task_of(&self, id: &PackageId) -> Option<TaskId> {
+        let in_use = self.in_use.read().unwrap_or_else(PoisonError::into_inner);
+        in_use.as_ref().and_then(|in_use| in_use.task_of(id))
+    }
+
     fn ready(&self) -> std::sync::MutexGuard<'_, Ready> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -255,9 +260,7 @@ impl Packages {
         self.finish("package delete", async move {
             let _turn = this.changing.lock().await;
             let (package, _) = this.show(&id)?;
-            let in_use = this.in_use.read().unwrap_or_else(PoisonError::into_inner);
-            let task = in_use.as_ref().and_then(|in_use| in_use.task_of(&id));
-            drop(in_use);
+            let task = this.task_of(&id);
             if let Some(task_id) = task {
                 return Err(PackageError::InUse {
                     package_id: id,
