@@ -24,7 +24,7 @@ use strait::app::tasks::Tasks;
 use strait::base::time::{Clock, Timestamp};
 use strait::product::codec::Kind;
 use strait::product::codec::call::{Call, Options, Outside};
-use strait::product::codec::here::Loaded;
+use strait::product::codec::here::Loader;
 
 const SCRIPT: &str = "
 function decodeUplink(input) {
@@ -53,7 +53,9 @@ fn call() -> Call {
 }
 
 fn in_process(codec: &Outside) -> f64 {
-    let loaded = Loaded::load(codec.kind, &codec.source, &codec.options).unwrap();
+    let loaded = Loader::default()
+        .load(codec.kind, &codec.source, &codec.options)
+        .unwrap();
     let (mut times, call) = (Vec::new(), call());
     for _ in 0..ROUNDS * EACH {
         let begun = Instant::now();

@@ -41,6 +41,7 @@ use strait::net::{Arrival, Datagram};
 use strait::store::commands::{
     CommandRecord, CommandStatus, DownlinkKind, PendingRecord, QueueRecord, Strategy,
 };
+use strait::store::package_files::PackageFiles;
 use strait::store::records::{
     DeviceRecord, PresenceRecord, RegistrationKind, RegistrationRecord, StateRecord,
 };
@@ -134,9 +135,12 @@ impl Server {
             store: StoreSettings::default(),
             traced_devices_max: 10,
             batch: strait::app::batch::Settings::default(),
+            upgrade: strait::app::upgrade::Settings::default(),
             replay: strait::app::replay::Settings::default(),
             commands: strait::app::command::Settings::default(),
             push: strait::app::push::Settings::default(),
+            packages: strait::app::package::Settings::default(),
+            package_files: PackageFiles::of(Path::new("/nonexistent")),
             codecs: strait::app::codec_pool::Settings::default(),
             codec_worker: None,
             dialer: strait::net::webhook::Dialer::Network,

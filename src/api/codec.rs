@@ -34,7 +34,12 @@ pub fn routes() -> Routes {
             Operation::put(CODEC, "put_codec", "Uploads a codec")
                 .header("If-Match", IF_MATCH)
                 .header("If-None-Match", IF_NONE_MATCH)
-                .bytes(&["application/toml", JAVASCRIPT, "application/javascript"])
+                .bytes(&[
+                    "application/toml",
+                    JAVASCRIPT,
+                    "application/javascript",
+                    WASM,
+                ])
                 .answers::<Uploaded<'_>>(StatusCode::CREATED)
                 .answers::<Uploaded<'_>>(StatusCode::OK)
                 .fails(&[PRECONDITION, StatusCode::UNPROCESSABLE_ENTITY])
@@ -48,6 +53,7 @@ pub fn routes() -> Routes {
                 .header("If-None-Match", IF_NONE_MATCH)
                 .answers_bytes(StatusCode::OK, "application/toml")
                 .answers_bytes(StatusCode::OK, JAVASCRIPT)
+                .answers_bytes(StatusCode::OK, WASM)
                 .answers_nothing(StatusCode::NOT_MODIFIED),
             show,
         )
@@ -121,12 +127,14 @@ const EXAMPLE_SCRIPT: &str = r#"function decodeUplink(input) {
 "#;
 
 const JAVASCRIPT: &str = "text/javascript";
+const WASM: &str = "application/wasm";
 
 /// Media types of codecs. The first of a kind is the one that is answered.
-const KINDS: [(&str, CodecKind); 3] = [
+const KINDS: [(&str, CodecKind); 4] = [
     ("application/toml", CodecKind::Table),
     (JAVASCRIPT, CodecKind::Script),
     ("application/javascript", CodecKind::Script),
+    (WASM, CodecKind::Wasm),
 ];
 
 /// The media type of a codec's source.

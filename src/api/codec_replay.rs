@@ -25,12 +25,14 @@ use crate::store::replays::{ReplayOutcome, ReplayRecord, UnreadRecord};
 const DEVICES_MAX: usize = 100;
 
 /// Why uplinks are kept raw, apart from `model`, of which what fits was taken when it came.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 15] = [
     "no_product",
     "no_codec",
     "unavailable",
     "limit",
     "script",
+    "refused",
+    "trap",
     "truncated",
     "trailing",
     "unknown_message",

@@ -15,13 +15,14 @@ use crate::app::device::DeviceError;
 use crate::app::forwarding::ForwardingError;
 use crate::app::group::GroupError;
 use crate::app::order::OrderError;
+use crate::app::package::PackageError;
 use crate::app::product::ProductError;
 use crate::app::push::PushError;
 use crate::app::replay::ReplayError;
 use crate::app::space::SpaceError;
 use crate::app::trace::TraceError;
 use crate::product::codec::LoadError;
-use crate::product::model_zip::PackageError;
+use crate::product::model_zip::PackageError as ModelZipError;
 use crate::store::StoreError;
 
 /// Codes of the v5 API. Those without a published meaning here take the nearest published one.
@@ -290,12 +291,42 @@ impl From<ReplayError> for ApiError {
     }
 }
 
-impl From<PackageError> for ApiError {
-    fn from(error: PackageError) -> Self {
+impl From<ModelZipError> for ApiError {
+    fn from(error: ModelZipError) -> Self {
         match error {
             // Each names its file.
-            PackageError::Mistakes { .. } => Self::invalid(error.to_string()),
+            ModelZipError::Mistakes { .. } => Self::invalid(error.to_string()),
             _ => Self::invalid(format!("body: {error}")),
+        }
+    }
+}
+
+impl From<PackageError> for ApiError {
+    fn from(error: PackageError) -> Self {
+        let message = error.to_string();
+        match error {
+            PackageError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, code::INVALID, message),
+            PackageError::Invalid { .. } | PackageError::Full { .. } => Self::invalid(message),
+            PackageError::TooLarge { .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, code::MALFORMED, message)
+            }
+            PackageError::Taken { .. }
+            | PackageError::Bound { .. }
+            | PackageError::Differs { .. }
+            | PackageError::InUse { .. }
+            | PackageError::NoFile { .. } => {
+                Self::new(StatusCode::CONFLICT, code::INVALID, message)
+            }
+            PackageError::Token(_) => Self::new(StatusCode::FORBIDDEN, code::NO_CALLER, message),
+            PackageError::Broken(_) => Self::malformed(message),
+            PackageError::Busy { .. } => Self::unavailable(message),
+            PackageError::Contended => Self::contended(message),
+            PackageError::Product(error) => error.into(),
+            PackageError::Files(error) => {
+                tracing::warn!(%error, "the file of a package can't be used");
+                Self::unavailable("the server's files of packages can't be used now, try later")
+            }
+            PackageError::Store(error) => error.into(),
         }
     }
 }

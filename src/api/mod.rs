@@ -30,6 +30,9 @@ pub mod json;
 pub mod openapi;
 pub mod operation;
 pub mod operations;
+pub mod ota_packages;
+pub mod package_files;
+pub mod packages;
 pub mod page;
 pub mod precondition;
 pub mod product_body;
@@ -112,6 +115,9 @@ fn routes() -> Routes {
         .merge(search::routes())
         .merge(batch_files::routes())
         .merge(batch_tasks::routes())
+        .merge(packages::routes())
+        .merge(ota_packages::routes())
+        .merge(package_files::routes())
         .merge(campaigns::routes())
         .merge(routing_rules::routes())
         .merge(routing_actions::routes())

@@ -95,6 +95,8 @@ pub struct Operation {
     /// The feature that the document files it under.
     pub tag: Option<&'static str>,
     pub access: Access,
+    /// A `token` in its query, which its handler judges, stands for the caller.
+    pub by_link: bool,
     /// A write that the audit log holds: all that change something.
     pub is_audited: bool,
     pub query: Option<fn(&Query<'_>)>,
@@ -113,6 +115,7 @@ impl Operation {
         Self {
             access: if reads { Access::Read } else { Access::Write },
             is_audited: !reads,
+            by_link: false,
             method,
             path,
             id,
@@ -154,6 +157,13 @@ impl Operation {
     #[must_use]
     pub const fn access(mut self, access: Access) -> Self {
         self.access = access;
+        self
+    }
+
+    /// A `token` in its query, which its handler judges, stands for the caller.
+    #[must_use]
+    pub const fn by_link(mut self) -> Self {
+        self.by_link = true;
         self
     }
 

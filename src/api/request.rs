@@ -17,9 +17,10 @@ use crate::app::certificate::CertificateError;
 use crate::app::credentials::Caller;
 use crate::app::device::DeviceError;
 use crate::app::group::GroupError;
+use crate::app::package::PackageError;
 use crate::app::product::ProductError;
 use crate::app::space::SpaceError;
-use crate::base::ids::{AppId, CertificateId, DeviceId, GroupId, IdError, ProductId};
+use crate::base::ids::{AppId, CertificateId, DeviceId, GroupId, IdError, PackageId, ProductId};
 use crate::base::limits::HTTP_BODY_MAX;
 use crate::bug;
 
@@ -119,6 +120,22 @@ impl FromRequestParts<App> for CertificatePath {
         let caller = caller_of(parts)?;
         if caller.space.is_some() && !caller.may_see(&app.certificates.show(&id)?.app_id) {
             return Err(CertificateError::NotFound(id).into());
+        }
+        Ok(Self(id))
+    }
+}
+
+/// `{package_id}` of the path. A package of another resource space than the caller's is not there.
+pub struct PackagePath(pub PackageId);
+
+impl FromRequestParts<App> for PackagePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let id = path_id(parts, app, "package_id", PackageId::parse).await?;
+        let caller = caller_of(parts)?;
+        if caller.space.is_some() && !caller.may_see(&app.packages.show(&id)?.0.app_id) {
+            return Err(PackageError::NotFound(id).into());
         }
         Ok(Self(id))
     }

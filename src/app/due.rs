@@ -1,11 +1,11 @@
 //! What a device needs without having sent anything: a timer fired, or the API changed it.
 
 use super::command::reply::overdue;
-use super::command::send::wake;
 use super::directory::Placement;
 use super::step::{Draft, Loaded, Note, Outcome, Step};
 use super::timers::{activation_deadline, deadline};
 use super::upgrade;
+use super::wake::wake;
 use crate::base::time::Timestamp;
 use crate::engine::presence::Presence;
 use crate::store::records::ObservationStatus;

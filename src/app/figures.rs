@@ -20,6 +20,9 @@ pub struct Figures {
     pub overloaded: Counter,
     /// Requests for resources that do not exist, from devices nobody knows, and the like.
     pub strangers: Counter,
+    /// Blocks of packages, and their bytes.
+    pub package_blocks: Counter,
+    pub package_bytes: Counter,
 }
 
 impl Figures {
@@ -32,6 +35,10 @@ impl Figures {
         describe_counter!(
             "strait_registrations_total",
             "Registration messages, by operation"
+        );
+        describe_counter!(
+            "strait_package_blocks_total",
+            "Blocks of packages that devices fetched over CoAP, repetitions too"
         );
         // Known to Prometheus before the first one happens.
         counter!("strait_bugs_total").increment(0);
@@ -50,6 +57,8 @@ impl Figures {
             unavailable: counter!("strait_unavailable_total"),
             overloaded: counter!("strait_overloaded_total"),
             strangers: counter!("strait_strangers_total"),
+            package_blocks: counter!("strait_package_blocks_total"),
+            package_bytes: counter!("strait_package_bytes_total"),
         }
     }
 

@@ -20,9 +20,11 @@ pub mod forwarding;
 pub mod group;
 pub mod ingress;
 pub mod input;
+pub mod loaded;
 pub mod note;
 pub mod order;
 pub mod outbox;
+pub mod package;
 pub mod platform;
 pub mod product;
 pub mod push;
@@ -44,7 +46,9 @@ pub mod tasks;
 pub mod timers;
 pub mod trace;
 pub mod upgrade;
+pub mod upgrading;
 pub mod uplink;
+pub mod wake;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,6 +58,7 @@ use tokio::sync::mpsc;
 
 use crate::base::time::Clock;
 use crate::net::webhook::Dialer;
+use crate::store::package_files::PackageFiles;
 use crate::store::{Store, StoreError};
 use audit::Audit;
 use batch::Batches;
@@ -66,6 +71,7 @@ use device::{DeviceChange, Devices, LostUpgrades};
 use forwarding::Forwarding;
 use group::{GroupLimits, Groups};
 use outbox::Outbox;
+use package::Packages;
 use product::Products;
 use push::Pushes;
 use removal::Removals;
@@ -75,7 +81,6 @@ use shards::ShardsLink;
 use space::Spaces;
 use tasks::Tasks;
 use trace::Tracer;
-use upgrade::Packages;
 
 /// What [`App`] is built from.
 pub struct Parts {
@@ -90,15 +95,19 @@ pub struct Parts {
     pub upgrade: upgrade::Settings,
     pub replay: replay::Settings,
     pub push: push::Settings,
+    pub packages: package::Settings,
+    /// Where the files of packages lie.
+    pub package_files: PackageFiles,
     pub codecs: codec_pool::Settings,
     /// The program whose `codec-worker` runs codecs; `None`: the one that runs.
     pub codec_worker: Option<PathBuf>,
-    pub packages: Arc<dyn Packages>,
     /// Where pushes leave.
     pub dialer: Dialer,
     pub credentials: Arc<Credentials>,
     /// Who runs codecs with code of their own; `None`: a pool of such workers.
     pub codec_runner: Option<Arc<dyn CodecRunner>>,
+    /// The packages that campaigns know; `None`: those of the service.
+    pub known_packages: Option<Arc<dyn upgrading::Packages>>,
 }
 
 /// The services of one server. Clones share them.
@@ -117,6 +126,8 @@ pub struct App {
     pub forwarding: Arc<Forwarding>,
     pub pushes: Arc<Pushes>,
     pub codecs: Arc<dyn CodecRunner>,
+    pub packages: Arc<Packages>,
+    pub known_packages: Arc<dyn upgrading::Packages>,
     pub removals: Arc<Removals>,
     pub replays: Arc<Replays>,
     pub outbox: Arc<Outbox>,
@@ -142,12 +153,14 @@ impl App {
             upgrade,
             replay,
             push,
+            packages,
+            package_files,
             codecs,
             codec_worker,
-            packages,
             dialer,
             credentials,
             codec_runner,
+            known_packages,
         } = parts;
         let tasks = Tasks::new();
         let codecs = codec_runner.unwrap_or_else(|| {
@@ -203,6 +216,16 @@ impl App {
             tasks: tasks.clone(),
             shards: shards.clone(),
         }));
+        let packages = Arc::new(Packages::load(package::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            products: Arc::clone(&products),
+            files: package_files,
+            settings: packages,
+        })?);
+        let service = || Arc::clone(&packages) as Arc<dyn upgrading::Packages>;
+        let known_packages = known_packages.unwrap_or_else(service);
         let batches = Batches::start(batch::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),
@@ -216,10 +239,11 @@ impl App {
             commands: Arc::clone(&commands),
             outbox: Arc::clone(&outbox),
             shards: shards.clone(),
-            packages,
+            packages: Arc::clone(&known_packages),
             settings: batch,
             begun_max: upgrade.begun_max,
         })?;
+        packages.set_in_use(Arc::clone(&batches) as _);
         let lost: Arc<dyn LostUpgrades> = Arc::clone(&batches) as _;
         devices.tell_lost_upgrades(lost);
         let forwarding = Arc::new(Forwarding::load(forwarding::Parts {
@@ -238,6 +262,7 @@ impl App {
             tracer: Arc::clone(&tracer),
             batches: Arc::clone(&batches),
             forwarding: Arc::clone(&forwarding),
+            packages: Arc::clone(&packages),
         }));
         removals.resume()?;
         let replays = Replays::start(replay::Parts {
@@ -272,6 +297,8 @@ impl App {
             forwarding,
             pushes,
             codecs,
+            packages,
+            known_packages,
             removals,
             replays,
             outbox,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
-use super::upgrade::{Began, UpgradeOrder};
+use super::upgrading::{Began, UpgradeOrder};
 use crate::base::ids::CommandId;
 use crate::base::time::Timestamp;
 use crate::product::check::Violation;

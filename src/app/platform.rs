@@ -23,9 +23,9 @@ use super::sessions::{Resuming, Sessions};
 use super::shard::{self, Shard};
 use super::shards::{Shards, shard_of};
 use super::tasks::Tasks;
-use super::upgrade::line::{Campaigns, Line};
-use super::upgrade::{FixedPackages, Packages, Upgrades};
-use super::{App, batch, codec_pool, command, push, replay, retention, timers, upgrade};
+use super::upgrade::Upgrades;
+use super::upgrade::line::{Campaigns, Fetches, Line};
+use super::{App, batch, codec_pool, command, package, push, replay, retention, timers, upgrade};
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::admission::Table;
@@ -34,6 +34,7 @@ use crate::net::dtls::{self, Stored};
 use crate::net::endpoint::{self, Channels, EVENT_QUEUE, OUTGOING_QUEUE};
 use crate::net::webhook::Dialer;
 use crate::net::{Arrival, Datagram, Downward};
+use crate::store::package_files::PackageFiles;
 use crate::store::{Store, StoreError, StoreSettings};
 
 /// Changes by the API that wait for ingress.
@@ -53,6 +54,9 @@ pub struct Settings {
     pub upgrade: upgrade::Settings,
     pub replay: replay::Settings,
     pub push: push::Settings,
+    pub packages: package::Settings,
+    /// Where the files of packages lie.
+    pub package_files: PackageFiles,
     pub codecs: codec_pool::Settings,
     /// The program whose `codec-worker` runs codecs; `None`: the one that runs.
     pub codec_worker: Option<PathBuf>,
@@ -116,7 +120,6 @@ impl Platform {
     ) -> Result<Self, StoreError> {
         let (changes, changed) = mpsc::channel(CHANGE_QUEUE);
         let (senders, intakes) = Shards::new(settings.shards);
-        let packages: Arc<dyn Packages> = Arc::new(FixedPackages::default());
         let app = App::start(super::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),
@@ -128,16 +131,18 @@ impl Platform {
             upgrade: settings.upgrade,
             replay: settings.replay,
             push: settings.push,
+            packages: settings.packages.clone(),
+            package_files: settings.package_files.clone(),
             codecs: settings.codecs,
             codec_worker: settings.codec_worker.clone(),
-            packages: Arc::clone(&packages),
             dialer: settings.dialer.clone(),
             credentials: Arc::clone(&settings.credentials),
             codec_runner: None,
+            known_packages: None,
         })?;
         let directory = Arc::new(Directory::default());
         let figures = Arc::new(Figures::new());
-        let (upgrades, news) = Upgrades::new(packages);
+        let (upgrades, news) = Upgrades::new(Arc::clone(&app.known_packages));
         let (outgoing, to_endpoint) = mpsc::channel(OUTGOING_QUEUE);
         let parts = shard::Parts {
             store: Arc::clone(&store),
@@ -179,10 +184,13 @@ impl Platform {
             shards: senders,
             sessions: secured_out.clone(),
             tracer: Arc::clone(&app.tracer),
+            packages: Arc::clone(&app.packages),
             clock: clock.clone(),
         };
+        let (progress, fetches) = Fetches::new(clock.clone());
+        app.packages.set_progress(Arc::new(progress));
         let campaigns: Arc<dyn Campaigns> = Arc::clone(&app.batches) as _;
-        let waiting = Arc::clone(&line).run(news, shards_link, campaigns);
+        let waiting = Arc::clone(&line).run(news, fetches, shards_link, campaigns);
         vital("line", waiting.boxed());
         vital("ingress", ingress.run(arrived, changed).boxed());
         let endpoint_figures = endpoint::Figures::default();

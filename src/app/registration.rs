@@ -5,12 +5,13 @@
 //! An Update of a registration whose lifetime has passed revives it: some clients never register
 //! again once they were answered 4.04. After a Deregister the answer is 4.04.
 
-use super::command::send::{set_down, wake};
+use super::command::send::set_down;
 use super::downlink::{answer_wait_ms, observe, observe_again, resume_observed};
 use super::step::{
     Draft, From, Input, Loaded, Note, Outcome, Refusal, Reply, Step, Unobserved, place, refusal,
 };
 use super::upgrade;
+use super::wake::wake;
 use crate::base::time::Timestamp;
 use crate::engine::exchange::Resume;
 use crate::engine::observe::{RAW_PATH, UPLINK_PATH};

@@ -16,6 +16,7 @@ use super::device::{DeviceError, Devices};
 use super::forwarding::Forwarding;
 use super::group::Groups;
 use super::outbox::Outbox;
+use super::package::Packages;
 use super::product::{ProductError, Products};
 use super::space::{SpaceError, Spaces};
 use super::tasks::Tasks;
@@ -51,6 +52,7 @@ pub struct Parts {
     pub tracer: Arc<Tracer>,
     pub batches: Arc<Batches>,
     pub forwarding: Arc<Forwarding>,
+    pub packages: Arc<Packages>,
 }
 
 /// Deletes products and resource spaces.
@@ -89,7 +91,7 @@ impl Removals {
         Ok(())
     }
 
-    /// Deletes a product with its devices, codec and settings, and emits `device:delete` for each
+    /// Deletes a product with its devices, packages, codec and settings, and emits `device:delete` for each
     /// device, then `product:delete`. Returns when all is gone.
     pub async fn delete_product(self: &Arc<Self>, id: ProductId) -> Result<(), ProductError> {
         let this = Arc::clone(self);
@@ -149,6 +151,7 @@ impl Removals {
 
     async fn finish_product(&self, id: &ProductId) -> Result<(), StoreError> {
         let stop = self.parts.tasks.stop();
+        self.parts.packages.delete_of_product(id).await?;
         loop {
             let devices = self.parts.store.devices(&Page {
                 product_id: Some(id),

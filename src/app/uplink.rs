@@ -17,6 +17,7 @@ use super::report::{Taken, answer_again, decode_payload, keep_unread, take_repor
 use super::step::{Answer, Draft, From, Loaded, Note, Outcome, Step, Via, place, refusal};
 use super::trace::{Direction, TraceEntry, hex_of};
 use super::upgrade;
+use super::wake::wake;
 use crate::base::time::Timestamp;
 use crate::engine::observe;
 use crate::product::codec::Decoded;
@@ -53,7 +54,7 @@ pub fn report(
         // process took this waits for it to show that it is awake.
         refresh(&mut draft, from, via);
         draft.hear(from);
-        command::send::wake(&mut draft);
+        wake(&mut draft);
         return draft.finish(Outcome::Done);
     }
     draft.remember(from.key);
@@ -66,7 +67,7 @@ pub fn report(
     } = match upgrade_notified(&mut draft, via, payload, content_format) {
         Told::Taken(taken) => taken,
         Told::Unwanted => return unwanted(draft, from),
-        Told::Data => data_taken(&mut draft, via, first, content_format, payload),
+        Told::Data => data_taken(&mut draft, first, content_format, payload),
     };
     match (via, answer) {
         (Via::Post, answer) => {
@@ -93,7 +94,7 @@ pub fn report(
             }
         }
     }
-    command::send::wake(&mut draft);
+    wake(&mut draft);
     let mut step = draft.finish_passing(outcome);
     step.note = Some(note);
     step
@@ -141,14 +142,13 @@ fn unwanted(mut draft: Draft<'_>, from: From) -> Step {
 
 fn data_taken(
     draft: &mut Draft<'_>,
-    via: Via,
     first: bool,
     content_format: Option<u16>,
     payload: &[u8],
 ) -> Taken {
     match observe::data(first, content_format, payload) {
         None => Taken::new(Outcome::Empty, Note::new("sent no data")),
-        Some(data) => decode(draft, data, via),
+        Some(data) => decode(draft, data),
     }
 }
 
@@ -235,8 +235,8 @@ fn observed(draft: &mut Draft<'_>, token: u64, answer: Answer) {
     });
 }
 
-fn decode(draft: &mut Draft<'_>, payload: &[u8], via: Via) -> Taken {
-    if let Some(taken) = upgrade::pcp::heard(draft, payload, via) {
+fn decode(draft: &mut Draft<'_>, payload: &[u8]) -> Taken {
+    if let Some(taken) = upgrade::pcp::heard(draft, payload) {
         return taken;
     }
     match decode_payload(draft.loaded, payload, draft.now) {

@@ -165,6 +165,11 @@ id!(
     36
 );
 id!(
+    /// A firmware or software package.
+    PackageId,
+    36
+);
+id!(
     /// A CA certificate of devices.
     CertificateId,
     36

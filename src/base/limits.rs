@@ -27,6 +27,23 @@ pub const BATCH_TASK_BODY_MAX: usize = 5 * 1024 * 1024;
 /// Source of a codec bundle.
 pub const CODEC_SOURCE_MAX: usize = 256 * 1024;
 
+/// A codec in WebAssembly: what compilers make of a format and a JSON library is a tenth of it.
+pub const CODEC_WASM_MAX: usize = 4 * 1024 * 1024;
+
+/// Memory of a codec in WebAssembly, its stack and constants included.
+pub const WASM_MEMORY_MAX: usize = 4 * 1024 * 1024;
+
+/// Native stack of one call of a codec in WebAssembly.
+pub const WASM_STACK_MAX: usize = 256 * 1024;
+
+/// One call of a codec in WebAssembly, in milliseconds.
+pub const WASM_CALL_TIME_MS: u64 = 50;
+
+/// Codecs in WebAssembly that are loaded in one process: the 64 that it keeps, and some that still end a
+/// call when they were given up. Address space for all is reserved at once: this many times
+/// [`WASM_MEMORY_MAX`].
+pub const WASM_INSTANCES_MAX: u32 = 80;
+
 /// Decoded output of one uplink, as JSON.
 pub const CODEC_OUTPUT_MAX: usize = 64 * 1024;
 

@@ -41,7 +41,7 @@ enum Command {
     #[command(hide = true)]
     CodecWorker,
     /// Simulated devices against any server
-    Sim(sim::Args),
+    Sim(Box<sim::Args>),
     /// Load generator against any CoAP or LwM2M server
     Load(load::Args),
     /// Print what a server pushes, as it comes
@@ -82,7 +82,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Codec(args) => codec::run(args),
         Command::CodecWorker => codec_worker::run(),
-        Command::Sim(args) => sim::run(args),
+        Command::Sim(args) => sim::run(*args),
         Command::Load(args) => load::run(args),
         Command::Tail(args) => tail::run(args),
         Command::Credentials(args) => credentials::run(args),

@@ -28,6 +28,7 @@ use crate::net::{Arrival, Datagram, dtls};
 use crate::store::Store;
 use crate::store::generation::Generation;
 use crate::store::lock::DataLock;
+use crate::store::package_files::PackageFiles;
 use crate::store::sled::SledStore;
 use crate::telemetry;
 
@@ -394,6 +395,8 @@ fn settings(config: &Config, credentials: &Arc<Credentials>) -> Settings {
         upgrade: config.upgrade,
         replay: config.replay,
         push: config.push,
+        packages: config.packages.clone(),
+        package_files: PackageFiles::of(&config.data),
         codecs: config.codecs,
         codec_worker: None,
         dialer: crate::net::webhook::Dialer::Network,

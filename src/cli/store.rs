@@ -18,6 +18,7 @@ use crate::store::check::check;
 use crate::store::key_file::KeyError;
 use crate::store::kv::Kv;
 use crate::store::lock::DataLock;
+use crate::store::package_files::PackageFiles;
 use crate::store::seal::Sealer;
 use crate::store::sled::Sled;
 use crate::store::{StoreError, StoreSettings, migrate};
@@ -65,6 +66,10 @@ struct Place {
 impl Place {
     fn store(&self) -> PathBuf {
         self.data.join("store")
+    }
+
+    fn package_files(&self) -> PackageFiles {
+        PackageFiles::of(&self.data)
     }
 
     fn key(&self) -> PathBuf {
@@ -136,6 +141,7 @@ fn run_check(place: &Place) -> Result<bool, Failure> {
     let totals = check(
         &engine.sled,
         sealer.as_ref(),
+        &place.package_files(),
         &mut |totals| progress.set(totals.rows),
         &mut |mistake| {
             let line = if place.json {
@@ -225,8 +231,13 @@ fn run_export(place: &Place, file: &Path) -> Result<bool, Failure> {
         .map_err(Failure::file(&part))?;
     let progress = Progress::new("exported", None);
     let mut buffered = BufWriter::new(&out);
-    let contents = archive::export(&engine.sled, &mut buffered, &mut |rows| progress.set(rows))
-        .map_err(Failure::archive(&part))?;
+    let contents = archive::export(
+        &engine.sled,
+        &place.package_files(),
+        &mut buffered,
+        &mut |rows| progress.set(rows),
+    )
+    .map_err(Failure::archive(&part))?;
     drop(buffered);
     progress.finish();
     out.sync_all().map_err(Failure::file(&part))?;
@@ -237,11 +248,23 @@ fn run_export(place: &Place, file: &Path) -> Result<bool, Failure> {
         .map_err(Failure::file(file))?;
     let bytes = out.metadata().map_err(Failure::file(file))?.len();
     let rows = contents.rows;
-    let text = format!("{rows} rows, {bytes} bytes in {}", file.display());
-    let fields = json!({"rows": rows, "bytes": bytes, "file": file.display().to_string()});
+    let mut text = format!("{rows} rows, ");
+    if contents.files > 0 {
+        text.push_str(&format!("{} files of packages, ", contents.files));
+    }
+    text.push_str(&format!("{bytes} bytes in {}", file.display()));
+    let fields = json!({
+        "rows": rows, "files": contents.files, "left_out": contents.left_out.len(),
+        "bytes": bytes, "file": file.display().to_string()
+    });
     tell(&mut io::stdout().lock(), place.json, &text, &fields)?;
+    for left_out in &contents.left_out {
+        hint(&format!(
+            "a file of a package is not in the archive: {left_out}"
+        ));
+    }
     tell_key(place, &contents);
-    Ok(true)
+    Ok(contents.left_out.is_empty())
 }
 
 fn run_import(place: &Place, file: &Path) -> Result<bool, Failure> {
@@ -274,8 +297,11 @@ fn run_import(place: &Place, file: &Path) -> Result<bool, Failure> {
     };
     let engine = Sled::open(&dir, &StoreSettings::default())?;
     let progress = Progress::new("imported", Some(contents.rows));
-    let rows = archive::import(&engine, &mut open()?, &mut |rows| progress.set(rows))
-        .map_err(Failure::archive(file))?;
+    let files = place.package_files();
+    let rows = archive::import(&engine, &files, &mut open()?, &mut |rows| {
+        progress.set(rows)
+    })
+    .map_err(Failure::archive(file))?;
     progress.finish();
     migrate::migrate(&engine, &sealer)?;
     engine.close();

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::api::server::tls::TlsError;
-use crate::app::{batch, codec_pool, command, push, replay, upgrade};
+use crate::app::{batch, codec_pool, command, package, push, replay, upgrade};
 use crate::store::StoreSettings;
 use crate::telemetry::LogFormat;
 
@@ -35,6 +35,7 @@ pub struct Config {
     pub upgrade: upgrade::Settings,
     pub replay: replay::Settings,
     pub push: push::Settings,
+    pub packages: package::Settings,
     pub commands: command::Settings,
     pub codecs: codec_pool::Settings,
     pub trace: Trace,
@@ -53,6 +54,7 @@ impl Default for Config {
             upgrade: upgrade::Settings::default(),
             replay: replay::Settings::default(),
             push: push::Settings::default(),
+            packages: package::Settings::default(),
             commands: command::Settings::default(),
             codecs: codec_pool::Settings::default(),
             trace: Trace::default(),
@@ -158,6 +160,7 @@ pub fn load(
         .try_parsing(true)
         .list_separator(",")
         .with_list_parse_key("dtls.suites")
+        .with_list_parse_key("packages.keys")
         .source(Some(variables));
     Ok(builder.add_source(environment).build()?.try_deserialize()?)
 }
@@ -258,6 +261,9 @@ impl Config {
             return wrong(field, &got, takes);
         }
         if let Err((field, got, takes)) = self.push.check() {
+            return wrong(field, &got, takes);
+        }
+        if let Err((field, got, takes)) = self.packages.check() {
             return wrong(field, &got, takes);
         }
         if let Err((field, got, takes)) = self.codecs.check() {

@@ -9,7 +9,6 @@ pub mod blockwise;
 pub mod command;
 pub mod dtls;
 pub mod exchange;
-pub mod fota;
 pub mod observe;
 pub mod presence;
 pub mod queue;

@@ -112,8 +112,7 @@ impl Draft {
     #[must_use]
     pub fn path(mut self, path: &str) -> Self {
         for segment in path.split('/').filter(|s| !s.is_empty()) {
-            self.0
-                .add_option(CoapOption::UriPath, segment.as_bytes().to_vec());
+            self = self.segment(segment);
         }
         self
     }
@@ -123,6 +122,14 @@ impl Draft {
     pub(crate) fn location(mut self, segment: &str) -> Self {
         self.0
             .add_option(CoapOption::LocationPath, segment.as_bytes().to_vec());
+        self
+    }
+
+    /// One Uri-Path option, whatever it holds.
+    #[must_use]
+    pub fn segment(mut self, segment: &str) -> Self {
+        self.0
+            .add_option(CoapOption::UriPath, segment.as_bytes().to_vec());
         self
     }
 

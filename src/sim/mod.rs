@@ -3,6 +3,8 @@
 //!
 //! - [`message`] CoAP messages as the device builds and reads them
 //! - [`device`] one device as a state machine without sockets or clock
+//! - [`upgrade`] how it upgrades its software and firmware, well or badly
+//! - [`tlv`] the bodies of its objects
 //! - [`link`] loss, duplicates and delay of its radio
 //! - [`session`] the DTLS session of a secured device (webrtc-dtls)
 //! - [`payload`] plausible bytes of the sample products
@@ -18,3 +20,5 @@ pub mod message;
 pub mod payload;
 pub mod rest;
 pub mod session;
+pub mod tlv;
+pub mod upgrade;

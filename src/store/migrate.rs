@@ -7,7 +7,8 @@
 //! | 3 | unreleased | seq in the rows of `nodes`, the table `names`, a record for each resource space |
 //!
 //! A table that older versions don't know and nothing else depends on changes no format: `codec_versions` fills
-//! with the uploads that follow, and the codec that runs counts as a version without a row.
+//! with the uploads that follow, and the codec that runs counts as a version without a row; `packages` and
+//! `package_names` begin empty.
 //!
 //! A step reads format N and writes N + 1, in batches that may be repeated after a crash; the
 //! number is written last. Errors: `StoreError::Format` for a newer database, `StoreError::Key`

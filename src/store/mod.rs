@@ -21,26 +21,25 @@ pub mod kv;
 pub mod lock;
 pub mod memory;
 pub mod migrate;
+pub mod package_files;
+pub mod packages;
 pub mod query;
 pub mod records;
 pub mod replays;
 pub mod rows;
 pub mod seal;
 pub mod sealed;
+mod settings;
 pub mod sled;
 pub mod upgrades;
 
 use std::ops::{ControlFlow, Range};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::ids::{
-    AppId, CertificateId, CommandId, DeviceId, FileId, GroupId, NodeId, ProductId,
+    AppId, CertificateId, CommandId, DeviceId, FileId, GroupId, NodeId, PackageId, ProductId,
 };
 use crate::base::peer::DeviceSeq;
-use crate::base::time::Timestamp;
 use catalog::{
     AppRecord, AuditRecord, CertificateRecord, FileContent, FileRecord, GroupRecord, SubtaskRecord,
     TaskRecord,
@@ -51,12 +50,14 @@ use forwarding::{
     DeliveryRecord, ForwardingKey, ForwardingRecord, SetAsideKey, SetAsideQuery, SetAsideRecord,
 };
 use key_file::KeyError;
+use packages::{PackageName, PackageNameRecord, PackageRecord};
 pub use query::{AuditQuery, CommandQuery, Expiry, HistoryKey, HistoryQuery, HistoryRow, Page};
 use records::{
     CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord, SessionRecord,
     SettingsRecord, StateRecord,
 };
 use replays::{RawQuery, RawRow, ReplaysRecord};
+pub use settings::StoreSettings;
 
 /// Durable state, shared by all layers above.
 pub trait Store: Send + Sync + 'static {
@@ -96,6 +97,12 @@ pub trait Store: Send + Sync + 'static {
     /// The codecs that were uploaded for a product and are kept, each with its `seq`, newest first.
     fn codec_versions(&self, id: &ProductId) -> Result<Vec<(u64, CodecRecord)>, StoreError>;
     fn settings(&self, id: &ProductId) -> Result<Option<SettingsRecord>, StoreError>;
+
+    /// Every package, by descending `seq`.
+    fn packages(&self) -> Result<Vec<PackageRecord>, StoreError>;
+    fn package(&self, id: &PackageId) -> Result<Option<PackageRecord>, StoreError>;
+    /// Who has a name, and the file that it is bound to: also after its package was deleted.
+    fn package_name(&self, name: &PackageName) -> Result<Option<PackageNameRecord>, StoreError>;
 
     /// What is being deleted, as [`Store::find`] sees it now.
     fn leaving(&self) -> Arc<Leaving>;
@@ -202,6 +209,10 @@ pub enum Guard {
     CertificateVersion(CertificateId, u64),
     /// The record has this `version`; 0 when there is none.
     ForwardingVersion(ForwardingKey, u64),
+    /// The package's record has this `version`; 0 when there is none.
+    PackageVersion(PackageId, u64),
+    /// The record of the package's name has this `version`; 0 when there is none.
+    PackageNameVersion(PackageName, u64),
     /// The product exists and its record has this `version`.
     ProductVersion(ProductId, u64),
     /// No device belongs to the product.
@@ -234,6 +245,10 @@ pub enum Change {
     PutCodecVersion(ProductId, u64, Box<CodecRecord>),
     DeleteCodecVersion(ProductId, u64),
     PutSettings(ProductId, Box<SettingsRecord>),
+    PutPackage(Box<PackageRecord>),
+    /// Its name stays bound to its file.
+    DeletePackage(PackageId),
+    PutPackageName(PackageName, PackageNameRecord),
     PutApp(Box<AppRecord>),
     DeleteApp(AppId),
     PutGroup(Box<GroupRecord>),
@@ -405,85 +420,6 @@ impl CommitError {
         match self {
             Self::Conflict(_) => "conflict",
             Self::Store(e) => e.kind(),
-        }
-    }
-}
-
-/// What an operator sets under `[store]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct StoreSettings {
-    /// Memory for pages of the database.
-    pub cache_mb: u64,
-    /// Commits are refused while the file system has less room than this.
-    pub reserve_mb: u64,
-    /// Commits that may wait for the committer; more are refused as busy.
-    pub queue_len: usize,
-    /// Reported data older than this goes.
-    pub history_days: u32,
-    /// Uplinks that no codec could decode, older than this, go.
-    pub raw_days: u32,
-    /// Events older than this go, pushed or not.
-    pub events_days: u32,
-    /// Rows of the audit log older than this go.
-    pub audit_days: u32,
-    /// Commands that ended, created longer ago than this, go.
-    pub commands_days: u32,
-    /// The file with the sealing key; empty: `sealing.key` in the data directory.
-    pub sealing_key: PathBuf,
-    /// The file that tells a restored database from the newest; empty: beside the sealing key, with
-    /// the extension `generation`.
-    pub generation: PathBuf,
-}
-
-/// 48 MB of cache hold the hot pages of 75,000 devices; a reserve of 64 MB is a hundred segments
-/// of the engine; 8192 commits are half a second of work.
-impl Default for StoreSettings {
-    fn default() -> Self {
-        Self {
-            cache_mb: 48,
-            reserve_mb: 64,
-            queue_len: 8192,
-            history_days: 30,
-            raw_days: 7,
-            events_days: 3,
-            audit_days: 90,
-            commands_days: 30,
-            sealing_key: PathBuf::new(),
-            generation: PathBuf::new(),
-        }
-    }
-}
-
-impl StoreSettings {
-    /// Where the sealing key of a server with this data directory lies.
-    pub fn key_path(&self, data: &Path) -> PathBuf {
-        if self.sealing_key.as_os_str().is_empty() {
-            return data.join("sealing.key");
-        }
-        self.sealing_key.clone()
-    }
-
-    /// Where the generation file of a server with this data directory lies.
-    pub fn generation_path(&self, data: &Path) -> PathBuf {
-        if self.generation.as_os_str().is_empty() {
-            return self.key_path(data).with_extension("generation");
-        }
-        self.generation.clone()
-    }
-
-    /// What is expired at `now`.
-    pub fn expiry(&self, now: Timestamp) -> Expiry {
-        let before = |days: u32| {
-            let span_ms = u64::from(days).saturating_mul(86_400_000);
-            Timestamp::from_ms(now.as_ms().saturating_sub(span_ms))
-        };
-        Expiry {
-            history_before: before(self.history_days),
-            raw_before: before(self.raw_days),
-            events_before: before(self.events_days),
-            audit_before: before(self.audit_days),
-            commands_before: before(self.commands_days),
         }
     }
 }

@@ -267,6 +267,7 @@ pub struct CodecRecord {
 pub enum CodecKind {
     Table,
     Script,
+    Wasm,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::time::Timestamp;
 use crate::engine::admission::Place;
+use crate::engine::sota;
 use crate::engine::sota::served::{Run, Served};
+use crate::engine::upgrade::fota;
 use crate::engine::upgrade::{Ask, Kind, Step, Upgrade};
-use crate::engine::{fota, sota};
 
 /// The upgrade of one device. It stays when it has ended: the next attempt knows what the device has
 /// already, and devices repeat their last words until they are answered.

@@ -130,6 +130,7 @@ pub(crate) fn look(dir: &Path, acks: &Path) {
     check(
         store.engine(),
         Some(&sealer()),
+        &strait::store::package_files::PackageFiles::of(Path::new("/nonexistent")),
         &mut |_| (),
         &mut |mistake| {
             // States of devices without a device record are what this program writes.

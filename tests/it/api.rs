@@ -14,7 +14,7 @@ use strait::app::device::DeviceChange;
 use strait::app::figures::Figures;
 use strait::app::shard::{self, Shard};
 use strait::app::shards::Shards;
-use strait::app::upgrade::line::Line;
+use strait::app::upgrade::line::{Fetches, Line};
 use strait::app::upgrade::{FixedPackages, Package, Software, Upgrades};
 use strait::app::{self, App};
 use strait::base::ids::{AppId, DeviceId, ProductId};
@@ -24,9 +24,11 @@ use strait::engine::exchange::Outgoing;
 use strait::engine::upgrade::Kind;
 use strait::store::catalog::AppRecord;
 use strait::store::memory::MemoryStore;
+use strait::store::package_files::PackageFiles;
 use strait::store::records::StateRecord;
 use strait::store::{Change, Commit, Store};
 use strait::telemetry;
+use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
@@ -45,6 +47,8 @@ pub(crate) struct Server {
     pub(crate) shards: Shards,
     /// What the shard sends to devices.
     pub(crate) downlinks: mpsc::Receiver<Outgoing>,
+    /// Its data directory.
+    pub(crate) data: Arc<TempDir>,
 }
 
 /// An answer, with its body as JSON (null when empty, text when it is no JSON).
@@ -91,12 +95,34 @@ impl Server {
         Self::with_codecs(store, credentials, later_ms, None)
     }
 
+    /// One over this data directory, with these settings of packages.
+    pub(crate) fn with_packages(
+        store: Arc<MemoryStore>,
+        data: Arc<TempDir>,
+        packages: app::package::Settings,
+    ) -> Self {
+        let nobody = Credentials::nobody_asked();
+        Self::with_all(store, nobody, 0, None, (data, packages))
+    }
+
     /// Codecs with code of their own run there.
     pub(crate) fn with_codecs(
         store: Arc<MemoryStore>,
         credentials: Credentials,
         later_ms: u64,
         codec_runner: Option<Arc<dyn CodecRunner>>,
+    ) -> Self {
+        let data = Arc::new(tempfile::tempdir().unwrap());
+        let packages = (data, app::package::Settings::default());
+        Self::with_all(store, credentials, later_ms, codec_runner, packages)
+    }
+
+    fn with_all(
+        store: Arc<MemoryStore>,
+        credentials: Credentials,
+        later_ms: u64,
+        codec_runner: Option<Arc<dyn CodecRunner>>,
+        (data, packages): (Arc<TempDir>, app::package::Settings),
     ) -> Self {
         let now = Timestamp::parse(NOW).unwrap();
         let clock = Clock::manual(now.plus_ms(later_ms));
@@ -113,20 +139,24 @@ impl Server {
             traced_devices_max: 10,
             batch: app::batch::Settings::default(),
             upgrade: app::upgrade::Settings::default(),
-            packages: packages(),
             replay: app::replay::Settings::default(),
             push: app::push::Settings::default(),
+            packages,
+            package_files: PackageFiles::of(data.path()),
             codecs: app::codec_pool::Settings::default(),
             codec_worker: Some(env!("CARGO_BIN_EXE_strait").into()),
             dialer: strait::net::webhook::Dialer::Network,
             credentials: Arc::new(credentials),
             codec_runner,
+            known_packages: Some(known_packages()),
         })
         .unwrap();
         let (net, downlinks) = mpsc::channel(1024);
-        let (upgrades, news) = Upgrades::new(packages());
+        let (upgrades, news) = Upgrades::new(known_packages());
         let line = line_of(&app, &clock);
-        let waiting = line.run(news, shards.link(), Arc::clone(&app.batches) as _);
+        let (_, fetches) = Fetches::new(clock.clone());
+        let campaigns = Arc::clone(&app.batches) as _;
+        let waiting = line.run(news, fetches, shards.link(), campaigns);
         app.tasks.spawn("line", waiting);
         let shard = Shard::new(shard::Parts {
             store: shared,
@@ -152,6 +182,7 @@ impl Server {
             store,
             clock,
             changes,
+            data,
         }
     }
 
@@ -283,7 +314,7 @@ fn line_of(app: &App, clock: &Clock) -> Arc<Line> {
 }
 
 /// For `p1`: firmware `fw2` and `fw3`, software `sw2`. For a product of nobody: `other`.
-fn packages() -> Arc<FixedPackages> {
+fn known_packages() -> Arc<FixedPackages> {
     let package = |package_id: &str, product_id: &str, kind: Kind, version: &str| {
         let software = || Software::new(version, 500, &[7; 1200]).unwrap();
         let package = Package {

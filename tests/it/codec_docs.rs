@@ -3,7 +3,8 @@
 //!
 //! A block of code with a path behind its language is a file. A `console` block has commands behind
 //! `$ `, each followed by what it prints, or nothing where that is long or never the same.
-//! `# exit code N` says how it ends, else it ends well. Times are not compared.
+//! `# exit code N` says how it ends, else it ends well. Times are not compared. Blocks marked
+//! `console wasm` run where the program was built with WebAssembly.
 
 use std::fs;
 use std::path::Path;
@@ -134,28 +135,40 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-#[test]
-fn every_command_of_the_guide_does_what_it_shows() {
+/// Runs the page's blocks of this kind, in order; the number of their commands.
+fn run_all(wanted: &str) -> usize {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/codecs.md");
     let page = fs::read_to_string(page).unwrap();
     let dir = tempfile::tempdir().unwrap();
     copy(&samples(), &dir.path().join("codecs"));
     let (mut failures, mut count) = (Vec::new(), 0);
     for block in blocks_of(&page) {
-        let (language, rest) = block.info.split_once(' ').unwrap_or((block.info, ""));
+        let rest = block.info.split_once(' ').map_or("", |(_, rest)| rest);
         if rest.contains('/') {
             let path = dir.path().join(rest);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, block.lines.join("\n") + "\n").unwrap();
-        } else if language == "console" {
+        } else if block.info == wanted {
             for shown in shown_in(&block) {
                 count += 1;
                 failures.extend(judge(dir.path(), &shown));
             }
         }
     }
-    assert!(count >= 30, "the page has {count} commands");
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+    count
+}
+
+#[test]
+fn every_command_of_the_guide_does_what_it_shows() {
+    let count = run_all("console");
+    assert!(count >= 30, "the page has {count} commands");
+}
+
+#[test]
+#[cfg(feature = "wasm")]
+fn every_command_with_wasm_does_what_it_shows() {
+    assert_eq!(run_all("console wasm"), 5);
 }
 
 #[test]

@@ -38,6 +38,8 @@ fn every_table_fits_the_schema() {
     }
     tables.retain(|path| !path.to_str().unwrap().contains("mistakes"));
     tables.retain(|path| !path.to_str().unwrap().contains("load_errors"));
+    // The package of a codec in Rust is no table.
+    tables.retain(|path| path.file_name().is_none_or(|name| name != "Cargo.toml"));
     assert!(tables.len() >= 8, "{tables:?}");
     for path in tables {
         let source = fs::read_to_string(&path).unwrap();

@@ -116,7 +116,7 @@ fn test_command_passes_on_the_samples() {
         assert!(out.contains(sample), "{out}");
     }
     let last = out.lines().last().unwrap();
-    assert!(last.contains(" passed, 0 failed in "), "{last}");
+    assert!(last.contains(" passed, 0 failed"), "{last}");
     assert!(!out.contains('\x1b'), "no colour but on a terminal");
 }
 
@@ -314,13 +314,13 @@ fn new_codec_passes_its_own_tests() {
     );
     assert_eq!(codec(dir.path(), &["new", "two words"]).0, 64);
     let cases = [
-        (["--kind", "wasm"].as_slice(), "can't run WebAssembly"),
+        (["--kind", "wasm"].as_slice(), "without WebAssembly"),
         (
             &["--kind", "table", "--contract", "iotda"],
             "is for --kind script",
         ),
     ];
-    for (args, want) in cases {
+    for (args, want) in cases.into_iter().skip(usize::from(cfg!(feature = "wasm"))) {
         let (code, _, err) = codec(dir.path(), &[&["new", "other"], args].concat());
         assert_eq!(code, 64);
         assert!(err.contains(want), "{err}");

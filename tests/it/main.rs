@@ -26,6 +26,7 @@ mod api_history;
 mod api_http;
 mod api_model;
 mod api_openapi;
+mod api_packages;
 mod api_policies;
 mod api_products;
 mod api_push_certificates;
@@ -57,6 +58,7 @@ mod codecs_sent;
 mod conformity;
 mod credentials_cli;
 mod devices;
+mod pcp;
 mod pushes;
 mod registration;
 #[path = "../sim/server.rs"]
@@ -65,6 +67,10 @@ mod server;
 mod signer;
 mod store;
 mod tail;
+#[cfg(feature = "wasm")]
+mod wasm;
+#[cfg(not(feature = "wasm"))]
+mod wasm_absent;
 mod wire_tables;
 
 // As `client` names them, which is also part of the library's own tests.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use strait::base::ids::{CommandId, DeviceId, FileId, NodeId, ProductId};
+use strait::base::ids::{CommandId, DeviceId, FileId, NodeId, PackageId, ProductId};
 use strait::base::peer::DeviceSeq;
 use strait::store::catalog::{
     AppRecord, AuditRecord, CertificateRecord, FileContent, FileRecord, GroupRecord, SubtaskRecord,
@@ -15,6 +15,7 @@ use strait::store::commands::{CommandRecord, SubmissionRecord};
 use strait::store::find::{Find, Found, Leaving};
 use strait::store::forwarding::{DeliveryRecord, ForwardingRecord, SetAsideQuery, SetAsideRecord};
 use strait::store::memory::{Memory, MemoryStore};
+use strait::store::packages::{PackageName, PackageNameRecord, PackageRecord};
 use strait::store::records::{
     CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
     SettingsRecord, StateRecord,
@@ -62,6 +63,11 @@ impl Disk {
     /// has heard of it.
     pub(crate) fn die_at(&self, commits: usize, durable: bool) {
         *self.doom.lock().unwrap() = Some((commits, durable));
+    }
+
+    /// The process is gone: whatever of it still runs in this one reaches the disk no more.
+    pub(crate) fn die(&self) {
+        self.dead.store(true, Ordering::SeqCst);
     }
 
     /// It has died: whoever runs the server must drop it.
@@ -197,6 +203,18 @@ impl Store for Disk {
 
     fn codec_versions(&self, id: &ProductId) -> Result<Vec<(u64, CodecRecord)>, StoreError> {
         self.inner.codec_versions(id)
+    }
+
+    fn packages(&self) -> Result<Vec<PackageRecord>, StoreError> {
+        self.inner.packages()
+    }
+
+    fn package(&self, id: &PackageId) -> Result<Option<PackageRecord>, StoreError> {
+        self.inner.package(id)
+    }
+
+    fn package_name(&self, name: &PackageName) -> Result<Option<PackageNameRecord>, StoreError> {
+        self.inner.package_name(name)
     }
 
     fn settings(&self, id: &ProductId) -> Result<Option<SettingsRecord>, StoreError> {

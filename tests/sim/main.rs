@@ -18,6 +18,7 @@ mod scenes;
 mod server;
 mod session;
 mod storm;
+mod upgrades;
 mod world;
 
 use world::World;

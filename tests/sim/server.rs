@@ -20,9 +20,11 @@ use strait::engine::exchange::Settings as ExchangeSettings;
 use strait::net::endpoint::DATAGRAM_QUEUE;
 use strait::net::{Arrival, Datagram, Downward};
 use strait::store::memory::Memory;
+use strait::store::package_files::PackageFiles;
 use strait::store::records::{DeviceRecord, StateRecord};
 use strait::store::{HistoryQuery, Store, StoreSettings};
 use strait::telemetry;
+use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
@@ -34,11 +36,19 @@ const CODEC: &str = include_str!("../../fixtures/api/flow.toml");
 /// A running server. Dropped, it is gone as after `kill -9`.
 pub(crate) struct Server {
     pub(crate) platform: Platform,
+    /// Holds the files of packages.
+    pub(crate) data: Option<Arc<TempDir>>,
     pub(crate) disk: Arc<Disk>,
     pub(crate) uplinks: mpsc::Sender<Vec<Arrival>>,
     pub(crate) downlinks: mpsc::Receiver<Vec<Datagram>>,
     /// What goes down to the DTLS sessions, which are the tests'.
     pub(crate) sessions: mpsc::Receiver<Vec<Downward>>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.disk.die();
+    }
 }
 
 /// A clock that goes with the paused runtime.
@@ -49,6 +59,25 @@ pub(crate) fn virtual_clock() -> Clock {
 
 impl Server {
     pub(crate) fn start(memory: &Memory, clock: &Clock, seed: u64) -> Self {
+        let data = Arc::new(tempfile::tempdir().unwrap());
+        Self::start_in(&data, memory, clock, seed)
+    }
+
+    /// The same over a data directory, which outlives it.
+    pub(crate) fn start_in(data: &Arc<TempDir>, memory: &Memory, clock: &Clock, seed: u64) -> Self {
+        let files = PackageFiles::of(data.path());
+        let mut server = Self::start_beside(files, memory, clock, seed);
+        server.data = Some(Arc::clone(data));
+        server
+    }
+
+    /// The same, with the files of packages.
+    pub(crate) fn start_beside(
+        package_files: PackageFiles,
+        memory: &Memory,
+        clock: &Clock,
+        seed: u64,
+    ) -> Self {
         let disk = Arc::new(Disk::over(memory));
         let (uplinks, arrivals_in) = mpsc::channel(DATAGRAM_QUEUE);
         let (plain_out, downlinks) = mpsc::channel(DATAGRAM_QUEUE);
@@ -62,6 +91,8 @@ impl Server {
             batch: strait::app::batch::Settings::default(),
             replay: strait::app::replay::Settings::default(),
             push: strait::app::push::Settings::default(),
+            packages: strait::app::package::Settings::default(),
+            package_files,
             codecs: strait::app::codec_pool::Settings::default(),
             codec_worker: Some(env!("CARGO_BIN_EXE_strait").into()),
             dialer: strait::net::webhook::Dialer::Network,
@@ -79,6 +110,7 @@ impl Server {
             Platform::start(&settings, store, clock.clone(), metrics, network, seed).unwrap();
         Self {
             platform,
+            data: None,
             disk,
             uplinks,
             downlinks,

@@ -272,12 +272,16 @@ impl World {
 
     /// The server dies at once, and is back after `down`.
     pub(crate) async fn crash(&mut self, down: Duration) {
-        self.server = None;
+        let data = self.server.take().and_then(|server| server.data.clone());
         for node in &mut self.nodes {
             node.flight.forget();
         }
         self.run(down).await;
-        self.server = Some(Server::start(&self.memory, &self.clock, self.rng.u64(..)));
+        let seed = self.rng.u64(..);
+        self.server = Some(match data {
+            Some(data) => Server::start_in(&data, &self.memory, &self.clock, seed),
+            None => Server::start(&self.memory, &self.clock, seed),
+        });
         // What the store says of each session is all that is left of it.
         for index in 0..self.nodes.len() {
             let state = self.server().state(&self.nodes[index].device_id);

@@ -8,6 +8,9 @@
 //! Errors: 401 `IOTDA.000004` with `WWW-Authenticate` when nobody or a wrong signature comes, 403
 //! `IOTDA.000004` for a wrong token, 403 `IOTDA.001002` when the role does not allow it.
 //!
+//! A few operations are also asked for by links: there, a `token` in the query stands for the caller, and the
+//! handler judges it.
+//!
 //! What changes something is noted in the audit log ([`crate::app::audit`]), also when it is refused
 //! to its caller's role.
 
@@ -54,7 +57,7 @@ pub struct Gate {
 /// Lets a request through to its handler, or answers in its place.
 pub async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let operation = gate.operation_of(&request);
-    if operation.is_some_and(|o| o.access == Access::Open) {
+    if operation.is_some_and(|o| o.access == Access::Open || o.by_link && has_token(&request)) {
         return next.run(request).await;
     }
     let peer = peer_of(&request);
@@ -83,6 +86,12 @@ pub async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Re
         Err(refusal) => Failure::Refused(refusal).into_response(peer),
     })
     .await
+}
+
+/// Whether its query has a token: the handler judges it.
+fn has_token(request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    query.split('&').any(|pair| pair.starts_with("token="))
 }
 
 /// Runs a write between its two entries in the audit log, to the end even when its caller goes away.

@@ -69,6 +69,12 @@ impl<'a> Query<'a> {
         }
     }
 
+    /// A text that must be there; empty when it is not, which is a problem by then.
+    pub fn needed_text(&self, name: &str, rule: TextRule) -> String {
+        self.check_there(name, &rule.takes());
+        self.text(name, rule).unwrap_or_default()
+    }
+
     pub fn id<T>(&self, name: &str, parse: fn(&str) -> Result<T, IdError>) -> Option<T> {
         if let Some(sketch) = &self.sketch {
             let (schema, id) = sketch::id(parse);

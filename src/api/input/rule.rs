@@ -41,6 +41,8 @@ pub enum Alphabet {
     Id,
     /// Letters and digits.
     Plain,
+    /// `[A-Za-z0-9_.-]`: versions of packages.
+    Version,
     /// `[A-Za-z0-9_.:|-]`: names of queues.
     Queue,
     Hex,
@@ -97,6 +99,7 @@ impl TextRule {
             }
             Alphabet::Id => wrong(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-'),
             Alphabet::Plain => wrong(|c| c.is_ascii_alphanumeric()),
+            Alphabet::Version => wrong(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)),
             Alphabet::Queue => wrong(|c| c.is_ascii_alphanumeric() || "_.:|-".contains(c)),
             Alphabet::Hex => wrong(|c| c.is_ascii_hexdigit()),
             Alphabet::HexBytes if !len.is_multiple_of(2) => {
@@ -127,6 +130,7 @@ impl TextRule {
             Alphabet::Tag => "Chinese characters, letters, digits and _.-",
             Alphabet::Id => "letters, digits, _ and -",
             Alphabet::Plain => "letters and digits",
+            Alphabet::Version => "letters, digits and _.-",
             Alphabet::Queue => "letters, digits and _.:|-",
             Alphabet::Hex => "hexadecimal digits",
             Alphabet::HexBytes => "two hexadecimal digits for each byte",
@@ -159,6 +163,7 @@ impl TextRule {
             Alphabet::Tag => TAG_CLASS,
             Alphabet::Id => "A-Za-z0-9_-",
             Alphabet::Plain => "A-Za-z0-9",
+            Alphabet::Version => "A-Za-z0-9_.-",
             Alphabet::Queue => "A-Za-z0-9_.:|-",
             Alphabet::Hex => "0-9A-Fa-f",
         };

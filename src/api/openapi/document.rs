@@ -70,10 +70,17 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         "tags": [tag_of(operation)],
         "operationId": operation.id,
         "summary": operation.summary,
-        "description": needs(operation.access),
+        "description": match operation.by_link {
+            true => "Takes any role, or a token in the query.",
+            false => needs(operation.access),
+        },
     });
     if operation.access == Access::Open {
         put(&mut described, "security", json!([]));
+    }
+    if operation.by_link {
+        let security = json!([{"token": []}, {"bearer": []}, {"signature": []}, {}]);
+        put(&mut described, "security", security);
     }
     let mut parameters = path_parameters(operation);
     parameters.extend(query_parameters(operation));
@@ -291,6 +298,7 @@ fn error_responses(error: &Value) -> Value {
         (412, "A precondition does not hold."),
         (413, "The body is too large."),
         (415, "The body has a media type that is not taken."),
+        (416, "The range is not one of what is there."),
         (
             422,
             "Well formed, and yet it can't be done; `errors` has the places.",

@@ -44,6 +44,7 @@ pub(super) fn of_path(name: &str) -> PathParameter {
         ),
         "group_id" => (MADE_MAX, "A group.", "example-group"),
         "task_id" => (MADE_MAX, "A batch task.", "example-task"),
+        "package_id" => (MADE_MAX, "A package.", "example-package"),
         "file_id" => (MADE_MAX, "An uploaded file.", "example-file"),
         "certificate_id" => (MADE_MAX, "A CA certificate.", "example-certificate"),
         "rule_id" => (MADE_MAX, "A routing rule.", "example-rule"),
@@ -78,6 +79,19 @@ pub(super) const fn of_query(name: &str) -> &'static str {
         b"end_time" => "Created at this time or earlier, like `20260131T235959Z`.",
         b"from" => "From here on.",
         b"to" => "Up to here, and not this itself.",
+        b"package_type" => {
+            "`firmwarePackage` is fetched by LwM2M Object 5, `softwarePackage` by PCP."
+        }
+        b"version" => "What a device reports after the upgrade; of software up to 16 characters.",
+        b"fragment_size" => "Bytes of a PCP fragment, of software alone.",
+        b"support_source_versions" => {
+            "Versions that a device may come from, with commas between; none: any."
+        }
+        b"file_name" => "What the file is called, without Chinese characters.",
+        b"signature" => {
+            "An Ed25519 signature of the file, in base64; the header X-Package-Signature does as well."
+        }
+        b"token" => "What POST …/token made; then nobody has to say who he is.",
         b"is_cascade_query" => "With `gateway_id`: what is below at any depth, too.",
         _ => "",
     }

@@ -20,11 +20,12 @@ use super::rows::{CHUNK, NO_RETRY, note, subtask_of, window_of};
 use super::{Batches, Entry};
 use crate::app::device::LostUpgrades;
 use crate::app::envelope::{self, DeviceHeader};
-use crate::app::order::{Beside, Order, OrderError, Told};
+use crate::app::order::{Order, OrderError, Told};
+use crate::app::package::InUse;
 use crate::app::tasks::Stop;
 use crate::app::upgrade::line::Campaigns;
 use crate::app::upgrade::{Began, Begin, Package, UpgradeOrder};
-use crate::base::ids::DeviceId;
+use crate::base::ids::{DeviceId, PackageId, TaskId};
 use crate::base::time::Timestamp;
 use crate::bug;
 use crate::engine::batch::{Input, Phase, State, Subtask, Verdict};
@@ -122,10 +123,8 @@ impl Batches {
                 count: job.policy.count,
                 interval_ms: job.policy.interval_ms,
             },
-            beside: Beside {
-                guards: Vec::new(),
-                changes: vec![put(job.seq, job.index, begun)],
-            },
+            guards: Vec::new(),
+            changes: vec![put(job.seq, job.index, begun)],
         };
         let order = Order::Upgrade(UpgradeOrder::Begin(Box::new(begin)));
         self.parts.shards.order(device_id, order).await
@@ -355,6 +354,12 @@ impl Campaigns for Batches {
 
     fn may_admit(&self, task_seq: u64) -> bool {
         Self::may_admit(self, task_seq).is_ok()
+    }
+}
+
+impl InUse for Batches {
+    fn task_of(&self, package: &PackageId) -> Option<TaskId> {
+        self.uses_package(package.as_str())
     }
 }
 

@@ -27,10 +27,15 @@ use crate::product::codec::frames::{Done, Outcome};
 pub(super) const SLOW: Duration = Duration::from_millis(10);
 /// One that has its codec loaded first: that takes a while once, for everyone.
 pub(super) const SLOW_LOAD: Duration = Duration::from_millis(40);
+/// One that has a component compiled that was checked before: the lane waits so long, or the codec would
+/// be compiled again each time that it comes back from a ward. One that takes longer keeps its ward.
+pub(super) const SLOW_COMPILE: Duration = Duration::from_secs(1);
 /// A call that takes longer is ended, and its worker with it.
 pub(super) const WATCHDOG: Duration = Duration::from_millis(250);
-/// The same, with all the time that the machine had no processor for it.
-const WATCHDOG_MAX: Duration = Duration::from_secs(1);
+/// The same while a component is compiled: a large one takes a second or two, whoever wrote it.
+const COMPILING: Duration = Duration::from_secs(10);
+/// Time without a processor that is not counted, at most, as a multiple of what the work may take.
+const STARVED_MAX: u32 = 3;
 /// Workers that somebody outside may end while they do one call: then it is given up.
 const DEATHS_MAX: u8 = 5;
 /// Codecs that have a process of their own at the same time.
@@ -284,11 +289,12 @@ impl Dispatch {
     /// Ends a process whose first piece of work takes too long; the others are done elsewhere.
     pub(super) fn overrun(&self, mut process: Process) {
         counter!("strait_codec_worker_restarts_total", "reason" => "watchdog").increment(1);
+        let patience = patience(&process);
         let offender = process.take_first();
         let others = process.take_requests();
         drop(process);
         if let Some(offender) = offender {
-            let limit = format!("it ran for over {} ms and was ended", WATCHDOG.as_millis());
+            let limit = format!("it ran for over {} ms and was ended", patience.as_millis());
             self.blame(offender, limit);
         }
         self.put_back(others);
@@ -415,15 +421,24 @@ fn show_quarantined(count: usize) {
     gauge!("strait_codec_quarantined").set(u32::try_from(count).unwrap_or(u32::MAX));
 }
 
+/// What the first unanswered piece of work may take.
+fn patience(process: &Process) -> Duration {
+    match process.compiles() {
+        true => COMPILING,
+        false => WATCHDOG,
+    }
+}
+
 /// Waits for the first unanswered piece of work, to the end of the watchdog's patience. What the process
 /// waited for a processor meanwhile is not the codec's time, as far as the kernel tells of it.
 pub(super) async fn watch(process: &mut Process) -> Event {
     let before = process.starved();
-    match process.next(WATCHDOG).await {
+    let patience = patience(process);
+    match process.next(patience).await {
         Event::Late => {
             let waited = process.starved().zip(before);
             let waited = waited.map_or(Duration::ZERO, |(now, then)| now.saturating_sub(then));
-            let most = WATCHDOG.saturating_add(waited).min(WATCHDOG_MAX);
+            let most = patience.saturating_add(waited.min(patience * STARVED_MAX));
             process.next(most).await
         }
         event => event,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use super::dispatch::{Dispatch, SLOW, SLOW_LOAD, watch};
+use super::dispatch::{Dispatch, SLOW, SLOW_COMPILE, SLOW_LOAD, watch};
 use super::process::{Event, Process};
 use super::request::{Request, unavailable};
 use crate::product::codec::CodecError;
@@ -76,7 +76,12 @@ async fn work(
         hand(&mut process, request);
     }
     while let Some(first) = process.first() {
-        let patience = if first.loads { SLOW_LOAD } else { SLOW };
+        let is_call = first.request.as_ref().is_some_and(|r| r.call.is_some());
+        let patience = match (first.loads, first.compiles && is_call) {
+            (_, true) => SLOW_COMPILE,
+            (true, false) => SLOW_LOAD,
+            (false, false) => SLOW,
+        };
         let mut event = process.next(patience).await;
         if matches!(event, Event::Late) {
             process = dispatch.move_out(process)?;

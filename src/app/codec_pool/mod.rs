@@ -32,7 +32,7 @@ use crate::app::tasks::Tasks;
 use crate::base::time::Clock;
 use crate::product::codec::call::{Call, Outside, Reply};
 use crate::product::codec::frames::Outcome;
-use crate::product::codec::{CodecError, LoadError};
+use crate::product::codec::{CodecError, Kind, LoadError};
 use dispatch::Dispatch;
 use request::{Answer, Request, unavailable};
 use trusted::Trusted;
@@ -174,7 +174,7 @@ impl CodecPool {
             Outcome::NotLoaded(mistakes) => Err(mistakes),
             Outcome::Reply(Ok(_)) => Err(vec![mistake("the worker answered something else")]),
             Outcome::Reply(Err(CodecError::Limit { what })) => Err(vec![LoadError {
-                hint: Some("its top level may only define functions and small tables".to_owned()),
+                hint: Some(lighter(codec.kind).to_owned()),
                 ..mistake(&format!("loading it hit a limit: {what}"))
             }]),
             Outcome::Reply(Err(error)) => Err(vec![mistake(&error.to_string())]),
@@ -242,6 +242,14 @@ fn this_program() -> PathBuf {
     }
     // A name that can't be started is told with the first call.
     std::env::current_exe().unwrap_or_else(|_| PathBuf::from("strait"))
+}
+
+/// What makes loading a codec cheaper.
+const fn lighter(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Script | Kind::Table => "its top level may only define functions and small tables",
+        Kind::Wasm => "make it smaller: build for release, without functions of enormous size",
+    }
 }
 
 fn not_loaded(mistakes: &[LoadError]) -> CodecError {

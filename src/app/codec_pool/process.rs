@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::request::Request;
 use super::slots::Slots;
+use crate::product::codec::Kind;
 use crate::product::codec::frames::{
     Done, FrameError, Frames, Notice, Order, Outcome, Source, Task, append,
 };
@@ -38,6 +39,8 @@ pub(super) struct Item {
     pub(super) tag: Arc<str>,
     /// It has to be loaded first, which takes longer.
     pub(super) loads: bool,
+    /// Loading compiles it, which takes far longer.
+    pub(super) compiles: bool,
     /// `None`: the same work is done elsewhere, nobody waits for this answer.
     pub(super) request: Option<Request>,
 }
@@ -188,6 +191,7 @@ impl Process {
             id,
             tag: Arc::clone(&request.codec.tag),
             loads: place.is_new,
+            compiles: place.is_new && request.codec.kind == Kind::Wasm,
             request: Some(request),
         });
         Ok(())
@@ -225,6 +229,11 @@ impl Process {
         let others = self.unanswered.iter_mut().skip(1);
         let others = others.filter_map(|item| item.request.take()).collect();
         (others, self.written == self.outgoing.len())
+    }
+
+    /// Whether the first unanswered piece of work compiles something.
+    pub(super) fn compiles(&self) -> bool {
+        self.unanswered.front().is_some_and(|item| item.compiles)
     }
 
     /// What comes next: an answer; or `Late`, when the first unanswered piece of work has been the first

@@ -12,7 +12,7 @@ use super::request::{Answer, unavailable};
 use crate::base::time::Clock;
 use crate::product::codec::call::{Call, Outside};
 use crate::product::codec::frames::Outcome;
-use crate::product::codec::here::Loaded;
+use crate::product::codec::here::{Loaded, Loader};
 use crate::product::codec::{CodecError, LoadError};
 
 /// Codecs kept loaded: the longest unused goes.
@@ -27,6 +27,7 @@ type Entry = Arc<OnceLock<Result<Loaded, Vec<LoadError>>>>;
 #[derive(Debug)]
 pub(super) struct Trusted {
     clock: Clock,
+    loader: Arc<Loader>,
     /// By tag, the last used one last.
     loaded: Mutex<Vec<(Arc<str>, Entry)>>,
     /// Calls at the same time: one for each core.
@@ -38,6 +39,7 @@ impl Trusted {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             clock,
+            loader: Arc::default(),
             loaded: Mutex::default(),
             threads: Arc::new(Semaphore::new(cores)),
         }
@@ -70,10 +72,10 @@ impl Trusted {
                 return unavailable("the server stops").into();
             };
             let (codec, entry) = (codec.clone(), self.entry(&codec.tag));
-            let clock = self.clock.clone();
+            let (clock, loader) = (self.clock.clone(), Arc::clone(&self.loader));
             let done = tokio::task::spawn_blocking(move || {
                 let _thread = thread;
-                perform(&codec, &entry, &call, &clock)
+                perform(&loader, &codec, &entry, &call, &clock)
             });
             match done.await {
                 Ok(answer) => answer,
@@ -92,9 +94,9 @@ impl Trusted {
     }
 }
 
-fn perform(codec: &Outside, entry: &Entry, call: &Call, clock: &Clock) -> Answer {
+fn perform(loader: &Loader, codec: &Outside, entry: &Entry, call: &Call, clock: &Clock) -> Answer {
     let begun = clock.instant();
-    let load = || Loaded::load(codec.kind, &codec.source, &codec.options);
+    let load = || loader.load(codec.kind, &codec.source, &codec.options);
     let (outcome, heap_bytes) = match entry.get_or_init(load) {
         Ok(loaded) => {
             let reply = call.perform(loaded.codec());

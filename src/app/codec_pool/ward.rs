@@ -1,7 +1,8 @@
 //! A ward: the process that a slow codec has for itself, so that it holds up nobody.
 //!
 //! It begins with the call that took long. One call at a time; the codec goes back to its lane when
-//! it was quick for a while, has no more calls for a while, or is quarantined.
+//! it was quick for a while, has no more calls for a while, or is quarantined. One that takes too long
+//! to compile for its lane does not go back for being quick: it would be compiled again there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::dispatch::{Dispatch, SLOW, watch};
+use super::dispatch::{Dispatch, SLOW, SLOW_COMPILE, watch};
 use super::lane::{Outage, hand};
 use super::process::{Event, Process};
 use super::request::unavailable;
@@ -28,11 +29,12 @@ pub(super) async fn run(
     is_whole: bool,
 ) {
     let mut stop = dispatch.tasks.stop();
-    let mut process = first(&dispatch, process, is_whole).await;
+    let (mut process, micros) = first(&dispatch, process, is_whole).await;
+    let mut compiles_slowly = takes_long(micros);
     let mut outage = Outage::default();
     let mut quick = 0;
     loop {
-        if quick >= QUICK || dispatch.quarantined(&tag).is_some() {
+        if quick >= QUICK && !compiles_slowly || dispatch.quarantined(&tag).is_some() {
             // What waits is answered by its lane.
             dispatch.close_ward(&tag, false);
             break;
@@ -66,6 +68,7 @@ pub(super) async fn run(
         hand(&mut worker, request);
         let micros;
         (process, micros) = one(&dispatch, worker).await;
+        compiles_slowly |= takes_long(micros);
         quick = match micros {
             Some(micros) if Duration::from_micros(micros) < SLOW => quick + 1,
             _ => 0,
@@ -76,17 +79,27 @@ pub(super) async fn run(
     }
 }
 
-/// Waits for the call that took long, and for what nobody waits for any more behind it.
-async fn first(dispatch: &Arc<Dispatch>, process: Process, is_whole: bool) -> Option<Process> {
-    let (mut process, _) = one(dispatch, process).await;
+/// Waits for the call that took long, and for what nobody waits for any more behind it. Gives what the
+/// call took, too.
+async fn first(
+    dispatch: &Arc<Dispatch>,
+    process: Process,
+    is_whole: bool,
+) -> (Option<Process>, Option<u64>) {
+    let (mut here, micros) = one(dispatch, process).await;
     if !is_whole {
         // It waits for the rest of an order that won't come.
-        return None;
+        return (None, micros);
     }
-    while process.as_ref().is_some_and(Process::is_busy) {
-        (process, _) = one(dispatch, process?).await;
+    while let Some(process) = here.take_if(|process| process.is_busy()) {
+        (here, _) = one(dispatch, process).await;
     }
-    process
+    (here, micros)
+}
+
+/// Only compiling takes so long: other work is ended earlier.
+fn takes_long(micros: Option<u64>) -> bool {
+    micros.is_some_and(|micros| Duration::from_micros(micros) >= SLOW_COMPILE)
 }
 
 /// Waits for one answer. Gives the process, if it lives, and what the call took.

@@ -15,7 +15,6 @@ use super::converge::converge;
 use super::transit::{advance, failure, forget};
 use crate::app::step::{Draft, left_peer};
 use crate::app::trace::{Direction, TraceEntry};
-use crate::app::upgrade;
 use crate::base::ids::CommandId;
 use crate::base::time::Timestamp;
 use crate::engine::command::{Input, TURN_WAIT_S};
@@ -108,7 +107,6 @@ pub fn wake(draft: &mut Draft<'_>) -> bool {
     if is_free(draft) && queue.pending.is_empty() && !queue.more_follows {
         changed |= converge(draft);
     }
-    changed |= upgrade::drive::reachable(draft);
     changed
 }
 

@@ -1,5 +1,7 @@
 //! Limits of groups, with callers at the same time.
 
+use std::path::Path;
+
 use futures_util::future::join_all;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::sync::mpsc;
@@ -14,6 +16,7 @@ use crate::base::ids::{NodeId, ProductId};
 use crate::base::time::Timestamp;
 use crate::product::profile::Profile;
 use crate::store::memory::MemoryStore;
+use crate::store::package_files::PackageFiles;
 
 const LIMITS: GroupLimits = GroupLimits {
     groups: 4,
@@ -50,11 +53,13 @@ impl World {
             batch: crate::app::batch::Settings::default(),
             replay: crate::app::replay::Settings::default(),
             push: crate::app::push::Settings::default(),
+            packages: crate::app::package::Settings::default(),
+            package_files: PackageFiles::of(Path::new("/nonexistent")),
             codecs: crate::app::codec_pool::Settings::default(),
             upgrade: crate::app::upgrade::Settings::default(),
-            packages: Arc::new(crate::app::upgrade::FixedPackages::default()),
             codec_worker: None,
             codec_runner: None,
+            known_packages: None,
             dialer: crate::net::webhook::Dialer::Network,
             credentials: Arc::new(Credentials::nobody_asked()),
         })

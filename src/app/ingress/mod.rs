@@ -8,6 +8,7 @@
 //! | `POST /t/r?ep=…` | register (raw CoAP) |
 //! | `POST /t/d[?ep=…]` | report |
 //! | `GET /.well-known/core` | answered here |
+//! | `GET /fw/<path>` | a block of a package's file, answered here |
 //!
 //! A response or notification belongs to the device that has its token, whoever sends it: whether
 //! the sender may speak for that device is judged where the device is loaded
@@ -17,7 +18,9 @@
 
 mod answer;
 mod key;
+mod package;
 mod tell;
+mod whose;
 
 use std::sync::Arc;
 
@@ -29,6 +32,7 @@ use self::key::{KEY, key_of, text_of};
 use super::device::DeviceChange;
 use super::directory::{Directory, TokenOf};
 use super::figures::Figures;
+use super::package::Packages;
 use super::shards::Shards;
 use super::step::{Answer, From, Input, Origin, Reply, Unobserved, Via, refusal};
 use super::trace::Tracer;
@@ -38,8 +42,8 @@ use crate::base::time::Clock;
 use crate::engine::exchange::{Event, Failure, Incoming, Outgoing, ReplyId, Response, Resume};
 use crate::engine::registration::{Register, RegisterError, Update, parse_location};
 use crate::net::Downward;
+use crate::store::Store;
 use crate::store::records::RegistrationKind;
-use crate::store::{Store, StoreError};
 use crate::wire::coap::{Block, Code, Message, Token};
 
 /// What `GET /.well-known/core` shows (RFC 6690; the directory's resource type of RFC 9176).
@@ -54,6 +58,7 @@ pub struct Ingress {
     pub shards: Shards,
     pub sessions: mpsc::Sender<Vec<Downward>>,
     pub tracer: Arc<Tracer>,
+    pub packages: Arc<Packages>,
     pub clock: Clock,
 }
 
@@ -61,6 +66,8 @@ pub struct Ingress {
 enum Routed {
     Device(DeviceId, Box<Input>),
     Answer(Response),
+    /// The same, of a device that has every right to it.
+    Serve(Response),
 }
 
 impl Ingress {
@@ -170,6 +177,9 @@ impl Ingress {
         };
         match self.resource(id, &message, incoming) {
             Routed::Device(device_id, input) => self.hand(device_id, *input).await,
+            Routed::Serve(response) => {
+                drop(self.net.send(Outgoing::Respond { id, response }).await);
+            }
             Routed::Answer(response) => {
                 self.figures.strangers.increment(1);
                 if !self.tracer.is_idle() {
@@ -225,7 +235,8 @@ impl Ingress {
             }
             (["t", "d"], Code::POST | Code::PUT) => self.report(from, &query, message, incoming),
             ([".well-known", "core"], Code::GET) => Routed::Answer(resources()),
-            (["rd"] | ["rd", _] | ["t", "r" | "d"] | [".well-known", "core"], _) => {
+            (["fw", path], Code::GET) => self.package_block(path, id.peer, message),
+            (["rd" | "fw", _] | ["rd"] | ["t", "r" | "d"] | [".well-known", "core"], _) => {
                 refuse(Code::METHOD_NOT_ALLOWED)
             }
             _ => refuse(Code::NOT_FOUND),
@@ -271,7 +282,7 @@ impl Ingress {
                 )
             }
             Ok(None) => Routed::Answer(Response::refusal(Code::FORBIDDEN)),
-            Err(unavailable) => unavailable,
+            Err(error) => unavailable(&error),
         }
     }
 
@@ -299,7 +310,7 @@ impl Ingress {
                 Err(error) => return explain(Code::BAD_REQUEST, &format!("ep {error}")),
                 Ok(node) => match self.by_node(&node) {
                     Ok(found) => found,
-                    Err(unavailable) => return unavailable,
+                    Err(error) => return unavailable(&error),
                 },
             },
         };
@@ -348,28 +359,6 @@ impl Ingress {
                 self.tracer.record(&device_id, entry);
             }
         }
-    }
-
-    /// The store is asked, not the directory: a device counts from the moment it was created.
-    fn by_node(&self, node: &NodeId) -> Result<Option<DeviceId>, Routed> {
-        let found = self.store.device_by_node(node);
-        found.map_err(|error| unavailable(&error))
-    }
-
-    /// Whose a peer is: the DTLS identity, or the unsecured device that registered from there.
-    fn by_peer(&self, peer: Peer) -> Result<Option<DeviceId>, StoreError> {
-        match peer {
-            Peer::Plain(address) => Ok(self.directory.by_address(address)),
-            Peer::Secured(device) => self.store.device_by_seq(device),
-        }
-    }
-
-    fn node_of(&self, peer: Peer) -> Result<Option<NodeId>, StoreError> {
-        let Some(device_id) = self.by_peer(peer)? else {
-            return Ok(None);
-        };
-        let device = self.store.device(&device_id)?;
-        Ok(device.map(|device| device.node_id))
     }
 
     async fn response(&self, answered: Answered, incoming: &Incoming) {

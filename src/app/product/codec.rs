@@ -304,5 +304,6 @@ pub const fn kind_of(kind: CodecKind) -> Kind {
     match kind {
         CodecKind::Table => Kind::Table,
         CodecKind::Script => Kind::Script,
+        CodecKind::Wasm => Kind::Wasm,
     }
 }

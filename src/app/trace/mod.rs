@@ -358,7 +358,9 @@ pub fn hint_for(kind: &str) -> &'static str {
         "script" => {
             "the script threw, or gave what no contract knows: try the bytes with codec/decode"
         }
-        "limit" => "the script needs too much time or memory for these bytes: make it end sooner",
+        "refused" => "the codec itself says why it takes none of these bytes",
+        "trap" => "the codec's code failed, as a panic does: try the bytes with codec/decode",
+        "limit" => "the codec needs too much time or memory for these bytes: make it end sooner",
         "unavailable" => {
             "see GET /v1/products/{product_id}/codec/status; the uplink is kept, and can be decoded later"
         }

@@ -31,6 +31,7 @@ pub fn order(loaded: &Loaded, order: &UpgradeOrder, now: Timestamp) -> Step {
     match order {
         UpgradeOrder::Begin(begin) => self::begin(loaded, begin, now),
         UpgradeOrder::Admit { task_seq, place } => admit(loaded, *task_seq, *place, now),
+        UpgradeOrder::Fetched { bytes, ms } => fetched(loaded, *bytes, *ms, now),
         UpgradeOrder::Stop { task_seq } => stop(loaded, *task_seq, now),
     }
 }
@@ -81,15 +82,15 @@ fn begin(loaded: &Loaded, begin: &Begin, now: Timestamp) -> Step {
     };
     record.note(&upgrade);
     draft.state.upgrade = Some(Box::new(record));
-    draft.guards.extend(begin.beside.guards.iter().cloned());
-    for change in &begin.beside.changes {
+    draft.guards.extend(begin.guards.iter().cloned());
+    for change in &begin.changes {
         draft.change(change.clone());
     }
     tell(
         &mut draft,
         "an upgrade begins: waits for the device to show itself",
     );
-    wake(&mut draft);
+    reachable(&mut draft);
     let mut step = draft.finish(Outcome::Done);
     step.told = Some(Ok(Told::Upgrade(Began::UnderWay)));
     step
@@ -105,6 +106,17 @@ fn admit(loaded: &Loaded, task_seq: u64, place: PlaceRecord, now: Timestamp) -> 
         return told(Began::Gone);
     }
     take(&mut draft, Input::Admitted);
+    let mut step = draft.finish(Outcome::Done);
+    step.told = Some(Ok(Told::Upgrade(Began::UnderWay)));
+    step
+}
+
+fn fetched(loaded: &Loaded, bytes: u64, ms: u64, now: Timestamp) -> Step {
+    let mut draft = Draft::new(loaded, now);
+    if !is_running(&draft) || !take(&mut draft, Input::Fetched) {
+        return told(Began::Gone);
+    }
+    news(&mut draft, What::Moved { bytes, ms });
     let mut step = draft.finish(Outcome::Done);
     step.told = Some(Ok(Told::Upgrade(Began::UnderWay)));
     step
@@ -131,9 +143,9 @@ fn told(began: Began) -> Step {
     }
 }
 
-/// The device listens now. True when anything changed.
+/// The device listens, as far as is known: its upgrade goes on. True when anything changed.
 pub fn reachable(draft: &mut Draft<'_>) -> bool {
-    is_running(draft) && take(draft, Input::Reachable)
+    is_running(draft) && is_reachable(draft) && take(draft, Input::Reachable)
 }
 
 /// It registered.

@@ -16,9 +16,10 @@ use tokio::sync::mpsc;
 
 use super::{Began, News, UpgradeOrder, What};
 use crate::app::order::{Order, Told};
+use crate::app::package::{Progress, ServedBlock};
 use crate::app::shards::ShardsLink;
 use crate::base::ids::DeviceId;
-use crate::base::time::Clock;
+use crate::base::time::{Clock, Timestamp};
 use crate::engine::admission::{Admission, Key, Place, PoolView, Rank, Table, Waiting};
 use crate::engine::batch::State;
 use crate::store::records::{DeviceRecord, StateRecord};
@@ -32,6 +33,76 @@ const ADMITS_MAX: usize = 256;
 pub trait Campaigns: Send + Sync {
     fn settled(&self, task_seq: u64, index: u32, state: State);
     fn may_admit(&self, task_seq: u64) -> bool;
+}
+
+/// How often the pace of a download by CoAP is told, in ms.
+const PACE_MS: u64 = 30_000;
+/// Downloads whose pace is known; more are told block by block.
+const PACES_MAX: usize = 100_000;
+/// Paces that wait to be told; further ones are dropped.
+const FETCHES: usize = 4096;
+
+/// What devices fetch by CoAP, on its way to their shards.
+#[derive(Debug)]
+pub struct Fetches {
+    paces: Mutex<HashMap<DeviceId, Pace>>,
+    told: mpsc::Sender<(DeviceId, UpgradeOrder)>,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+struct Pace {
+    since: Timestamp,
+    bytes: u64,
+}
+
+impl Fetches {
+    /// With what [`Line::run`] takes.
+    pub fn new(clock: Clock) -> (Self, mpsc::Receiver<(DeviceId, UpgradeOrder)>) {
+        let (told, fetches) = mpsc::channel(FETCHES);
+        let paces = Mutex::default();
+        (Self { paces, told, clock }, fetches)
+    }
+}
+
+impl Progress for Fetches {
+    /// The first block is told at once, what follows from time to time.
+    fn block(&self, block: &ServedBlock<'_>) {
+        let now = self.clock.now();
+        let len = u64::from(block.len);
+        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        let (bytes, ms) = match paces.get_mut(block.device_id) {
+            Some(pace) => {
+                pace.bytes = pace.bytes.saturating_add(len);
+                let ms = now.since_ms(pace.since);
+                let ends = block.offset.saturating_add(len) >= block.total;
+                if ms < PACE_MS && !ends {
+                    return;
+                }
+                let bytes = std::mem::take(&mut pace.bytes);
+                pace.since = now;
+                if ends {
+                    paces.remove(block.device_id);
+                }
+                (bytes, ms)
+            }
+            None => {
+                if paces.len() >= PACES_MAX {
+                    paces.clear();
+                }
+                let pace = Pace {
+                    since: now,
+                    bytes: 0,
+                };
+                paces.insert(block.device_id.clone(), pace);
+                (len, 0)
+            }
+        };
+        drop(paces);
+        // When nobody keeps up, the next one tells more.
+        let order = UpgradeOrder::Fetched { bytes, ms };
+        drop(self.told.try_send((block.device_id.clone(), order)));
+    }
 }
 
 /// The line, for those who watch it.
@@ -107,10 +178,12 @@ impl Line {
     pub async fn run(
         self: Arc<Self>,
         mut news: mpsc::Receiver<News>,
+        mut fetches: mpsc::Receiver<(DeviceId, UpgradeOrder)>,
         shards: ShardsLink,
         campaigns: Arc<dyn Campaigns>,
     ) {
         let mut admits: FuturesUnordered<BoxFuture<'static, (Key, bool)>> = FuturesUnordered::new();
+        let mut fetched: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             while admits.len() < ADMITS_MAX
@@ -130,6 +203,14 @@ impl Line {
                 Some((key, is_admitted)) = admits.next() => {
                     self.board().admission.settle(key, is_admitted);
                 }
+                Some((device_id, order)) = fetches.recv(), if fetched.len() < ADMITS_MAX => {
+                    let shards = shards.clone();
+                    fetched.push(Box::pin(async move {
+                        // A device that has gone has no upgrade.
+                        drop(shards.order(&device_id, Order::Upgrade(order)).await);
+                    }));
+                }
+                Some(()) = fetched.next() => {}
             }
         }
     }

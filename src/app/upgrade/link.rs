@@ -21,7 +21,6 @@ impl Packages for FixedPackages {
 }
 
 /// What a shard has of upgrades.
-#[derive(Debug)]
 pub struct Upgrades {
     packages: Arc<dyn Packages>,
     news: mpsc::Sender<News>,

@@ -5,9 +5,8 @@
 //! report -> recognise -> engine::upgrade::hear -> answer: a framed fragment, or a few bytes
 //!                                              -> wishes: PCP 20, 23, the end
 //! ```
-//! An answer goes the way that the frame came: on an observation as a downlink, in a POST as the
-//! payload of its response. Requests are downlinks. Answers to one device have one token, as at most
-//! one of them is under way. What a fragment changes need not be durable ([`Draft::is_passing`]).
+//! Answers are downlinks, as requests are: not every module hands the payload of a response to its
+//! application. Answers to one device have one token, as at most one of them is under way. What a fragment changes need not be durable ([`Draft::is_passing`]).
 
 use bytes::Bytes;
 
@@ -15,7 +14,7 @@ use super::What;
 use super::drive::{follow, news, note};
 use crate::app::command::send::{downlink_to, listens_for, wake};
 use crate::app::report::Taken;
-use crate::app::step::{Draft, Loaded, Note, Origin, Outcome, Step, Via};
+use crate::app::step::{Draft, Loaded, Note, Origin, Outcome, Step};
 use crate::base::time::Timestamp;
 use crate::engine::exchange::{Outgoing, Request};
 use crate::engine::sota::{self, Answer};
@@ -46,14 +45,14 @@ pub(super) fn is_answer(draft: &Draft<'_>, token: u64) -> bool {
 }
 
 /// Takes a report that is a frame of PCP; `None`: it is business data.
-pub fn heard(draft: &mut Draft<'_>, payload: &[u8], via: Via) -> Option<Taken> {
+pub fn heard(draft: &mut Draft<'_>, payload: &[u8]) -> Option<Taken> {
     let product = draft.loaded.product.as_ref()?;
     let supports = product.settings.upgrade.software == Some(SoftwareProtocol::Pcp);
     let frame = recognise(supports, payload)?;
-    Some(take(draft, &frame, via))
+    Some(take(draft, &frame))
 }
 
-fn take(draft: &mut Draft<'_>, frame: &Frame<'_>, via: Via) -> Taken {
+fn take(draft: &mut Draft<'_>, frame: &Frame<'_>) -> Taken {
     let message = match FromDevice::read(frame) {
         Ok(message) => message,
         Err(error) => {
@@ -63,24 +62,11 @@ fn take(draft: &mut Draft<'_>, frame: &Frame<'_>, via: Via) -> Taken {
         }
     };
     let answer = hear(draft, message);
-    let mut taken = Taken::new(Outcome::Done, Note::new(told(&message)));
+    let taken = Taken::new(Outcome::Done, Note::new(told(&message)));
     let Some(bytes) = answer.and_then(|answer| bytes_of(draft, answer)) else {
         return taken;
     };
-    match via {
-        Via::Post => {
-            // It rides on the response, which the device has or asks for again.
-            if let (Some(Answer::Fragment(index)), Some(record)) =
-                (answer, &mut draft.state.upgrade)
-            {
-                let mut engine = record.engine();
-                engine.settle_fragment(index);
-                record.note(&engine);
-            }
-            taken.answer = Some(bytes.to_vec());
-        }
-        Via::Notification { .. } => send_answer(draft, answer, bytes),
-    }
+    send_answer(draft, answer, bytes);
     taken
 }
 

@@ -14,9 +14,9 @@ use crate::base::time::Clock;
 use crate::cli::codec::inspect::load_one;
 use crate::cli::codec::workers::Workers;
 use crate::cli::codec::{LIMIT, MISMATCH, PASS, complain};
+use crate::product::codec::Codec;
 use crate::product::codec::call::{Call, Outside};
-use crate::product::codec::script::{Limits, Script};
-use crate::product::codec::{Codec, Kind};
+use crate::product::codec::here::{Loaded, Loader};
 
 /// Nanoseconds that the histogram reaches; nothing is let run for so long.
 const LONGEST_NS: u64 = 60_000_000_000;
@@ -77,7 +77,7 @@ pub(super) fn run(out: &mut impl Write, args: &Args, workers: &Workers) -> io::R
         None => rows.push(measure("in process", &*bundle.codec, &calls, time)?),
         Some(outside) => {
             if let Some(here) = in_process(outside) {
-                rows.push(measure("in process", &*here, &calls, time)?);
+                rows.push(measure("in process", here.codec(), &calls, time)?);
             }
             rows.push(measure("worker", &*bundle.codec, &calls, time)?);
         }
@@ -96,15 +96,10 @@ pub(super) fn run(out: &mut impl Write, args: &Args, workers: &Workers) -> io::R
 }
 
 /// The codec in this process; its fixtures have shown that they end.
-fn in_process(outside: &Outside) -> Option<Box<dyn Codec>> {
-    match outside.kind {
-        Kind::Script => {
-            let text = std::str::from_utf8(&outside.source).ok()?;
-            let script = Script::load(text, &outside.options, Limits::default()).ok()?;
-            Some(Box::new(script))
-        }
-        Kind::Table => None,
-    }
+fn in_process(outside: &Outside) -> Option<Loaded> {
+    let loader = Loader::default();
+    let loaded = loader.load(outside.kind, &outside.source, &outside.options);
+    loaded.ok()
 }
 
 fn measure(

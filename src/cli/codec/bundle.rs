@@ -8,7 +8,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 
-use crate::base::limits::CODEC_SOURCE_MAX;
 use crate::cli::codec::workers::Workers;
 use crate::product::check;
 use crate::product::codec::call::{Options, Outside};
@@ -24,7 +23,14 @@ const DEPTH_MAX: usize = 4;
 const SOURCES: [(&str, Option<codec::Kind>); 3] = [
     ("codec.toml", Some(codec::Kind::Table)),
     ("codec.js", Some(codec::Kind::Script)),
-    ("codec.wasm", None),
+    (
+        "codec.wasm",
+        if codec::wasm::IS_HERE {
+            Some(codec::Kind::Wasm)
+        } else {
+            None
+        },
+    ),
 ];
 
 /// A codec that loaded.
@@ -145,6 +151,23 @@ fn search(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()> 
     Ok(())
 }
 
+/// Why a codec in WebAssembly is passed over in a build that has no runtime for it.
+pub(super) const SKIPPED: &str = "this build has no wasm, build with --features wasm";
+
+/// Folders that were asked for together, in two groups: those that run, and those that are skipped
+/// since no part of this build runs their codec. One that is asked for by itself is never skipped:
+/// it is an error then.
+pub(super) fn set_aside(dirs: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    if dirs.len() < 2 {
+        return (dirs, Vec::new());
+    }
+    let runs = |dir: &PathBuf| {
+        let mut there = SOURCES.iter().filter(|(name, _)| dir.join(name).is_file());
+        !matches!((there.next(), there.next()), (Some((_, None)), None))
+    };
+    dirs.into_iter().partition(runs)
+}
+
 /// Loads a codec's folder; every mistake in any of its files is listed. Code of the codec's own is
 /// run by `workers`, here when it is loaded and later when it is called.
 pub(super) fn load(dir: &Path, workers: &Workers) -> Result<Bundle, Vec<Mistake>> {
@@ -189,8 +212,8 @@ fn source_of(dir: &Path) -> Result<(PathBuf, codec::Kind), Mistake> {
     match found.as_slice() {
         [(name, Some(kind))] => Ok((dir.join(name), *kind)),
         [(name, None)] => Err(Mistake {
-            hint: Some("WebAssembly needs a build with the feature `wasm`".to_owned()),
-            ..Mistake::of(&dir.join(name), "this build can't run it".to_owned())
+            hint: Some(codec::wasm::HOW_TO_BUILD.to_owned()),
+            ..Mistake::of(&dir.join(name), codec::wasm::NOT_HERE.to_owned())
         }),
         [] => Err(Mistake::of(dir, "the codec is gone".to_owned())),
         several => {
@@ -216,9 +239,9 @@ fn compile(
     let read = fs::read(&source).map_err(|e| Mistake::of(&source, e.to_string()));
     let bytes = read.map_err(|m| mistakes.push(m)).ok()?;
     // The table's own loader says it with a hint.
-    if kind != codec::Kind::Table && bytes.len() > CODEC_SOURCE_MAX {
-        let got = bytes.len();
-        let message = format!("has {got} bytes, a codec takes up to {CODEC_SOURCE_MAX}");
+    if kind != codec::Kind::Table && bytes.len() > kind.source_max() {
+        let (got, most) = (bytes.len(), kind.source_max());
+        let message = format!("has {got} bytes, a codec takes up to {most}");
         mistakes.push(Mistake::of(&source, message));
         return None;
     }

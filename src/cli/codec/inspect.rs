@@ -93,6 +93,10 @@ pub(super) fn check(
             return Ok(USAGE);
         }
     };
+    let (dirs, skipped) = bundle::set_aside(dirs);
+    for dir in skipped.iter().filter(|_| !as_json) {
+        writeln!(out, "{}: skipped: {}", dir.display(), bundle::SKIPPED)?;
+    }
     let mut all = Vec::new();
     for dir in &dirs {
         match bundle::load(dir, workers) {
@@ -119,7 +123,11 @@ pub(super) fn check(
         }
     }
     if as_json {
-        writeln!(out, "{}", json!({ "ok": all.is_empty(), "errors": all }))?;
+        writeln!(
+            out,
+            "{}",
+            json!({ "ok": all.is_empty(), "errors": all, "skipped": skipped })
+        )?;
     } else if !all.is_empty() {
         writeln!(out, "{} mistakes", all.len())?;
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cli::codec::bundle::Mistake;
+use crate::cli::codec::bundle::{Mistake, SKIPPED};
 use crate::cli::codec::inspect::list;
 use crate::product::codec::fixture::{Failure, Verdict};
 
@@ -75,7 +75,13 @@ impl Paint {
     }
 }
 
-pub(super) fn write_text(out: &mut impl Write, suites: &[Suite], coloured: bool) -> io::Result<()> {
+/// `skipped`: names of codecs that this build can't run.
+pub(super) fn write_text(
+    out: &mut impl Write,
+    suites: &[Suite],
+    skipped: &[String],
+    coloured: bool,
+) -> io::Result<()> {
     let paint = Paint { on: coloured };
     for suite in suites {
         writeln!(out, "{}", paint.wrap("1", &suite.name))?;
@@ -84,6 +90,10 @@ pub(super) fn write_text(out: &mut impl Write, suites: &[Suite], coloured: bool)
             write_case(out, case, &paint)?;
         }
     }
+    for name in skipped {
+        let (name, mark) = (paint.wrap("1", name), paint.wrap("33", "skipped"));
+        writeln!(out, "{name}\n  {mark}: {SKIPPED}")?;
+    }
     let failed: usize = suites.iter().map(Suite::failed).sum();
     let total: usize = suites.iter().map(|s| s.cases.len()).sum();
     let invalid = suites.iter().filter(|s| !s.mistakes.is_empty()).count();
@@ -91,6 +101,9 @@ pub(super) fn write_text(out: &mut impl Write, suites: &[Suite], coloured: bool)
     let mut line = format!("{} passed, {failed} failed", total - failed);
     if invalid > 0 {
         line += &format!(", {invalid} codecs invalid");
+    }
+    if !skipped.is_empty() {
+        line += &format!(", {} codecs skipped", skipped.len());
     }
     line += &format!(" in {} codecs, {}", suites.len(), shown(took));
     let code = if failed + invalid > 0 { "31" } else { "32" };
@@ -141,7 +154,11 @@ fn shown(took: Duration) -> String {
     }
 }
 
-pub(super) fn write_json(out: &mut impl Write, suites: &[Suite]) -> io::Result<()> {
+pub(super) fn write_json(
+    out: &mut impl Write,
+    suites: &[Suite],
+    skipped: &[String],
+) -> io::Result<()> {
     let case = |case: &Case| {
         json!({
             "file": case.file,
@@ -160,12 +177,18 @@ pub(super) fn write_json(out: &mut impl Write, suites: &[Suite]) -> io::Result<(
     let failed: usize = suites.iter().map(Suite::failed).sum();
     let total: usize = suites.iter().map(|s| s.cases.len()).sum();
     let codecs: Vec<Value> = suites.iter().map(suite).collect();
-    let all = json!({ "passed": total - failed, "failed": failed, "codecs": codecs });
+    let skipped = skipped
+        .iter()
+        .map(|name| json!({ "codec": name, "reason": SKIPPED }));
+    let skipped: Vec<Value> = skipped.collect();
+    let all = json!({
+        "passed": total - failed, "failed": failed, "codecs": codecs, "skipped": skipped,
+    });
     writeln!(out, "{all}")
 }
 
 /// The JUnit form that CI servers read: a suite per codec, a case per fixture.
-pub(super) fn junit(suites: &[Suite]) -> String {
+pub(super) fn junit(suites: &[Suite], skipped: &[String]) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
     for suite in suites {
         let (name, tests) = (escape(&suite.name), suite.cases.len());
@@ -189,6 +212,13 @@ pub(super) fn junit(suites: &[Suite]) -> String {
             put(case_xml(&name, case));
         }
         put("  </testsuite>".to_owned());
+    }
+    for name in skipped {
+        let name = escape(name);
+        xml += &format!("  <testsuite name=\"{name}\" tests=\"1\" skipped=\"1\">\n");
+        xml += &format!("    <testcase classname=\"{name}\" name=\"load\">\n");
+        xml += &format!("      <skipped message=\"{}\"/>\n", escape(SKIPPED));
+        xml += "    </testcase>\n  </testsuite>\n";
     }
     xml + "</testsuites>\n"
 }

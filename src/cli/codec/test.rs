@@ -67,6 +67,8 @@ fn run_once(out: &mut impl Write, args: &Args, workers: &Workers) -> io::Result<
             return Ok(USAGE);
         }
     };
+    let (dirs, skipped) = bundle::set_aside(dirs);
+    let skipped: Vec<String> = skipped.iter().map(|dir| bundle::name_of(dir)).collect();
     let run_all = || -> Vec<Suite> {
         let filter = args.filter.as_deref();
         let run = |dir: &PathBuf| run_suite(dir, filter, workers);
@@ -78,12 +80,12 @@ fn run_once(out: &mut impl Write, args: &Args, workers: &Workers) -> io::Result<
         suites = run_all();
     }
     if args.json {
-        report::write_json(out, &suites)?;
+        report::write_json(out, &suites, &skipped)?;
     } else {
-        report::write_text(out, &suites, is_coloured())?;
+        report::write_text(out, &suites, &skipped, is_coloured())?;
     }
     if let Some(path) = &args.junit {
-        fs::write(path, report::junit(&suites))
+        fs::write(path, report::junit(&suites, &skipped))
             .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
     }
     let invalid = suites.iter().any(|s| !s.mistakes.is_empty());

@@ -17,7 +17,7 @@ use crate::product::codec::{
 };
 
 /// Far beyond what a worker may take, its start and its replacement included.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Worker processes that start when they are needed.
 #[derive(Default)]

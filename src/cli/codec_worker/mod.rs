@@ -22,7 +22,7 @@ use crate::product::codec::call::Call;
 use crate::product::codec::frames::{
     Done, FrameError, Frames, Notice, Order, Outcome, Source, Task, append,
 };
-use crate::product::codec::here::Loaded;
+use crate::product::codec::here::{Loaded, Loader};
 use crate::product::codec::{CodecError, LoadError};
 
 /// Bytes read at once: a pipe holds as many.
@@ -35,7 +35,7 @@ const WATCHER_STACK: usize = 64 * 1024;
 /// Serves the server at the other end of stdin and stdout.
 pub fn run() -> ExitCode {
     match streams() {
-        Ok((mut input, mut output)) => match serve(&mut input, &mut output) {
+        Ok((mut input, mut output, loader)) => match serve(&mut input, &mut output, loader) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 complain(&error);
@@ -49,8 +49,9 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Opens the streams past the standard library's buffers, and closes everything else.
-fn streams() -> std::io::Result<(File, File)> {
+/// Opens the streams past the standard library's buffers, makes what codecs share, and gives up the
+/// rest.
+fn streams() -> std::io::Result<(File, File, Loader)> {
     let input = std::io::stdin().as_fd().try_clone_to_owned()?;
     let output = std::io::stdout().as_fd().try_clone_to_owned()?;
     let watched = output.try_clone()?;
@@ -64,8 +65,9 @@ fn streams() -> std::io::Result<(File, File)> {
         })?;
     // A thread that begins asks the kernel for more than one that runs.
     both.wait();
+    let loader = Loader::prepared();
     confinement::confine()?;
-    Ok((File::from(input), File::from(output)))
+    Ok((File::from(input), File::from(output), loader))
 }
 
 /// Ends the process when nobody can read its answers any more: the server died while a script runs.
@@ -97,8 +99,11 @@ enum ServeError {
 }
 
 /// Takes orders until there are no more.
-fn serve(input: &mut impl Read, output: &mut impl Write) -> Result<(), ServeError> {
-    let mut codecs = Codecs::default();
+fn serve(input: &mut impl Read, output: &mut impl Write, loader: Loader) -> Result<(), ServeError> {
+    let mut codecs = Codecs {
+        loader,
+        slots: HashMap::new(),
+    };
     let mut frames = Frames::default();
     let mut chunk = vec![0; CHUNK];
     let mut out = Vec::with_capacity(CHUNK);
@@ -137,8 +142,9 @@ fn unsayable(id: u64) -> Done {
 }
 
 /// The codecs by their slots.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Codecs {
+    loader: Loader,
     slots: HashMap<u32, Slot>,
 }
 
@@ -152,8 +158,8 @@ struct Slot {
 }
 
 impl Slot {
-    fn load(source: &Source) -> Self {
-        let loaded = Loaded::load(source.kind, &source.source, &source.options);
+    fn load(loader: &Loader, source: &Source) -> Self {
+        let loaded = loader.load(source.kind, &source.source, &source.options);
         let heap_bytes = loaded.as_ref().map_or(0, Loaded::heap_bytes);
         Self {
             loaded,
@@ -194,7 +200,8 @@ impl Codecs {
         if let Some(source) = task.load {
             // What was there goes first: both at once may be too much.
             self.slots.remove(&task.slot);
-            self.slots.insert(task.slot, Slot::load(&source));
+            let slot = Slot::load(&self.loader, &source);
+            self.slots.insert(task.slot, slot);
         }
         let (outcome, heap_bytes) = match self.slots.get_mut(&task.slot) {
             Some(slot) => (slot.call(task.call), slot.heap_bytes),
@@ -246,7 +253,7 @@ mod tests {
             append(order, &mut input).unwrap();
         }
         let mut output = Vec::new();
-        serve(&mut input.as_slice(), &mut output).unwrap();
+        serve(&mut input.as_slice(), &mut output, Loader::default()).unwrap();
         let mut frames = Frames::default();
         frames.extend(&output);
         assert_eq!(frames.take().unwrap(), Some(Notice::Ready));
@@ -271,7 +278,12 @@ mod tests {
     #[test]
     fn what_is_no_order_ends_it() {
         let mut output = Vec::new();
-        let error = serve(&mut [0, 0, 0, 1, 0xff].as_slice(), &mut output).unwrap_err();
+        let error = serve(
+            &mut [0, 0, 0, 1, 0xff].as_slice(),
+            &mut output,
+            Loader::default(),
+        )
+        .unwrap_err();
         assert!(matches!(error, ServeError::Frame(_)), "{error}");
     }
 }

@@ -9,6 +9,7 @@ use crate::cli::values::to_hex;
 use crate::sim::device::Event;
 use crate::sim::fleet::{Update, What};
 use crate::sim::payload::Product;
+use crate::sim::upgrade::Event as Upgrade;
 
 /// Reports of a device whose JSON has not been seen yet, at most.
 const WAITING_MAX: usize = 64;
@@ -105,6 +106,9 @@ impl Narration {
             Event::Acknowledged { .. } => return None,
             // What failed for it is told.
             Event::Unanswered => return None,
+            // A campaign tells of its progress.
+            Event::Upgrade(Upgrade::Progress { .. }) => return None,
+            Event::Upgrade(event) => event.to_string(),
             // Its bytes were told when they came.
             Event::Executed { .. } | Event::AnswerAcknowledged => return None,
         })

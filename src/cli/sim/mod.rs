@@ -6,6 +6,7 @@
 
 mod commands;
 mod executed;
+mod upgrade;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -18,7 +19,7 @@ use super::samples::{self, Sample};
 use super::values::{self, Psk};
 use crate::base::secret::Secret;
 use crate::base::time::Clock;
-use crate::sim::device::{Binding, Kind, Settings, Timing, Version};
+use crate::sim::device::{Binding, Conduct, Kind, Settings, Timing, Version};
 use crate::sim::fleet::{Fleet, FleetError, Member, Plan, Tally, Troubles, Update};
 use crate::sim::link::Quality;
 use crate::sim::payload::Product;
@@ -26,6 +27,7 @@ use crate::sim::rest::{NewDevice, Rest, RestError};
 use crate::sim::session::SessionPlan;
 use commands::CommandArgs;
 use executed::{Executed, ExecutedError};
+use upgrade::{UpgradeArgs, UpgradeError, Upgrades};
 
 /// Bytes of a random key.
 const SECRET_LEN: usize = 16;
@@ -33,7 +35,7 @@ const SECRET_LEN: usize = 16;
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// How the devices speak.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum KindArg {
     Lwm2m,
     Raw,
@@ -133,6 +135,8 @@ pub struct Args {
     reboot_every: u64,
     #[command(flatten)]
     commands: CommandArgs,
+    #[command(flatten)]
+    upgrade: UpgradeArgs,
     /// Wait for an acknowledgement before the first repetition
     #[arg(long, default_value = "2s", value_parser = values::some_duration)]
     ack_timeout: Duration,
@@ -163,6 +167,8 @@ pub enum SimError {
     Runtime(#[from] std::io::Error),
     #[error(transparent)]
     Executed(#[from] ExecutedError),
+    #[error(transparent)]
+    Upgrade(#[from] UpgradeError),
 }
 
 impl SimError {
@@ -173,6 +179,7 @@ impl SimError {
             Self::Rest(e) => e.kind(),
             Self::Runtime(_) => "runtime",
             Self::Executed(e) => e.kind(),
+            Self::Upgrade(e) => e.kind(),
         }
     }
 }
@@ -183,6 +190,12 @@ pub fn run(args: Args) -> ExitCode {
         note(
             "strait sim: --psk without a key gives each device its own, which the server learns \
              through --provision; add that, or give the key that the server has: --psk HEX",
+        );
+        return ExitCode::from(2);
+    }
+    if args.kind != KindArg::Lwm2m && args.upgrade.needs_objects() {
+        note(
+            "strait sim: firmware is upgraded over LwM2M alone; leave --kind, or fota in --upgrade, out",
         );
         return ExitCode::from(2);
     }
@@ -206,7 +219,9 @@ fn runtime() -> Result<tokio::runtime::Runtime, SimError> {
 async fn simulate(args: &Args) -> Result<bool, SimError> {
     let clock = Clock::System;
     let mut executed = Executed::open(args.commands.executed.as_deref())?;
-    let members: Result<Vec<_>, _> = (0..args.count).map(|n| args.member(n)).collect();
+    let upgrades = args.upgrade.read()?;
+    let member = |number| args.member(number, &upgrades);
+    let members: Result<Vec<_>, _> = (0..args.count).map(member).collect();
     let members = members?;
     if let Some(base) = &args.provision {
         let rest = Rest::new(base, args.token.clone())?;
@@ -352,7 +367,7 @@ impl Args {
         }
     }
 
-    fn member(&self, number: u32) -> std::io::Result<Member> {
+    fn member(&self, number: u32, upgrades: &Upgrades<'_>) -> std::io::Result<Member> {
         let kind = match self.kind {
             KindArg::Lwm2m => Kind::Lwm2m,
             KindArg::Raw => Kind::Raw,
@@ -378,9 +393,13 @@ impl Args {
                 ack_timeout: self.ack_timeout,
                 ..Timing::default()
             },
-            conduct: self
-                .commands
-                .conduct(seed, self.sleep.then_some(self.awake)),
+            conduct: Conduct {
+                awake_max: self.upgrade.awake_max,
+                ..self
+                    .commands
+                    .conduct(seed, self.sleep.then_some(self.awake))
+            },
+            upgrade: upgrades.habits(seed),
             ..Settings::new(format!("{}{number}", self.prefix), kind, seed)
         };
         Ok(Member {
@@ -434,7 +453,9 @@ mod tests {
     fn members(flags: &[&str]) -> Vec<Member> {
         let line = ["sim", "--count", "10"].iter().chain(flags);
         let args = Line::parse_from(line).args;
-        (0..args.count).map(|n| args.member(n).unwrap()).collect()
+        let upgrades = args.upgrade.read().unwrap();
+        let member = |n| args.member(n, &upgrades).unwrap();
+        (0..args.count).map(member).collect()
     }
 
     #[test]

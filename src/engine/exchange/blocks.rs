@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Exchange;
 use super::peer::{Pending, Queued, Transfer, Waiting};
 use super::types::{
-    Event, Failure, Incoming, Outputs, ReplyId, Request, Response, Resume, Settle, Timing,
+    Event, Failure, Incoming, Outputs, Part, ReplyId, Request, Response, Resume, Settle, Timing,
 };
 use crate::engine::blockwise::{
     Collected, Collector, Received, Refusal, Sender, Sent, Settings, TransferError, etag, slice,
@@ -30,16 +30,16 @@ pub(super) enum Upload {
 /// part of the body that was asked for.
 pub(super) fn answer(head: (Type, u16), pending: &Pending, response: &Response) -> Builder {
     let (ty, msg_id) = head;
+    if let Some(Part { block, etag }) = response.part {
+        let builder = begin(head, pending, response).block2(block);
+        return builder
+            .option(option::ETAG, &etag)
+            .payload(&response.payload);
+    }
     let Ok((part, block)) = slice(&response.payload, pending.block2, Block::SZX_MAX) else {
         return Builder::new(ty, Code::BAD_REQUEST, msg_id, pending.token);
     };
-    let mut builder = Builder::new(ty, response.code, msg_id, pending.token);
-    for (number, value) in &response.options {
-        builder = builder.option(*number, value);
-    }
-    if let Some(block) = pending.block1 {
-        builder = builder.block1(block);
-    }
+    let mut builder = begin(head, pending, response);
     if let Some(block) = block {
         // Parts of different bodies must not be put together.
         builder = builder
@@ -47,6 +47,18 @@ pub(super) fn answer(head: (Type, u16), pending: &Pending, response: &Response) 
             .option(option::ETAG, &etag(&response.payload));
     }
     builder.payload(part)
+}
+
+/// The answer but for its payload.
+fn begin((ty, msg_id): (Type, u16), pending: &Pending, response: &Response) -> Builder {
+    let mut builder = Builder::new(ty, response.code, msg_id, pending.token);
+    for (number, value) in &response.options {
+        builder = builder.option(*number, value);
+    }
+    match pending.block1 {
+        Some(block) => builder.block1(block),
+        None => builder,
+    }
 }
 
 impl Exchange {

@@ -48,7 +48,7 @@ use crate::wire::coap::{Builder, Code, Header, Message, Type};
 use inbound::Echo;
 use peer::{Known, SeenState};
 pub use types::{
-    Arrival, Counters, Event, Failure, Incoming, MsgIds, Outgoing, Outputs, ReplyId, Request,
+    Arrival, Counters, Event, Failure, Incoming, MsgIds, Outgoing, Outputs, Part, ReplyId, Request,
     Response, Resume, Route, Settings, Settle, Timing,
 };
 

@@ -71,8 +71,11 @@ impl Exchange {
             // A repetition means that the acknowledgement was lost.
             self.finish(now, id, SeenState::Acknowledged, remember);
         } else {
-            // A copy of its exact size: most peers leave nothing else behind.
-            let reply = SeenState::Replied(datagram.as_ref().into());
+            let reply = match remember.is_some_and(|span| !span.is_zero()) {
+                // A copy of its exact size: most peers leave nothing else behind.
+                true => SeenState::Replied(datagram.as_ref().into()),
+                false => SeenState::Quiet,
+            };
             self.transmit(id.peer, datagram, out);
             self.finish(now, id, reply, remember);
         }
@@ -237,7 +240,7 @@ impl Exchange {
         let Some(peer) = self.peers.get_mut(&id.peer) else {
             return;
         };
-        if let Some(span) = remember {
+        if let Some(span) = remember.filter(|span| !span.is_zero()) {
             let until = now + span.min(peer.lifetime);
             if let Some(seen) = peer.seen(id.msg_id, id.serial) {
                 seen.state = state;
@@ -247,7 +250,10 @@ impl Exchange {
         } else {
             peer.seen
                 .retain(|s| s.msg_id != id.msg_id || s.serial != id.serial);
-            self.drop_stranger(id.peer);
+            match remember {
+                Some(_) => self.keep(now, id.peer),
+                None => self.drop_stranger(id.peer),
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::base::peer::{DeviceSeq, Mark, Peer};
+use crate::wire::coap::block::Block;
 use crate::wire::coap::code::Code;
 use crate::wire::coap::message::{Message, Token};
 
@@ -232,11 +233,14 @@ pub struct Response {
     /// Option number and value, in any order.
     pub options: Vec<(u16, Vec<u8>)>,
     pub payload: Bytes,
+    /// The payload is a part of a longer body; `None`: it is the whole, and cut here.
+    pub part: Option<Part>,
     /// A message id never used towards this device, for when the answer can't ride on the
     /// acknowledgement. `None`: the exchange layer takes one of its own (strangers).
     pub msg_id: Option<u16>,
-    /// How long to keep the answer for duplicates; the exchange lifetime at most. `None` for
-    /// refusals of strangers: they must not cost memory.
+    /// How long to keep the answer for duplicates; the exchange lifetime at most. Nothing: a
+    /// repetition is handed up again, but the peer is still there. `None` for refusals of strangers:
+    /// they must not cost memory.
     pub remember: Option<Duration>,
     pub timing: Option<Timing>,
 }
@@ -248,11 +252,21 @@ impl Response {
             code,
             options: Vec::new(),
             payload: Bytes::new(),
+            part: None,
             msg_id: None,
             remember: None,
             timing: None,
         }
     }
+}
+
+/// Which part of a body a payload is, where the body is too long to be held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The Block2 of the answer.
+    pub block: Block,
+    /// Of the whole body.
+    pub etag: [u8; 8],
 }
 
 /// How a response or notification of a device ends.

@@ -52,8 +52,8 @@ impl State {
         effects
     }
 
-    /// Answer to 19. Before the check at the end it says nothing: one that was notified may tell the
-    /// target.
+    /// Answer to 19. Before the check at the end it says nothing: one that was notified may tell
+    /// the target.
     fn version(
         &mut self,
         result: ResultCode,

@@ -1,5 +1,5 @@
-//! What is known of a device and a package beyond one attempt: how far it came, and what it was sent.
-//! Messages that come outside of a slot are judged by it.
+//! What is known of a device and a package beyond one attempt: how far it came, and what it was
+//! sent. Messages that come outside of a slot are judged by it.
 
 use super::Answer;
 use super::served::Served;
@@ -53,15 +53,15 @@ impl Memory {
     };
 
     /// The device tells its version before it has a slot. Whether that is the target's, and it is
-    /// believed: then the task is done. One that is not believed is told of the new version all the same,
-    /// and when it then says that it has the newest, that is a success too.
+    /// believed: then the task is done. One that is not believed is told of the new version all
+    /// the same, and when it then says that it has the newest, that is a success too.
     pub fn told(&mut self, is_target: bool) -> bool {
         self.told_target = is_target;
         is_target && !self.doubtful
     }
 
-    /// A message without a slot. `waits`: a task of this package goes on; else it has ended, or there
-    /// never was one (with [`Memory::NEW`]).
+    /// A message without a slot. `waits`: a task of this package goes on; else it has ended, or
+    /// there never was one (with [`Memory::NEW`]).
     pub fn hear(&self, message: FromDevice, target: &Version, waits: bool) -> Outside {
         let task = |is_ours| match is_ours {
             true => Verdict::Ok,
@@ -74,7 +74,8 @@ impl Memory {
                 index,
                 verdict: Verdict::NoTask,
             }),
-            // It has all of it and waits for the order, which comes with the slot, or not any more.
+            // It has all of it and waits for the order, which comes with the slot, or not any
+            // more.
             FromDevice::Downloaded(result) => {
                 let is_ours = waits || result != ResultCode::Ok;
                 let verdict = task(is_ours && self.reach >= Reach::Notified);

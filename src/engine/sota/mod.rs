@@ -7,23 +7,25 @@
 //!    60 min          60 min                30 min: Check              3 min
 //! ```
 //!
-//! [`State`] is of one attempt with a slot; [`Memory`] outlives it. [`State::step`] takes what happens,
-//! [`State::hear`] what the device says; both judge the deadline first and give [`Effects`]: an answer
-//! to the device, a request to it, the end. All of it is to be durable before it leaves when `commit`
-//! says so; answers to requests for fragments change nothing that a restart must know.
+//! [`State`] is of one attempt with a slot; [`Memory`] outlives it. [`State::step`] takes what
+//! happens, [`State::hear`] what the device says; both judge the deadline first and give
+//! [`Effects`]: an answer to the device, a request to it, the end. All of it is to be durable
+//! before it leaves when `commit` says so; answers to requests for fragments change nothing that
+//! a restart must know.
 //!
 //! What devices taught, and what follows from it:
 //! - Some never answer PCP 20: the first request for a fragment is the acceptance.
-//! - Some answer PCP 19 with the *target* once they were notified. So the target is believed only of a
-//!   device that was never notified, or that took the order to execute ([`Memory::told`]).
-//! - An order to execute that comes before the last fragment is stored is dropped without a word. So it
-//!   follows 22/00 at once, and again after each later 22/00 and by itself, until 23 or 24 answers.
-//! - 23/06 is a device that waits for a fragment or an order, never an answer to the order. 01 to an
-//!   order given twice may be one that has begun: only the first order can be refused so.
+//! - Some answer PCP 19 with the *target* once they were notified. So the target is believed only
+//!   of a device that was never notified, or that took the order to execute ([`Memory::told`]).
+//! - An order to execute that comes before the last fragment is stored is dropped without a word.
+//!   So it follows 22/00 at once, and again after each later 22/00 and by itself, until 23 or 24
+//!   answers.
+//! - 23/06 is a device that waits for a fragment or an order, never an answer to the order. 01 to
+//!   an order given twice may be one that has begun: only the first order can be refused so.
 //! - 22 and 24 are repeated until answered, also after the end: each is answered.
 //! - A request that is repeated while its answer is under way is not answered twice.
-//! - Some say nothing when an installation fails or their one 24 is lost: after 30 minutes the version
-//!   is asked for, and is believed of a device that took the order.
+//! - Some say nothing when an installation fails or their one 24 is lost: after 30 minutes the
+//!   version is asked for, and is believed of a device that took the order.
 //!
 //! No device that is known not to have been sent the whole package is told to execute it
 //! ([`served::Served`]). Who was, and lost it, knows itself.
@@ -48,8 +50,8 @@ pub const DOWNLOAD_WAIT_MS: u64 = 3_600_000;
 /// From the first order to execute to its result.
 pub const UPDATE_WAIT_MS: u64 = 30 * 60_000;
 
-/// A download in which nothing was asked for so long is announced again when the device shows itself:
-/// devices that wait for a fragment ask every few seconds.
+/// A download in which nothing was asked for so long is announced again when the device shows
+/// itself: devices that wait for a fragment ask every few seconds.
 pub const STALLED_MS: u64 = 60_000;
 /// An answer that may be under way is not sent a second time within this, unless its end is told.
 pub const FLIGHT_MS: u64 = 10_000;
@@ -74,8 +76,8 @@ pub struct Plan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
     pub phase: Phase,
-    /// `Notified`, `Downloading`: when the new version was announced first. `Execute`, `Updating`: when
-    /// the order was given first. `Check`: when the version was asked for.
+    /// `Notified`, `Downloading`: when the new version was announced first. `Execute`,
+    /// `Updating`: when the order was given first. `Check`: when the version was asked for.
     pub since: Timestamp,
     /// The last request to the device.
     pub asked: Asked,
@@ -89,8 +91,8 @@ pub enum Phase {
     Notified,
     /// It asks for fragments.
     Downloading,
-    /// It has the package, and is ordered to execute it. `held`: it asks for fragments again, and gets
-    /// no order before it says that it has them.
+    /// It has the package, and is ordered to execute it. `held`: it asks for fragments again, and
+    /// gets no order before it says that it has them.
     Execute { held: bool },
     /// It took the order.
     Updating,
@@ -243,8 +245,8 @@ impl State {
         (state, Request::Notify)
     }
 
-    /// It comes from the store: what was under way may never have left, and what was sent since it was
-    /// stored is not in the memory.
+    /// It comes from the store: what was under way may never have left, and what was sent since
+    /// it was stored is not in the memory.
     pub fn recover(&mut self, memory: &mut Memory) {
         self.asked.lost = true;
         if let Some(sent) = &mut self.last {

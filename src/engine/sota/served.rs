@@ -1,8 +1,9 @@
 //! Which fragments a device was sent: what tells a download from the claim of one.
 //!
-//! Kept as a few runs, since devices load in order and ask again for single ones: 18 bytes, whatever
-//! the package. What does not fit is forgotten, and then, as after a restart of the platform that had
-//! not yet stored the last runs, the record is not *sure*: nothing is held against the device.
+//! Kept as a few runs, since devices load in order and ask again for single ones: 18 bytes,
+//! whatever the package. What does not fit is forgotten, and then, as after a restart of the
+//! platform that had not yet stored the last runs, the record is not *sure*: nothing is held
+//! against the device.
 
 /// More runs than this are not remembered.
 pub const RUNS: usize = 4;
@@ -83,8 +84,8 @@ impl Served {
         self.sure = false;
     }
 
-    /// The fragment is sent. The last one that can be numbered has no end in 16 bits and no package
-    /// has it.
+    /// The fragment is sent. The last one that can be numbered has no end in 16 bits and no
+    /// package has it.
     pub fn add(&mut self, index: u16) {
         let Some(end) = index.checked_add(1) else {
             return;

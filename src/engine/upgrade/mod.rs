@@ -7,7 +7,7 @@
 //!                                  success
 //! ```
 //!
-//! `Run` is what follows admission: [`fota`](super::fota) over LwM2M Object 5, [`sota`](super::sota)
+//! `Run` is what follows admission: [`fota`] over LwM2M Object 5, [`sota`]
 //! over PCP, whose messages come through [`Upgrade::hear`]. A
 //! slot of the cell is held from admission to the end ([`Upgrade::holds_slot`]). Requests to the
 //! device are wishes ([`Ask`]): whoever carries them says what the device answered, or that it did
@@ -15,6 +15,7 @@
 //! so the outcome never depends on which of timer and message came first. Deadlines are derived
 //! from the step, so a restart loses none.
 
+pub mod fota;
 pub mod reason;
 pub mod software;
 
@@ -24,7 +25,7 @@ mod tests;
 pub use reason::Reason;
 pub use software::Heard;
 
-use super::{fota, sota};
+use super::sota;
 use crate::base::time::Timestamp;
 
 /// How long a device is waited for, before and in the line.
@@ -327,7 +328,13 @@ impl Upgrade {
                     self.measure(now, wishes);
                 }
             }
-            (Step::Version { .. }, Input::Refused { ask, code }) if ask == Ask::Version => {
+            (
+                Step::Version { .. },
+                Input::Refused {
+                    ask: Ask::Version,
+                    code,
+                },
+            ) => {
                 let code = code.to_owned();
                 let what = Ask::Version.words();
                 self.fail(Reason::Refused { what, code }, wishes);
@@ -347,13 +354,18 @@ impl Upgrade {
             (Step::Coverage { .. }, Input::Measured(Measured::Nothing)) => {
                 self.ask_cell(now, wishes);
             }
-            (Step::Coverage { .. }, Input::Refused { ask, .. }) if ask == Ask::Coverage => {
+            (
+                Step::Coverage { .. },
+                Input::Refused {
+                    ask: Ask::Coverage, ..
+                },
+            ) => {
                 self.ask_cell(now, wishes);
             }
             (Step::Cell { .. }, Input::Measured(Measured::Nothing)) => {
                 self.fail(Reason::CellTimeout, wishes);
             }
-            (Step::Cell { .. }, Input::Refused { ask, .. }) if ask == Ask::Cell => {
+            (Step::Cell { .. }, Input::Refused { ask: Ask::Cell, .. }) => {
                 self.fail(Reason::CellTimeout, wishes);
             }
             (Step::Line { .. }, Input::Reachable | Input::Registered) => {

@@ -1,5 +1,5 @@
 //! Software in an attempt: the messages of PCP at every step, and what of the attempt goes to
-//! [`sota`](super::super::sota) once it has a slot.
+//! [`sota`] once it has a slot.
 
 use super::{Ask, Input, Outcome, Reason, Saying, Step, Target, Upgrade, Wish};
 use crate::base::time::Timestamp;
@@ -12,8 +12,8 @@ pub struct Heard {
     /// Goes back to the device.
     pub answer: Option<Answer>,
     pub wishes: Vec<Wish>,
-    /// The attempt is to be durable before the rest leaves. Not so for most answers to requests for
-    /// fragments.
+    /// The attempt is to be durable before the rest leaves. Not so for most answers to requests
+    /// for fragments.
     pub commit: bool,
 }
 
@@ -169,6 +169,183 @@ impl TryFrom<Ask> for Request {
             | Ask::ResetUri
             | Ask::Result
             | Ask::Execute => Err(ask),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Kind, Measured};
+    use super::*;
+    use crate::engine::sota::Failure;
+    use crate::wire::pcp::{FragmentSize, Verdict, Version};
+
+    const TARGET: Target<'_> = Target {
+        version: "2.0",
+        sources: &[],
+    };
+    const OK: ResultCode = ResultCode::Ok;
+
+    const fn at(minute: u64) -> Timestamp {
+        Timestamp::from_ms(minute * 60_000)
+    }
+
+    fn plan() -> Plan {
+        Plan {
+            version: Version::parse("2.0").unwrap(),
+            size: FragmentSize::default(),
+            count: 1,
+        }
+    }
+
+    fn tells(version: &str) -> FromDevice {
+        FromDevice::Version {
+            result: OK,
+            version: Some(Version::parse(version).unwrap()),
+        }
+    }
+
+    fn reports(version: &str) -> FromDevice {
+        FromDevice::Upgraded {
+            result: OK,
+            version: Some(Version::parse(version).unwrap()),
+        }
+    }
+
+    fn asks() -> FromDevice {
+        FromDevice::Fragment {
+            version: plan().version,
+            index: 0,
+        }
+    }
+
+    fn hear(upgrade: &mut Upgrade, minute: u64, message: FromDevice) -> Heard {
+        upgrade.hear(at(minute), message, &plan(), &TARGET)
+    }
+
+    /// As far as the slot, in one minute.
+    fn admit(upgrade: &mut Upgrade, minute: u64) {
+        upgrade.step(at(minute), Input::Reachable, &TARGET);
+        hear(upgrade, minute, tells("1.0"));
+        upgrade.step(at(minute), Input::Measured(Measured::Cell), &TARGET);
+        let wishes = upgrade.step(at(minute), Input::Admitted, &TARGET);
+        assert_eq!(wishes, vec![Wish::Ask(Ask::NewVersion)]);
+        assert!(upgrade.holds_slot());
+    }
+
+    fn ended(outcome: Outcome) -> Vec<Wish> {
+        vec![Wish::End(outcome)]
+    }
+
+    const SUCCESS: Outcome = Outcome::Success { was_there: false };
+
+    #[test]
+    fn a_software_upgrade_goes_well() {
+        let mut upgrade = Upgrade::new(Kind::Software, at(0));
+        let early = hear(&mut upgrade, 0, asks()).answer;
+        let no = Answer::Refused {
+            index: 0,
+            verdict: Verdict::NoTask,
+        };
+        assert_eq!(early, Some(no), "nobody loads without a slot");
+        admit(&mut upgrade, 1);
+        let first = hear(&mut upgrade, 2, asks());
+        assert_eq!(
+            (first.answer, first.commit),
+            (Some(Answer::Fragment(0)), true)
+        );
+        assert_eq!(hear(&mut upgrade, 2, asks()), Heard::default(), "under way");
+        upgrade.settle_fragment(0);
+        let again = hear(&mut upgrade, 2, asks());
+        assert_eq!(
+            (again.answer, again.commit),
+            (Some(Answer::Fragment(0)), false)
+        );
+        let has = hear(&mut upgrade, 3, FromDevice::Downloaded(OK));
+        assert_eq!(has.wishes, vec![Wish::Ask(Ask::Install)]);
+        hear(&mut upgrade, 3, FromDevice::Executed(OK));
+        let done = hear(&mut upgrade, 5, reports("2.0"));
+        assert_eq!(done.wishes, ended(SUCCESS));
+        assert!(!upgrade.holds_slot() && upgrade.deadline().is_none());
+        let repeated = hear(&mut upgrade, 6, reports("2.0"));
+        assert_eq!((repeated.answer, repeated.wishes), (done.answer, vec![]));
+    }
+
+    #[test]
+    fn the_version_decides_what_follows() {
+        let sources = ["1.0".to_owned()];
+        let target = Target {
+            version: "2.0",
+            sources: &sources,
+        };
+        let failed = |failure: Failure| ended(Outcome::Failed(failure.into()));
+        let refused = FromDevice::Version {
+            result: ResultCode::Unlisted(9),
+            version: None,
+        };
+        let not_supported = Reason::NotSupported {
+            version: "0.9".to_owned(),
+        };
+        for (message, wishes) in [
+            (tells("1.0"), vec![Wish::Ask(Ask::Coverage)]),
+            (tells("2.0"), ended(Outcome::Success { was_there: true })),
+            (tells("0.9"), ended(Outcome::Failed(not_supported))),
+            (refused, failed(Failure::Refused(ResultCode::Unlisted(9)))),
+        ] {
+            let mut upgrade = Upgrade::new(Kind::Software, at(0));
+            upgrade.step(at(0), Input::Reachable, &target);
+            let heard = upgrade.hear(at(1), message, &plan(), &target);
+            assert_eq!(heard.wishes, wishes, "{message:?}");
+        }
+        let mut late = Upgrade::new(Kind::Software, at(0));
+        late.step(at(0), Input::Reachable, &target);
+        let heard = late.hear(at(3), tells("2.0"), &plan(), &target);
+        assert_eq!(heard.wishes, ended(Outcome::Failed(Reason::VersionTimeout)));
+    }
+
+    /// A device that loads for an attempt that ended tells the target's version: it is not
+    /// believed, and goes on where it was.
+    #[test]
+    fn the_attempt_after_another_is_not_deceived() {
+        let mut first = Upgrade::new(Kind::Software, at(0));
+        admit(&mut first, 1);
+        hear(&mut first, 2, asks());
+        let late = hear(&mut first, 61, FromDevice::Downloaded(OK));
+        let timeout = Outcome::Failed(Reason::DownloadTimeout);
+        let no = Answer::Downloaded(Verdict::NoTask);
+        assert_eq!((late.answer, late.wishes), (Some(no), ended(timeout)));
+
+        let mut second = first.again(at(70));
+        second.step(at(70), Input::Reachable, &TARGET);
+        let told = hear(&mut second, 70, tells("2.0"));
+        assert_eq!(told.wishes, vec![Wish::Ask(Ask::Coverage)]);
+        second.step(at(70), Input::Measured(Measured::Cell), &TARGET);
+        second.step(at(70), Input::Admitted, &TARGET);
+        let has = hear(&mut second, 71, FromDevice::Downloaded(OK));
+        assert_eq!(has.wishes, vec![Wish::Ask(Ask::Install)]);
+
+        // The order of the second is carried out while the third waits for its slot.
+        second.step(at(101), Input::Tick, &TARGET);
+        second.step(at(104), Input::Tick, &TARGET);
+        assert_eq!(second.step, Step::Ended);
+        let mut third = second.again(at(110));
+        let done = hear(&mut third, 111, reports("2.0"));
+        assert_eq!(done.answer, Some(Answer::Upgraded(Verdict::Ok)));
+        assert_eq!(done.wishes, ended(SUCCESS));
+    }
+
+    #[test]
+    fn a_device_that_refuses_the_resource_frees_its_slot() {
+        for (code, ends) in [("4.04", true), ("5.03", false)] {
+            let mut upgrade = Upgrade::new(Kind::Software, at(0));
+            admit(&mut upgrade, 1);
+            let ask = Ask::NewVersion;
+            upgrade.step(at(2), Input::Refused { ask, code }, &TARGET);
+            assert_eq!(upgrade.holds_slot(), !ends, "{code}");
+            if !ends {
+                let wishes = upgrade.step(at(3), Input::Reachable, &TARGET);
+                assert_eq!(wishes, vec![Wish::Ask(ask)]);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::fota::{Phase, STALLED_MS, State};
+use crate::engine::upgrade::fota::{Phase, STALLED_MS, State};
 
 const MIN: u64 = 60_000;
 

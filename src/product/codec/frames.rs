@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::call::{Call, Options, Reply};
 use super::{CodecError, Kind, LoadError};
 use crate::base::cbor::{self, CborError};
+use crate::base::limits::CODEC_WASM_MAX;
 
-/// Longest frame, without its length: a codec's source and the largest call fit well.
-pub const FRAME_MAX: usize = 4 * 1024 * 1024;
+/// Longest frame, without its length: the longest source and the largest call fit well.
+pub const FRAME_MAX: usize = CODEC_WASM_MAX + 1024 * 1024;
 /// Bytes of the length.
 const HEAD: usize = 4;
 

@@ -16,12 +16,13 @@ pub mod script;
 pub mod script;
 pub mod table;
 pub mod text;
+pub mod wasm;
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::base::limits::CODEC_SOURCE_MAX;
+use crate::base::limits::{CODEC_SOURCE_MAX, CODEC_WASM_MAX};
 use crate::base::time::Timestamp;
 use crate::product::profile::Profile;
 
@@ -88,6 +89,8 @@ pub enum Kind {
     Table,
     /// JavaScript, `codec.js`, see [`script`].
     Script,
+    /// WebAssembly, `codec.wasm`, see [`wasm`].
+    Wasm,
 }
 
 impl Kind {
@@ -95,6 +98,7 @@ impl Kind {
     pub const fn source_max(self) -> usize {
         match self {
             Self::Table | Self::Script => CODEC_SOURCE_MAX,
+            Self::Wasm => CODEC_WASM_MAX,
         }
     }
 }
@@ -122,8 +126,8 @@ pub struct LoadError {
 }
 
 /// Compiles a codec's source and checks it, against the product model too when there is one. What has
-/// code of its own becomes an [`call::Outside`], of which no more is known than that it is text: who runs
-/// it checks it. `ts013_service`: the product's setting of this name.
+/// code of its own becomes an [`call::Outside`], of which no more is known than that a script is text:
+/// who runs it checks it. `ts013_service`: the product's setting of this name.
 /// Errors: every mistake, in the order of the source.
 pub fn compile(
     kind: Kind,
@@ -131,10 +135,15 @@ pub fn compile(
     profile: Option<&Profile>,
     ts013_service: Option<&str>,
 ) -> Result<Arc<dyn Codec>, Vec<LoadError>> {
-    let text = std::str::from_utf8(source).map_err(|e| vec![not_text(source, e.valid_up_to())])?;
+    let text = || std::str::from_utf8(source).map_err(|e| vec![not_text(source, e.valid_up_to())]);
     match kind {
-        Kind::Table => Ok(Arc::new(table::load(text, profile)?)),
+        Kind::Table => Ok(Arc::new(table::load(text()?, profile)?)),
+        Kind::Wasm => {
+            let options = call::Options::default();
+            Ok(Arc::new(call::Outside::new(kind, source, options)))
+        }
         Kind::Script => {
+            text()?;
             let services = profile.map_or(&[][..], |p| p.services.as_slice());
             let options = call::Options {
                 ts013_service: ts013_service.map(str::to_owned),
@@ -362,7 +371,13 @@ pub enum CodecError {
     /// The script threw, or gave what no contract knows.
     #[error("the script failed: {reason}")]
     Script { reason: String },
-    /// Each costs the codec a strike.
+    /// The codec's own code says why, in its words.
+    #[error("{reason}")]
+    Refused { reason: String },
+    /// Compiled code failed: a panic, memory that is not there, an answer that is none.
+    #[error("the codec's code failed: {reason}")]
+    Trap { reason: String },
+    /// Each costs the codec a strike: time, memory, stack, and access outside of that memory.
     #[error("a limit of production was hit: {what}")]
     Limit { what: String },
     /// It is not there or quarantined, or nobody runs it: the same bytes may be read later.
@@ -404,6 +419,8 @@ impl CodecError {
             Self::Json { .. } => "json",
             Self::NoPropertySet { .. } => "no_property_set",
             Self::Script { .. } => "script",
+            Self::Refused { .. } => "refused",
+            Self::Trap { .. } => "trap",
             Self::Limit { .. } => "limit",
             Self::Unavailable { .. } => "unavailable",
         }

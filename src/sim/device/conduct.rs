@@ -63,6 +63,9 @@ pub struct Conduct {
     pub szx_max: u8,
     /// How long the radio listens after its last message in or out; `None`: always.
     pub awake: Option<Duration>,
+    /// An upgrade keeps the radio on no longer than this; it goes on at the next report. `None`: as long as
+    /// it takes.
+    pub awake_max: Option<Duration>,
     /// Observation tokens outlive a reboot and a new registration.
     pub keeps_observation: bool,
 }
@@ -78,6 +81,7 @@ impl Default for Conduct {
             recognises_duplicates: true,
             szx_max: SZX_MAX,
             awake: None,
+            awake_max: None,
             keeps_observation: false,
         }
     }

@@ -5,6 +5,7 @@
 //! request -> known message id? -> the same receipt again
 //!         -> GET with Observe  -> 2.05, observed from now on
 //!         -> downlink          -> blocks collected -> receipt -> application -> answer
+//!         -> object 3, 4 or 5  -> what the upgrader says
 //!         -> anything else     -> 4.04
 //! ```
 //!
@@ -80,6 +81,9 @@ impl Device {
             self.take_downlink(now, packet);
             return;
         }
+        if !is_observed && self.take_object_request(now, packet, code, &path) {
+            return;
+        }
         let answer = match code {
             message::GET if is_observed => self.answer_observe(packet),
             _ => answer_to(packet, message::NOT_FOUND),
@@ -124,8 +128,10 @@ impl Device {
         }
         match self.collect(now, packet) {
             Ok((body, outcome)) => {
-                let payload = body.clone();
-                self.events.push_back(Event::Downlink { payload });
+                if !self.is_frame(&body) {
+                    let payload = body.clone();
+                    self.events.push_back(Event::Downlink { payload });
+                }
                 let drafts = self.receipt(packet, outcome);
                 self.give_receipt(now, packet, drafts, conduct.receipt_after);
                 if conduct.receipt == Receipt::Separate {
@@ -133,7 +139,9 @@ impl Device {
                     let due = Due::Task(Task::Answer(message));
                     self.owe(now, conduct.receipt_after, due);
                 }
-                self.execute(now, packet, &body);
+                if !self.take_frame(now, &body) {
+                    self.execute(now, packet, &body);
+                }
             }
             // Blocks before the last are a matter of the message layer alone.
             Err(_) if conduct.receipt == Receipt::Never => {}
@@ -206,7 +214,13 @@ impl Device {
     }
 
     /// Remembers a request with its receipt, and sends that when its time has come.
-    fn give_receipt(&mut self, now: Instant, packet: &Packet, drafts: Vec<Draft>, after: Duration) {
+    pub(super) fn give_receipt(
+        &mut self,
+        now: Instant,
+        packet: &Packet,
+        drafts: Vec<Draft>,
+        after: Duration,
+    ) {
         let datagrams = drafts.iter().filter_map(|d| d.bytes().ok());
         let receipt: Vec<_> = datagrams.collect();
         if self.known.len() >= KNOWN_MAX {

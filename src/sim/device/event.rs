@@ -2,6 +2,7 @@
 //! it is an error of the program.
 
 use crate::sim::message;
+use crate::sim::upgrade;
 
 /// Names one report of one device; counts from 1.
 pub type ReportId = u64;
@@ -111,6 +112,7 @@ pub enum Event {
         failure: Failure,
     },
     Rebooted,
+    Upgrade(upgrade::Event),
     /// A datagram that is no CoAP message.
     Malformed,
 }

@@ -5,12 +5,16 @@ use std::time::{Duration, Instant};
 
 use coap_lite::{CoapOption, MessageType, Packet};
 
-use super::{Device, Event, Failure, Kind, PATIENCE, Pending, Registration, Task};
+use super::{Device, Event, Failure, Kind, Origin, PATIENCE, Pending, Registration, Task};
 use crate::sim::message;
+use crate::sim::upgrade::fota::NoticeEnd;
 
 impl Device {
     /// Takes one datagram from the server.
     pub fn receive(&mut self, now: Instant, datagram: &[u8]) {
+        if self.is_off() {
+            return;
+        }
         self.active_at = Some(now);
         let Ok(packet) = message::read(datagram) else {
             self.events.push_back(Event::Malformed);
@@ -39,10 +43,11 @@ impl Device {
         }
         match pending.task {
             Task::Report(report) if self.settings.kind != Kind::Raw => {
-                self.tell_acknowledged(report.id);
+                self.tell_acknowledged(report.origin);
             }
-            Task::Answer(_) => self.tell_acknowledged(None),
-            Task::Register | Task::Update | Task::Deregister | Task::Report(_) => {
+            Task::Answer(_) => self.tell_acknowledged(Origin::Application),
+            Task::Notice(notice) => self.notice_settled(&notice, NoticeEnd::Taken),
+            Task::Register | Task::Update | Task::Deregister | Task::Report(_) | Task::Fetch(_) => {
                 if !pending.acknowledged {
                     pending.acknowledged = true;
                     pending.deadline = now + PATIENCE;
@@ -99,8 +104,9 @@ impl Device {
                 self.events.push_back(Event::Deregistered { failure: None });
             }
             (Task::Report(report), code) if message::is_success(code) => {
-                self.tell_acknowledged(report.id);
+                self.tell_acknowledged(report.origin);
             }
+            (Task::Fetch(_), code) => self.fetched(now, packet, code),
             // The server knows a raw device by its address: after a change of it, it must register.
             (Task::Report(mut report), 0x81..=0x84) if report.resets == 0 => {
                 report.resets += 1;
@@ -116,10 +122,12 @@ impl Device {
         if let Some(pending) = self.pending.take_if(|p| p.msg_id == msg_id) {
             match pending.task {
                 Task::Report(report) if self.settings.kind != Kind::Raw => self.retry(now, report),
+                Task::Notice(notice) => self.notice_settled(&notice, NoticeEnd::Refused),
                 task @ (Task::Register
                 | Task::Update
                 | Task::Deregister
                 | Task::Report(_)
+                | Task::Fetch(_)
                 | Task::Answer(_)) => {
                     self.fail(now, task, Failure::Reset);
                 }
@@ -134,7 +142,7 @@ impl Device {
 
     fn retry(&mut self, now: Instant, mut report: super::Report) {
         self.observation = None;
-        if let Some(report) = report.id {
+        if let Origin::Own(report) = report.origin {
             self.events.push_back(Event::Reset { report });
         }
         report.resets += 1;

@@ -9,7 +9,8 @@
 //! (`POST /t/r`, then `POST /t/d`) and raw CoAP observed on `/t/d`. Reports wait for registration
 //! and observation; a reset takes the observation away and the report goes once more after the
 //! next one; 4.04 to an update makes it register anew. How it treats commands is its [`Conduct`], which may
-//! be a bad one; what it executed is in its [`Ledger`]. Times are `Instant`, handed in; the caller
+//! be a bad one; what it executed is in its [`Ledger`]. How it upgrades is its [`Upgrader`], see
+//! `upgrading`. Times are `Instant`, handed in; the caller
 //! drains [`Device::transmit`] and [`Device::event`] after each call and calls [`Device::tick`]
 //! at [`Device::deadline`]. Failures are events, never errors (RFC 7252 §4, RFC 7641, LwM2M 1.0-1.2
 //! registration interface).
@@ -21,19 +22,23 @@ mod incoming;
 mod ledger;
 mod sending;
 mod settings;
+mod task;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod upgrading;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-
-use coap_lite::Packet;
 
 pub use conduct::{Answer, Conduct, Receipt, SZX_MAX};
 use downlink::{Body, Known, Owed};
 pub use event::{Event, Failure, ReportId};
 pub use ledger::{EXECUTIONS_MAX, Execution, Ledger};
-pub use settings::{Binding, Kind, Settings, Timing, Version};
+pub use settings::{Binding, Kind, Settings, Timing, Version, Wakes};
+use task::{AnswerMessage, Origin, Pending, Report, Task};
+use upgrading::Power;
+
+use super::upgrade::Upgrader;
 
 /// Tasks that wait at most; a report beyond it fails at once.
 const QUEUE_MAX: usize = 64;
@@ -43,74 +48,6 @@ const RECENT_MAX: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Registrations tried in a row before the waiting reports fail.
 const REGISTER_TRIES: u32 = 4;
-
-#[derive(Debug, Clone)]
-struct Report {
-    /// `None`: the application's doing, because of a downlink.
-    id: Option<ReportId>,
-    payload: Vec<u8>,
-    confirmable: bool,
-    sent: bool,
-    resets: u32,
-    /// Since when it waits for the server's observation.
-    waiting_since: Option<Instant>,
-}
-
-impl Report {
-    const fn of_application(payload: Vec<u8>, confirmable: bool) -> Self {
-        Self {
-            id: None,
-            payload,
-            confirmable,
-            sent: false,
-            resets: 0,
-            waiting_since: None,
-        }
-    }
-}
-
-/// A response with a message id of its own, by the token of its request (RFC 7252 §5.2.2).
-#[derive(Debug, Clone)]
-struct AnswerMessage {
-    token: Vec<u8>,
-    code: u8,
-    payload: Vec<u8>,
-    confirmable: bool,
-}
-
-impl AnswerMessage {
-    fn new(request: &Packet, code: u8, payload: Vec<u8>, confirmable: bool) -> Self {
-        Self {
-            token: request.get_token().to_vec(),
-            code,
-            payload,
-            confirmable,
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-enum Task {
-    Register,
-    Update,
-    Deregister,
-    Report(Report),
-    Answer(AnswerMessage),
-}
-
-/// A confirmable message that waits for its acknowledgement or answer.
-#[derive(Debug)]
-struct Pending {
-    task: Task,
-    msg_id: u16,
-    token: Vec<u8>,
-    datagram: Vec<u8>,
-    retransmits: u32,
-    timeout: Duration,
-    deadline: Instant,
-    /// An empty acknowledgement came: the answer follows separately.
-    acknowledged: bool,
-}
 
 #[derive(Debug)]
 struct Registration {
@@ -157,6 +94,14 @@ pub struct Device {
     unconfirmed: VecDeque<(u16, Report)>,
     application: Option<Application>,
     executed: Ledger,
+    upgrader: Option<Box<Upgrader>>,
+    power: Power,
+    /// When the radio went on last.
+    woke_at: Option<Instant>,
+    /// An upgrade waits for the radio.
+    is_suspended: bool,
+    /// When it reports by itself.
+    next_wake: Option<Instant>,
     /// Last message in or out.
     active_at: Option<Instant>,
     outgoing: VecDeque<Vec<u8>>,
@@ -164,7 +109,13 @@ pub struct Device {
 }
 
 impl Device {
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(mut settings: Settings) -> Self {
+        // The registration still says which objects there are.
+        let upgrader = settings.upgrade.clone().map(|h| Box::new(Upgrader::new(h)));
+        if let Some(habits) = &mut settings.upgrade {
+            habits.expected = None;
+        }
+        let is_dead = upgrader.as_ref().is_some_and(|u| u.is_dead());
         let mut rng = fastrand::Rng::with_seed(settings.seed);
         Self {
             next_msg_id: rng.u16(..),
@@ -183,6 +134,11 @@ impl Device {
             unconfirmed: VecDeque::new(),
             application: None,
             executed: Ledger::default(),
+            upgrader,
+            power: if is_dead { Power::Off(None) } else { Power::On },
+            woke_at: None,
+            is_suspended: false,
+            next_wake: None,
             active_at: None,
             outgoing: VecDeque::new(),
             events: VecDeque::new(),
@@ -230,6 +186,13 @@ impl Device {
 
     /// Registers, also when registered already (a reboot).
     pub fn register(&mut self, now: Instant) {
+        if self.is_dead() {
+            return;
+        }
+        self.wake_radio(now);
+        if let (Some(wakes), None) = (&self.settings.wakes, self.next_wake) {
+            self.next_wake = Some(now + wakes.period);
+        }
         self.queue.push_front(Task::Register);
         self.pump(now);
     }
@@ -246,15 +209,11 @@ impl Device {
             });
             return id;
         }
-        self.queue.push_back(Task::Report(Report {
-            id: Some(id),
-            payload,
-            // `POST /t/d` has an answer either way.
-            confirmable: confirmable || self.settings.kind == Kind::Raw,
-            sent: false,
-            resets: 0,
-            waiting_since: None,
-        }));
+        self.wake_radio(now);
+        // `POST /t/d` has an answer either way.
+        let confirmable = confirmable || self.settings.kind == Kind::Raw;
+        let report = Report::new(Origin::Own(id), payload, confirmable);
+        self.queue.push_back(Task::Report(report));
         self.pump(now);
         id
     }
@@ -273,6 +232,17 @@ impl Device {
     /// Loses its memory, as by power or watchdog: what waits, is under way or was recognised. It
     /// registers anew; its observation stays where its conduct keeps that.
     pub fn reboot(&mut self, now: Instant) {
+        if self.is_off() {
+            return;
+        }
+        self.lose_memory();
+        if let Some(upgrader) = &mut self.upgrader {
+            upgrader.start(now);
+        }
+        self.register(now);
+    }
+
+    fn lose_memory(&mut self) {
         self.events.push_back(Event::Rebooted);
         let pending = self.pending.take().map(|p| p.task);
         for task in pending.into_iter().chain(std::mem::take(&mut self.queue)) {
@@ -290,12 +260,18 @@ impl Device {
         self.unconfirmed.clear();
         self.outgoing.clear();
         self.next_msg_id = self.rng.u16(..);
-        self.register(now);
+        self.is_suspended = false;
+        if let Some(upgrader) = &mut self.upgrader {
+            upgrader.lose_power();
+        }
     }
 
     /// False while the radio is off: then whatever is sent to the device is lost. It listens for a
     /// while after each message, and as long as something of its own is under way.
     pub fn is_listening(&self, now: Instant) -> bool {
+        if self.is_off() || (self.is_suspended && self.is_idle()) {
+            return false;
+        }
         let Some(awake) = self.settings.conduct.awake else {
             return true;
         };
@@ -335,8 +311,12 @@ impl Device {
 
     /// When [`Device::tick`] is next due. Derived from the state.
     pub fn deadline(&self) -> Option<Instant> {
+        if let Power::Off(until) = self.power {
+            return until;
+        }
         let owed = self.owed.iter().map(|owed| owed.at);
-        owed.chain(self.own_deadline()).min()
+        let others = [self.own_deadline(), self.next_wake, self.upgrade_deadline()];
+        owed.chain(others.into_iter().flatten()).min()
     }
 
     fn own_deadline(&self) -> Option<Instant> {
@@ -356,6 +336,12 @@ impl Device {
 
     /// Advances what is due at `now`.
     pub fn tick(&mut self, now: Instant) {
+        match self.power {
+            Power::Off(Some(until)) if now >= until => self.power_on(now),
+            Power::Off(_) => return,
+            Power::On => {}
+        }
+        self.report_if_due(now);
         if let Some(pending) = self.pending.take_if(|p| now >= p.deadline) {
             self.overdue(now, pending);
         }
@@ -367,6 +353,19 @@ impl Device {
             self.queue.push_back(Task::Update);
         }
         self.pump(now);
+    }
+
+    /// What it reports by itself.
+    fn report_if_due(&mut self, now: Instant) {
+        let Some(wakes) = &self.settings.wakes else {
+            return;
+        };
+        if let Some(at) = self.next_wake.filter(|at| *at <= now) {
+            let next = at + wakes.period;
+            self.next_wake = Some(next.max(now + Duration::from_millis(1)));
+            let payload = wakes.payload.clone();
+            self.report(now, payload, true);
+        }
     }
 
     fn overdue(&mut self, now: Instant, mut pending: Pending) {
@@ -388,7 +387,14 @@ impl Device {
 
     /// Sends what may be sent now.
     fn pump(&mut self, now: Instant) {
+        if self.is_off() {
+            return;
+        }
+        self.pump_upgrade(now);
         self.pay_due(now);
+        self.pump_queue(now);
+        // What came to nothing may make the upgrade say something.
+        self.pump_upgrade(now);
         self.pump_queue(now);
         if !self.outgoing.is_empty() {
             self.active_at = Some(now);

@@ -7,10 +7,11 @@ use coap_lite::{CoapOption, MessageType};
 
 use super::PATIENCE;
 use super::{
-    AnswerMessage, Device, Event, Failure, Kind, Pending, QUEUE_MAX, RECENT_MAX, REGISTER_TRIES,
-    Report, ReportId, Task,
+    AnswerMessage, Device, Event, Failure, Kind, Origin, Pending, QUEUE_MAX, RECENT_MAX,
+    REGISTER_TRIES, Report, Task,
 };
 use crate::sim::message::{self, Draft};
+use crate::sim::upgrade::fota::NoticeEnd;
 
 impl Device {
     /// Sends one task; false when it went back to the queue's front to wait for an observation.
@@ -19,6 +20,14 @@ impl Device {
             Task::Report(report) if self.settings.kind != Kind::Raw => self.notify(now, report),
             Task::Answer(answer) => {
                 self.send_answer(now, answer);
+                true
+            }
+            Task::Fetch(fetch) => {
+                self.send_fetch(now, fetch);
+                true
+            }
+            Task::Notice(notice) => {
+                self.send_notice(now, notice);
                 true
             }
             Task::Register | Task::Update | Task::Deregister | Task::Report(_) => {
@@ -106,8 +115,7 @@ impl Device {
     /// Puts an answer behind what waits already.
     pub(super) fn enqueue_answer(&mut self, task: Task) {
         if self.queue.len() >= QUEUE_MAX {
-            let failure = Failure::QueueFull;
-            self.events.push_back(Event::AnswerFailed { failure });
+            self.drop_task(&task, Failure::QueueFull);
         } else {
             self.queue.push_back(task);
         }
@@ -129,8 +137,8 @@ impl Device {
                 .path("t/d")
                 .uint(CoapOption::ContentFormat, u32::from(message::FORMAT_OPAQUE))
                 .payload(&report.payload),
-            // It is sent as a response, elsewhere.
-            Task::Answer(_) => return,
+            // They are sent elsewhere.
+            Task::Answer(_) | Task::Fetch(_) | Task::Notice(_) => return,
         };
         let Ok(datagram) = draft.token(&token).bytes() else {
             self.fail(now, task, Failure::TooLong);
@@ -146,7 +154,12 @@ impl Device {
                 self.observation = None;
             }
             Task::Report(report) => self.note_sent(report),
-            Task::Register | Task::Update | Task::Deregister | Task::Answer(_) => {}
+            Task::Register
+            | Task::Update
+            | Task::Deregister
+            | Task::Answer(_)
+            | Task::Fetch(_)
+            | Task::Notice(_) => {}
         }
         self.await_answer(now, task, msg_id, token, datagram);
     }
@@ -156,31 +169,38 @@ impl Device {
             return;
         }
         let payload = report.payload.clone();
-        self.events.push_back(match report.id {
-            Some(id) => Event::Sent {
+        let event = match report.origin {
+            Origin::Own(id) => Event::Sent {
                 report: id,
                 payload,
                 confirmable: report.confirmable,
             },
-            None => Event::AnswerSent { payload },
-        });
+            Origin::Application => Event::AnswerSent { payload },
+            Origin::Upgrade => return,
+        };
+        self.events.push_back(event);
     }
 
-    pub(super) fn tell_acknowledged(&mut self, id: Option<ReportId>) {
-        self.events.push_back(match id {
-            Some(report) => Event::Acknowledged { report },
-            None => Event::AnswerAcknowledged,
-        });
+    pub(super) fn tell_acknowledged(&mut self, origin: Origin) {
+        let event = match origin {
+            Origin::Own(report) => Event::Acknowledged { report },
+            Origin::Application => Event::AnswerAcknowledged,
+            Origin::Upgrade => return,
+        };
+        self.events.push_back(event);
     }
 
-    fn tell_failed(&mut self, id: Option<ReportId>, failure: Failure) {
-        self.events.push_back(match id {
-            Some(report) => Event::Failed { report, failure },
-            None => Event::AnswerFailed { failure },
-        });
+    fn tell_failed(&mut self, origin: Origin, failure: Failure) {
+        let event = match origin {
+            Origin::Own(report) => Event::Failed { report, failure },
+            Origin::Application => Event::AnswerFailed { failure },
+            // It repeats what matters.
+            Origin::Upgrade => return,
+        };
+        self.events.push_back(event);
     }
 
-    fn await_answer(
+    pub(super) fn await_answer(
         &mut self,
         now: Instant,
         task: Task,
@@ -203,7 +223,7 @@ impl Device {
         });
     }
 
-    fn take_msg_id(&mut self) -> u16 {
+    pub(super) fn take_msg_id(&mut self) -> u16 {
         self.next_msg_id = self.next_msg_id.wrapping_add(1);
         self.next_msg_id
     }
@@ -225,8 +245,10 @@ impl Device {
                 let failure = Some(failure);
                 self.events.push_back(Event::Deregistered { failure });
             }
-            Task::Report(report) => self.tell_failed(report.id, failure),
-            Task::Answer(_) => self.tell_failed(None, failure),
+            Task::Report(report) => self.tell_failed(report.origin, failure),
+            Task::Answer(_) => self.tell_failed(Origin::Application, failure),
+            Task::Fetch(_) => self.fetch_failed(now),
+            Task::Notice(notice) => self.notice_settled(&notice, NoticeEnd::Lost),
         }
     }
 
@@ -252,9 +274,10 @@ impl Device {
 
     pub(super) fn drop_task(&mut self, task: &Task, failure: Failure) {
         match task {
-            Task::Report(report) => self.tell_failed(report.id, failure),
-            Task::Answer(_) => self.tell_failed(None, failure),
-            Task::Register | Task::Update | Task::Deregister => {}
+            Task::Report(report) => self.tell_failed(report.origin, failure),
+            Task::Answer(_) => self.tell_failed(Origin::Application, failure),
+            Task::Notice(notice) => self.notice_settled(notice, NoticeEnd::Lost),
+            Task::Register | Task::Update | Task::Deregister | Task::Fetch(_) => {}
         }
     }
 }

@@ -7,6 +7,8 @@ use coap_lite::{CoapOption, MessageType};
 
 use super::conduct::Conduct;
 use crate::sim::message::{self, Draft};
+use crate::sim::tlv;
+use crate::sim::upgrade::Habits;
 
 /// How the device speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +76,19 @@ pub struct Settings {
     pub first_answer_zero: bool,
     pub timing: Timing,
     pub conduct: Conduct,
+    /// It reports by itself; its driver may let it report besides.
+    pub wakes: Option<Wakes>,
+    /// How it upgrades; `None`: not at all, and it has no objects besides 19.
+    pub upgrade: Option<Habits>,
     pub seed: u64,
+}
+
+/// The schedule of a device that reports by itself, from its start on: with a radio that is off in
+/// between (see [`Conduct`]), a sleeper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wakes {
+    pub period: Duration,
+    pub payload: Vec<u8>,
 }
 
 impl Settings {
@@ -89,6 +103,8 @@ impl Settings {
             first_answer_zero: false,
             timing: Timing::default(),
             conduct: Conduct::default(),
+            wakes: None,
+            upgrade: None,
             seed,
         }
     }
@@ -129,44 +145,25 @@ impl Settings {
         };
         request
             .uint(CoapOption::ContentFormat, u32::from(message::FORMAT_LINK))
-            .payload(b"</>;rt=\"oma.lwm2m\",</1/0>,</3/0>,</4/0>,</5/0>,</19/0>,</19/1>")
+            .payload(self.links().as_bytes())
+    }
+
+    /// The device's objects.
+    fn links(&self) -> String {
+        let (cell, firmware) = match &self.upgrade {
+            Some(habits) => (habits.radio.object.link(), habits.firmware.is_some()),
+            None => ("</4/0>,", true),
+        };
+        let firmware = if firmware { "</5/0>," } else { "" };
+        format!("</>;rt=\"oma.lwm2m\",</1/0>,</3/0>,{cell}{firmware}</19/0>,</19/1>")
     }
 
     /// Content format and body of a notification.
     pub(super) fn wrap(&self, payload: &[u8]) -> (u16, Vec<u8>) {
         if self.tlv && self.kind == Kind::Lwm2m {
-            (message::FORMAT_TLV, tlv_resource(0, payload))
+            (message::FORMAT_TLV, tlv::resource(0, payload))
         } else {
             (message::FORMAT_OPAQUE, payload.to_vec())
         }
-    }
-}
-
-/// One TLV resource with an 8-bit id: type byte, id, length of 0 to 2 bytes (LwM2M 1.0 §6.4.3).
-fn tlv_resource(id: u8, value: &[u8]) -> Vec<u8> {
-    const RESOURCE: u8 = 0b1100_0000;
-    let [.., high, low] = value.len().to_be_bytes();
-    let mut out = Vec::with_capacity(value.len() + 4);
-    match value.len() {
-        0..=7 => out.extend([RESOURCE | low, id]),
-        8..=255 => out.extend([RESOURCE | 0b0000_1000, id, low]),
-        _ => out.extend([RESOURCE | 0b0001_0000, id, high, low]),
-    }
-    out.extend(value);
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tlv_lengths_take_the_shortest_form() {
-        assert_eq!(tlv_resource(0, &[7]), [0xc1, 0, 7]);
-        assert_eq!(tlv_resource(0, &[9; 8]).get(..3), Some(&[0xc8, 0, 8][..]));
-        assert_eq!(
-            tlv_resource(0, &[9; 300]).get(..4),
-            Some(&[0xd0, 0, 1, 44][..])
-        );
     }
 }

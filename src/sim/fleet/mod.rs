@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Events come out of one bounded channel; when nobody reads it, the devices wait. A device ends
-//! when each of its reports is acknowledged or failed; an unconfirmed report counts as settled once
+//! when each of its reports is acknowledged or failed and no upgrade is under way; an unconfirmed report counts as settled once
 //! sent and not reset within the acknowledgement timeout.
 
 mod channel;
@@ -33,7 +33,7 @@ use crate::base::secret::Secret;
 use crate::base::time::Clock;
 use channel::Channel;
 use runner::Runner;
-pub use tally::Tally;
+pub use tally::{Tally, UpgradeTally};
 pub use troubles::Troubles;
 
 /// Events that wait for their reader at most.

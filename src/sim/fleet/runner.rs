@@ -130,12 +130,22 @@ impl Runner {
                 output = self.channel.next() => self.take_output(output).await?,
                 () = tokio::time::sleep_until(wake.into()) => {
                     if self.channel.is_ready() {
-                        self.device.tick(self.plan.clock.instant());
+                        self.tick();
                     }
                 }
                 // An error means that the fleet is gone, and its tasks with it.
                 changed = stop.changed() => if changed.is_err() { return Ok(()) },
             }
+        }
+    }
+
+    /// A device that has its power back has no session any more.
+    fn tick(&mut self) {
+        let now = self.plan.clock.instant();
+        let was_off = self.device.is_off();
+        self.device.tick(now);
+        if was_off && !self.device.is_off() {
+            self.channel.restart(now);
         }
     }
 
@@ -193,7 +203,9 @@ impl Runner {
 
     fn due(&self, now: Instant) -> bool {
         let wanted = self.plan.reports.is_none_or(|n| self.started < n);
-        wanted && now >= self.next_report && self.channel.is_ready()
+        // Without power it measures nothing.
+        let is_able = self.channel.is_ready() && !self.device.is_off();
+        wanted && now >= self.next_report && is_able
     }
 
     async fn start_report(&mut self, now: Instant) -> std::io::Result<()> {
@@ -280,7 +292,11 @@ impl Runner {
         let Some(reports) = self.plan.reports else {
             return false;
         };
-        let is_busy = !self.device.is_idle() || self.device.owes();
+        if self.device.is_dead() {
+            return true;
+        }
+        let upgrades = self.device.upgrader().is_some_and(|u| u.is_busy());
+        let is_busy = !self.device.is_idle() || self.device.owes() || upgrades;
         if self.started < reports || self.settled < reports || is_busy {
             return false;
         }
@@ -296,7 +312,8 @@ impl Runner {
 
     fn wake_at(&self, now: Instant) -> Instant {
         let ready = self.channel.is_ready();
-        let wanted = ready && self.plan.reports.is_none_or(|n| self.started < n);
+        let able = ready && !self.device.is_off();
+        let wanted = able && self.plan.reports.is_none_or(|n| self.started < n);
         [
             wanted.then_some(self.next_report),
             self.unconfirmed.then(|| self.last_datagram + self.linger),

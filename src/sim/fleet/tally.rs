@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::What;
 use crate::sim::device::Event;
+use crate::sim::upgrade;
 
 /// Counts over all devices of a fleet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -40,6 +41,7 @@ pub struct Tally {
     pub answers_failed: u64,
     pub answer_failures: BTreeMap<String, u64>,
     pub rebooted: u64,
+    pub upgrades: UpgradeTally,
     pub malformed: u64,
     pub moved: u64,
     pub finished: u64,
@@ -99,6 +101,7 @@ impl Tally {
                 self.answers_failed += 1;
                 add(&mut self.answer_failures, failure.reason());
             }
+            Event::Upgrade(event) => self.upgrades.count(event),
             Event::Rebooted => self.rebooted += 1,
             Event::Observed { .. }
             | Event::AnswerAcknowledged
@@ -141,10 +144,72 @@ impl Tally {
                 reasons(&self.answer_failures),
             );
         }
+        if self.upgrades != UpgradeTally::default() {
+            line += &self.upgrades.text();
+        }
         if self.sessions_ended > 0 {
             line += &format!(", sessions ended by the server {}", self.sessions_ended);
         }
         line
+    }
+}
+
+/// What the devices say of their upgrades.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct UpgradeTally {
+    pub offered: u64,
+    pub refused: u64,
+    pub downloaded: u64,
+    /// Images that were not the expected one, whole or in the making.
+    pub wrong: u64,
+    pub executed: u64,
+    pub installed: u64,
+    pub failed: u64,
+    /// Refusals and failures by the result that the device gave: `5`.
+    pub results: BTreeMap<String, u64>,
+    /// Results that the server took.
+    pub confirmed: u64,
+    pub power_lost: u64,
+}
+
+impl UpgradeTally {
+    fn count(&mut self, event: &upgrade::Event) {
+        match event {
+            upgrade::Event::Offered { .. } => self.offered += 1,
+            upgrade::Event::Refused { result } => {
+                self.refused += 1;
+                add(&mut self.results, result.to_string());
+            }
+            upgrade::Event::Downloaded { intact, .. } => {
+                self.downloaded += 1;
+                self.wrong += u64::from(*intact == Some(false));
+            }
+            upgrade::Event::Executed { .. } => self.executed += 1,
+            upgrade::Event::Installed { .. } => self.installed += 1,
+            upgrade::Event::Failed { result } => {
+                self.failed += 1;
+                add(&mut self.results, result.to_string());
+            }
+            upgrade::Event::Confirmed => self.confirmed += 1,
+            upgrade::Event::PowerLost { .. } => self.power_lost += 1,
+            upgrade::Event::Progress { .. } | upgrade::Event::PowerBack => {}
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!(
+            "; upgrades offered {}, refused {}, downloaded {}, installed {}, failed {}{}",
+            self.offered,
+            self.refused,
+            self.downloaded,
+            self.installed,
+            self.failed,
+            reasons(&self.results),
+        );
+        if self.wrong > 0 {
+            text += &format!(", WRONG IMAGES {}", self.wrong);
+        }
+        text
     }
 }
 

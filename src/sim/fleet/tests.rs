@@ -1,5 +1,6 @@
 mod commands;
 mod secure;
+mod upgrading;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -6,8 +6,10 @@ mod catalog;
 mod commands;
 mod forwarding;
 mod indexes;
+mod packages;
 mod pushes;
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use hashbrown::HashMap;
@@ -17,6 +19,8 @@ use serde::de::DeserializeOwned;
 use super::facts::DeviceFacts;
 use super::keys::{self, Meta, Table};
 use super::kv::{Kv, Order};
+use super::package_files::PackageFiles;
+use super::packages::{FileHash, PackageFile};
 use super::records::{
     CodecRecord, DeviceRecord, EventRecord, HistoryRecord, ProductRecord, RawRecord, SessionRecord,
     SettingsRecord, StateRecord,
@@ -47,11 +51,12 @@ pub struct Totals {
     pub mistakes: u64,
 }
 
-/// Walks the database, telling every mistake as it is found. `step` is called after each chunk
+/// Walks the database, telling every mistake as it is found, also of the files of packages. `step` is called after each chunk
 /// with the totals so far. Without a sealer, or with another key's, what is sealed stays closed.
 pub fn check<E: Kv>(
     engine: &E,
     sealer: Option<&Sealer>,
+    package_files: &PackageFiles,
     step: &mut dyn FnMut(Totals),
     tell: &mut dyn FnMut(Mistake),
 ) -> Result<Totals, StoreError> {
@@ -59,6 +64,8 @@ pub fn check<E: Kv>(
     let format = engine.get(&keys::meta(Meta::Format))?;
     let mut walk = Walk {
         engine,
+        package_files,
+        files: BTreeMap::new(),
         sealer: sealer.filter(|sealer| seal_check.as_deref() == Some(&sealer.check_value())),
         format: format
             .and_then(|row| <[u8; 4]>::try_from(row.as_slice()).ok())
@@ -83,6 +90,7 @@ pub fn check<E: Kv>(
             Ok(())
         })?;
     }
+    walk.files();
     walk.numbers()?;
     Ok(walk.totals)
 }
@@ -125,6 +133,9 @@ fn each_chunk_of<E: Kv>(
 
 struct Walk<'a, E> {
     engine: &'a E,
+    package_files: &'a PackageFiles,
+    /// Files that packages name, each with the key of one that does.
+    files: BTreeMap<FileHash, (PackageFile, Vec<u8>)>,
     sealer: Option<&'a Sealer>,
     /// Of the database.
     format: u32,
@@ -210,6 +221,8 @@ impl<E: Kv> Walk<'_, E> {
             | Table::Contents
             | Table::Certificates
             | Table::Audit => self.catalog(table, key, row)?,
+            Table::Packages => self.package(key, row)?,
+            Table::PackageNames => self.package_name(key, row)?,
             Table::Forwarding => self.forwarding(key, row)?,
             Table::Queue | Table::Ended | Table::Submissions => self.command(table, key, row)?,
         }

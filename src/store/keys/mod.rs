@@ -34,6 +34,8 @@
 //! | 1d | set_aside | action seq `u64`, position `u64`, index `u32` | row: `SetAsideRecord` |
 //! | 1e | codec_versions | product id, 00, seq `u64` | row: `CodecRecord` |
 //! | 1f | replays | product id | row: `ReplaysRecord` |
+//! | 20 | packages | package id | row: `PackageRecord` |
+//! | 21 | package_names | product id, 00, type as a letter, version text | row: `PackageNameRecord` |
 //!
 //! 03, 04, 05 and 16 are indexes of 01: text as it is, without a row header (`rows.rs`). Ids hold
 //! no 00 byte, so 05 is unambiguous; names may, so 16 escapes it. Prefixes are never used anew.
@@ -41,6 +43,7 @@
 mod codecs;
 mod commands;
 mod names;
+mod packages;
 
 use crate::base::ids::{AppId, CertificateId, DeviceId, FileId, GroupId, ProductId};
 use crate::base::peer::DeviceSeq;
@@ -54,6 +57,7 @@ pub use commands::{command, command_at, of_device, split_command, submission};
 pub use names::{
     indexed_seq, name, names_of, names_with, node, node_value, nodes_with, split_node_value,
 };
+pub use packages::{package, package_name, split_package_name};
 
 /// A table: the first byte of its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,11 +94,13 @@ pub enum Table {
     SetAside = 0x1d,
     CodecVersions = 0x1e,
     Replays = 0x1f,
+    Packages = 0x20,
+    PackageNames = 0x21,
 }
 
 impl Table {
     /// Every table, ascending.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::Meta,
         Self::Devices,
         Self::States,
@@ -126,6 +132,8 @@ impl Table {
         Self::SetAside,
         Self::CodecVersions,
         Self::Replays,
+        Self::Packages,
+        Self::PackageNames,
     ];
 
     /// The first byte of this table's keys.
@@ -173,6 +181,8 @@ impl Table {
             Self::SetAside => "set_aside",
             Self::CodecVersions => "codec_versions",
             Self::Replays => "replays",
+            Self::Packages => "packages",
+            Self::PackageNames => "package_names",
         }
     }
 
@@ -403,81 +413,4 @@ pub fn show(key: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_sort_as_their_rows_are_read() {
-        let at = |ms, serial| HistoryKey {
-            received_at: Timestamp::from_ms(ms),
-            serial,
-        };
-        let product = |text| ProductId::parse(text).unwrap();
-        let ascending = [
-            order(1),
-            order(255),
-            order(256),
-            member(&product("a"), 300),
-            member(&product("a-b"), 1),
-            member(&product("b"), 1),
-            history(1, at(999, 7)),
-            history(1, at(1000, 0)),
-            history(1, at(1000, 1)),
-            history(2, at(0, 0)),
-            event(9),
-            event(u64::MAX),
-            part(1, 2),
-            part(1, 256),
-        ];
-        assert!(ascending.is_sorted(), "{ascending:x?}");
-    }
-
-    #[test]
-    fn names_lie_in_their_spans_alone() {
-        let names = [
-            "",
-            "a",
-            "a\0",
-            "a\0b",
-            "a\0\u{1}",
-            "a\u{1}",
-            "ab",
-            "b",
-            "\u{10ffff}",
-            "ä",
-        ];
-        for name in names {
-            for seq in [0, 1, u64::MAX] {
-                let key = super::name(name, seq);
-                assert_eq!(indexed_seq(&key, b"d"), Some(seq));
-                for other in names {
-                    let (from, to) = names_of(other);
-                    assert_eq!(from <= key && key < to, name == other, "{name:?} {other:?}");
-                    let (from, to) = names_with(other);
-                    let is_in = from <= key && key < to;
-                    assert_eq!(is_in, name.starts_with(other), "{name:?} {other:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn members_of_one_product_stay_apart_from_longer_names() {
-        let (from, to) = members(&ProductId::parse("a").unwrap());
-        let inside = member(&ProductId::parse("a").unwrap(), u64::MAX);
-        let outside = member(&ProductId::parse("a-").unwrap(), 0);
-        assert!(from <= inside && inside < to);
-        assert!(outside < from || outside >= to);
-    }
-
-    #[test]
-    fn timed_keys_come_back() {
-        let at = HistoryKey {
-            received_at: Timestamp::from_ms(1_700_000_000_123),
-            serial: 42,
-        };
-        assert_eq!(split_timed(&history(7, at)), Some((7, at)));
-        assert_eq!(split_timed(&event(1)), None);
-        assert_eq!(leading_number(&event(77)), Some(77));
-    }
-}
+mod tests;

@@ -43,6 +43,10 @@ impl<E: Kv> Draft<'_, E> {
             Guard::ForwardingVersion(key, version) => {
                 self.version(&keys::forwarding(key))? == *version
             }
+            Guard::PackageVersion(id, version) => self.version(&keys::package(id))? == *version,
+            Guard::PackageNameVersion(name, version) => {
+                self.version(&keys::package_name(name))? == *version
+            }
             Guard::ProductVersion(id, version) => self
                 .record::<ProductRecord>(&keys::product(id))?
                 .is_some_and(|record| record.version == *version),

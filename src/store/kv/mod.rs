@@ -25,6 +25,7 @@ mod guards;
 mod heads;
 mod health;
 mod load;
+mod packages;
 mod plan;
 mod reader;
 mod replays;
@@ -45,6 +46,7 @@ use super::find::{Find, Found, Leaving};
 use super::forwarding::{DeliveryRecord, ForwardingRecord, SetAsideQuery, SetAsideRecord};
 use super::index::Index;
 use super::keys::{self, Meta};
+use super::packages::{PackageName, PackageNameRecord, PackageRecord};
 use super::records::{
     CodecRecord, DeviceRecord, EventRecord, ProductRecord, RawRecord, SessionRecord,
     SettingsRecord, StateRecord,
@@ -55,7 +57,7 @@ use super::{
     AuditQuery, CommandQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery,
     HistoryRow, Page, Store, StoreError, StoreSettings,
 };
-use crate::base::ids::{CommandId, DeviceId, FileId, NodeId, ProductId};
+use crate::base::ids::{CommandId, DeviceId, FileId, NodeId, PackageId, ProductId};
 use crate::base::peer::DeviceSeq;
 use committer::{Committer, Job};
 use plan::Plan;
@@ -356,6 +358,18 @@ impl<E: Kv> Store for KvStore<E> {
 
     fn settings(&self, id: &ProductId) -> Result<Option<SettingsRecord>, StoreError> {
         self.reader().settings(id)
+    }
+
+    fn packages(&self) -> Result<Vec<PackageRecord>, StoreError> {
+        self.reader().packages()
+    }
+
+    fn package(&self, id: &PackageId) -> Result<Option<PackageRecord>, StoreError> {
+        self.reader().package(id)
+    }
+
+    fn package_name(&self, name: &PackageName) -> Result<Option<PackageNameRecord>, StoreError> {
+        self.reader().package_name(name)
     }
 
     fn leaving(&self) -> Arc<Leaving> {

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! It mixes the table of the algorithm that takes the highest bit first with the shift of the one
-//! that takes the lowest first, so no catalogue of CRCs has it. Every single flipped bit is found, in
-//! a frame of any length; two need not be.
+//! that takes the lowest first, so no catalogue of CRCs has it. Every single flipped bit is
+//! found, in a frame of any length; two need not be.
 
 use crc::{CRC_16_XMODEM, Crc};
 

@@ -1,7 +1,7 @@
 //! Frames: the header that every message has, and how PCP is told from business data.
 //!
-//! The layout stands in [`super`]. Checks are made in the order that the protocol gives for telling
-//! both apart, and the first that fails says what the bytes are not: [`FrameError`].
+//! The layout stands in [`super`]. Checks are made in the order that the protocol gives for
+//! telling both apart, and the first that fails says what the bytes are not: [`FrameError`].
 
 use nom::number::complete::{be_u8, be_u16};
 use nom::{IResult, Parser};
@@ -149,8 +149,8 @@ impl<'a> Frame<'a> {
         Ok(Self { code, data })
     }
 
-    /// Appends the frame. Data beyond [`DATA_MAX`] can't be told and is left out: no message has as
-    /// much.
+    /// Appends the frame. Data beyond [`DATA_MAX`] can't be told and is left out: no message has
+    /// as much.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         let data = self.data.get(..DATA_MAX).unwrap_or(self.data);
         out.reserve(HEADER + data.len());
@@ -179,9 +179,9 @@ pub(super) fn header_of(code: Code, parts: &[&[u8]]) -> [u8; HEADER] {
     [start_0, start_1, PROTOCOL, code, sum_0, sum_1, len_0, len_1]
 }
 
-/// Whether an uplink is PCP; `None`: business data. `supports_pcp`: the product declares upgrades of
-/// software, and PCP as their protocol. The order is that of the protocol: product, start, version,
-/// code, checksum, length.
+/// Whether an uplink is PCP; `None`: business data. `supports_pcp`: the product declares upgrades
+/// of software, and PCP as their protocol. The order is that of the protocol: product, start,
+/// version, code, checksum, length.
 pub fn recognise(supports_pcp: bool, bytes: &[u8]) -> Option<Frame<'_>> {
     supports_pcp.then(|| Frame::decode(bytes).ok()).flatten()
 }

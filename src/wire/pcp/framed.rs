@@ -1,13 +1,13 @@
 //! A package as the answers that carry it: every fragment in its whole frame, one after the other.
 //!
 //! ```text
-//! | header 8 | 00 | index 2 | fragment `size` |  header 8 | 00 | index 2 | … | the last is shorter |
-//! '--------------- stride: size + 11 ---------'
+//! | header 8 | 00 | index 2 | fragment | header 8 | 00 | index 2 | … | the last is shorter |
+//! '------ stride: size + 11 ------------'
 //! ```
 //!
 //! The answer to a request names no version, so the one for (package, index) is the same for
-//! every device and every time: it is written once, when the package comes, and an answer is then a
-//! slice of a file or of memory. Nothing else is in the file, so its length tells the package's.
+//! every device and every time: it is written once, when the package comes, and an answer is then
+//! a slice of a file or of memory. Nothing else is in the file, so its length tells the package's.
 
 use std::io::{self, Read, Write};
 use std::ops::Range;
@@ -124,8 +124,8 @@ const fn stride(size: FragmentSize) -> u64 {
     (size.bytes() as usize + ANSWER_HEADER) as u64
 }
 
-/// Copies a package of `package` bytes from `reader` to `writer`, each fragment in its answer. Holds
-/// one fragment at a time: give it buffered ends.
+/// Copies a package of `package` bytes from `reader` to `writer`, each fragment in its answer.
+/// Holds one fragment at a time: give it buffered ends.
 pub fn frame_package(
     package: u64,
     size: FragmentSize,
@@ -195,8 +195,8 @@ impl FramedPackage {
         })
     }
 
-    /// Over what [`frame_package`] wrote. The length alone is checked: who stores files checks their
-    /// hash.
+    /// Over what [`frame_package`] wrote. The length alone is checked: who stores files checks
+    /// their hash.
     pub fn over(bytes: Bytes, size: FragmentSize) -> Result<Self, FramedError> {
         let layout = Layout::of_framed(bytes.len() as u64, size)?;
         Ok(Self { bytes, layout })

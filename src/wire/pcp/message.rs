@@ -1,8 +1,8 @@
 //! What frames say: every message of devices ([`FromDevice`]) and of the platform ([`ToDevice`]).
 //!
 //! Both directions read and write, so that each proves the other. Data of another length than a
-//! message has is an error and nothing is guessed; but a device that reports a failure may leave its
-//! version out.
+//! message has is an error and nothing is guessed; but a device that reports a failure may leave
+//! its version out.
 
 use nom::bytes::complete::take;
 use nom::combinator::{all_consuming, map, opt, rest};

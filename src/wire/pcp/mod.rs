@@ -14,9 +14,9 @@
 //!  24   to platform: result, version               result
 //! ```
 //!
-//! Numbers are big-endian; a result is one byte, a version 16 of ASCII padded with 00; `length` counts
-//! the data. Bytes that are no frame are business data ([`recognise`]); a frame whose data is no
-//! message ([`MessageError`]) is PCP all the same, and dropped. Nothing here has state.
+//! Numbers are big-endian; a result is one byte, a version 16 of ASCII padded with 00; `length`
+//! counts the data. Bytes that are no frame are business data ([`recognise`]); a frame whose data
+//! is no message ([`MessageError`]) is PCP all the same, and dropped. Nothing here has state.
 
 pub mod frame;
 pub mod framed;

@@ -127,7 +127,7 @@ pub enum FragmentError {
     #[error("the package is empty")]
     Empty,
     #[error(
-        "{package} bytes in fragments of {fragment} are {count} fragments, takes at most {}: \
+        "{package} bytes in fragments of {fragment} bytes are {count} fragments, takes at most {}: \
          the package has at most {} bytes so",
         u16::MAX, u64::from(u16::MAX) * u64::from(*fragment)
     )]

@@ -115,6 +115,10 @@ impl World {
         let task = self.must(Method::POST, "/v5/iot/x/batchtasks", task).await;
         let file = self.server.send(form(OTHER, MARK)).await;
         assert_eq!(file.status, 201, "{:?}", file.body);
+        let put = "/v1/packages?package_type=firmwarePackage&product_id=pb&version=V9";
+        let put = Request::put(put).header("x-auth-token", ROOT);
+        let package = self.server.send(put.body(Body::from(MARK)).unwrap()).await;
+        assert_eq!(package.status, 201, "{:?}", package.body);
         let id = |answer: &Value, name: &str| answer[name].as_str().unwrap().to_owned();
         let pushed = self.fill_forwarding().await;
         self.ids = vec![
@@ -126,6 +130,7 @@ impl World {
             ("certificate_id", id(&certificate, "certificate_id")),
             ("task_id", id(&task, "task_id")),
             ("file_id", id(&file.body, "file_id")),
+            ("package_id", id(&package.body, "package_id")),
         ];
         let ExampleBody::Json(rollback) = example_of("roll_back_codec") else {
             panic!("it takes JSON");
@@ -186,6 +191,7 @@ impl World {
     /// All there is of space `b`.
     async fn snapshot(&self) -> Vec<Value> {
         let (group, task) = (self.id("group_id"), self.id("task_id"));
+        let package = self.id("package_id");
         let paths = [
             "apps/b".to_owned(),
             "products/pb".into(),
@@ -200,6 +206,8 @@ impl World {
             format!("device-group/{group}/devices"),
             format!("certificates/{}", self.id("certificate_id")),
             format!("batchtasks/{task}"),
+            format!("ota-upgrades/packages/{package}"),
+            "ota-upgrades/packages?package_type=firmwarePackage".into(),
             "routing-rule/rules?app_id=b".into(),
             "routing-rule/actions?app_id=b".into(),
             "routing-rule/backlog-policy".into(),

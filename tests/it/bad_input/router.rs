@@ -311,6 +311,9 @@ async fn queries_are_read_by_every_operation_that_takes_one() {
 #[tokio::test]
 async fn preconditions_that_do_not_hold_or_are_none_change_nothing() {
     let (server, group) = world().await;
+    let put = "/v1/packages?package_type=firmwarePackage&product_id=p1&version=V1";
+    let made = server.send(Request::put(put).body(Body::from("x")).unwrap());
+    let package = made.await.body["package_id"].as_str().unwrap().to_owned();
     let before = holds(&server);
     let (mut failures, mut count) = (Vec::new(), 0);
     let garbled: [&[u8]; 9] = [
@@ -349,9 +352,13 @@ async fn preconditions_that_do_not_hold_or_are_none_change_nothing() {
                         json!({"downlink": "execute"}).to_string(),
                     ),
                 };
+                let mut path = path_of(operation, &group);
+                if operation.path.contains("{package_id}") {
+                    path = path.replace("ffffffffffffffffffffffff", &package);
+                }
                 let request = Request::builder()
                     .method(operation.method.clone())
-                    .uri(path_of(operation, &group))
+                    .uri(path)
                     .header("content-type", media)
                     .header(header.name, value);
                 let answer = server.send(request.body(Body::from(body)).unwrap()).await;

@@ -18,14 +18,14 @@ use strait::product::codec::call::{Call, Options, Outside, Reply};
 use strait::product::codec::{CodecError, Decoded, Kind};
 
 /// What a test waits at most before it fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-struct World {
-    pool: Arc<CodecPool>,
-    tasks: Tasks,
+pub(crate) struct World {
+    pub(crate) pool: Arc<CodecPool>,
+    pub(crate) tasks: Tasks,
 }
 
-fn world(settings: Settings) -> World {
+pub(crate) fn world(settings: Settings) -> World {
     let (clock, tasks) = (Clock::manual(Timestamp::from_ms(1_000_000)), Tasks::new());
     let pool = CodecPool::new(Parts {
         settings,
@@ -50,11 +50,11 @@ fn script(source: &str) -> Outside {
 }
 
 /// A script whose `decodeUplink` does this.
-fn uplink(body: &str) -> Outside {
+pub(crate) fn uplink(body: &str) -> Outside {
     script(&format!("function decodeUplink(input) {{ {body} }}"))
 }
 
-fn decode(payload: &[u8]) -> Call {
+pub(crate) fn decode(payload: &[u8]) -> Call {
     Call::Decode {
         payload: payload.to_vec(),
         received_at: Timestamp::from_ms(1),
@@ -64,7 +64,7 @@ fn decode(payload: &[u8]) -> Call {
 }
 
 /// The value `v` that the script reports.
-fn value(result: Result<Reply, CodecError>) -> Result<serde_json::Value, CodecError> {
+pub(crate) fn value(result: Result<Reply, CodecError>) -> Result<serde_json::Value, CodecError> {
     match result? {
         Reply::Decoded {
             decoded: Decoded::Report(report),
@@ -74,14 +74,18 @@ fn value(result: Result<Reply, CodecError>) -> Result<serde_json::Value, CodecEr
     }
 }
 
-async fn call(world: &World, codec: &Outside, payload: &[u8]) -> Result<Reply, CodecError> {
+pub(crate) async fn call(
+    world: &World,
+    codec: &Outside,
+    payload: &[u8],
+) -> Result<Reply, CodecError> {
     let called = world.pool.call(codec, decode(payload));
     let ended = tokio::time::timeout(PATIENCE, called).await;
     ended.expect("the call ends")
 }
 
 /// Strikes that a codec has, told from how many more quarantine it.
-async fn strikes(world: &World, codec: &Outside, most: u32) -> u32 {
+pub(crate) async fn strikes(world: &World, codec: &Outside, most: u32) -> u32 {
     for more in 0..=most {
         if world.pool.quarantined(codec).is_some() {
             return most - more;

@@ -5,6 +5,8 @@
 mod replaced;
 mod uploads;
 mod waiting;
+#[cfg(feature = "wasm")]
+mod wasm;
 mod workers;
 
 use std::net::SocketAddr;

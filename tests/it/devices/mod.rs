@@ -2,6 +2,7 @@
 //! byte. The requests are written by coap-lite, and what comes back is compared with bytes.
 
 mod dtls;
+mod packages;
 mod repeats;
 mod reports;
 mod requests;
@@ -10,6 +11,7 @@ mod silence;
 mod traces;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use coap_lite::{CoapOption, MessageType};
@@ -18,6 +20,7 @@ use strait::base::time::Clock;
 use strait::sim::message::{self, Draft};
 use strait::store::Store;
 use strait::store::memory::Memory;
+use strait::store::package_files::PackageFiles;
 
 use crate::server::{Server, virtual_clock};
 
@@ -30,6 +33,7 @@ struct Bench {
     server: Server,
     memory: Memory,
     clock: Clock,
+    files: PackageFiles,
     msg_id: u16,
 }
 
@@ -80,8 +84,13 @@ fn report(volume: u32) -> Vec<u8> {
 impl Bench {
     /// Products `p` (codec) and `j` (JSON); devices `p_n1`, `p_frozen`, `p_secured`, `j_n2`.
     async fn start() -> Self {
+        Self::start_beside(PackageFiles::of(Path::new("/nonexistent"))).await
+    }
+
+    /// The same, with a place for the files of packages.
+    async fn start_beside(files: PackageFiles) -> Self {
         let (memory, clock) = (Memory::default(), virtual_clock());
-        let server = Server::start(&memory, &clock, 1);
+        let server = Server::start_beside(files.clone(), &memory, &clock, 1);
         server.create_product("p", "binary").await;
         server.create_product("j", "json").await;
         server.create_device("p", "n1", json!({})).await;
@@ -95,13 +104,14 @@ impl Bench {
             server,
             memory,
             clock,
+            files,
             msg_id: 0x1000,
         }
     }
 
     /// Kills the server and starts it anew.
     fn restart(&mut self) {
-        self.server = Server::start(&self.memory, &self.clock, 2);
+        self.server = Server::start_beside(self.files.clone(), &self.memory, &self.clock, 2);
     }
 
     /// What leaves the server for `datagram`, until nothing more does.

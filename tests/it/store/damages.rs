@@ -92,6 +92,7 @@ fn damages_of_the_catalog() -> Vec<(Damage, Vec<String>)> {
     let root = keys::certificate(&certificate("root", 8).certificate_id);
     let lane = rows::encode(&group("lane", 5)).unwrap();
     let later = rows::encode(&audit(1001, 9)).unwrap();
+    let name = "package_names 6d657465720066666f75722e73";
     let in_no_space = |row: &str| format!("{row}: there is no resource space app");
     vec![
         (
@@ -101,6 +102,7 @@ fn damages_of_the_catalog() -> Vec<(Damage, Vec<String>)> {
                 in_no_space("tasks 0000000000000006"),
                 in_no_space("certificates root"),
                 in_no_space("forwarding r:r"),
+                in_no_space("packages fw"),
             ],
         ),
         (
@@ -110,6 +112,26 @@ fn damages_of_the_catalog() -> Vec<(Damage, Vec<String>)> {
         (
             gone(keys::file(&file_id("f"))),
             vec!["contents f: there is no row files f".to_owned()],
+        ),
+        (
+            gone(keys::package(&package("fw", 16).package_id)),
+            vec![format!("{name}: there is no package fw")],
+        ),
+        (
+            gone(keys::package_name(&package("fw", 16).name())),
+            vec![format!(
+                "packages fw: no row {name} binds its name to it and its file"
+            )],
+        ),
+        (
+            put(
+                b"\x21meter\0x1".to_vec(),
+                &rows::encode(&named(None, None)).unwrap(),
+            ),
+            vec![
+                "package_names 6d65746572007831: the key is not product id, type and version"
+                    .to_owned(),
+            ],
         ),
         (
             put(group_key, &lane),
@@ -141,6 +163,7 @@ fn damages_of_rows() -> Vec<(Damage, Vec<String>)> {
                 "devices two: there is no product meter".to_owned(),
                 "codecs meter: there is no row products meter".to_owned(),
                 "settings meter: there is no row products meter".to_owned(),
+                "packages fw: there is no product meter".to_owned(),
             ],
         ),
         (

@@ -18,10 +18,11 @@ use strait::store::{
 
 use super::records::*;
 use super::rows_of;
+use super::tools::no_files;
 
 fn import(file: &[u8]) -> Memory {
     let engine = Memory::default();
-    archive::import(&engine, &mut Cursor::new(file), &mut |_| ()).unwrap();
+    archive::import(&engine, &no_files(), &mut Cursor::new(file), &mut |_| ()).unwrap();
     engine
 }
 

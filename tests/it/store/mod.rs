@@ -7,6 +7,7 @@ mod faults;
 mod forwarding;
 mod generation;
 mod migration;
+mod packages;
 mod records;
 mod tools;
 
@@ -166,4 +167,5 @@ contract!(
     forwarding_guards_hold_or_conflict,
     forwarding_lies_sealed,
     progress_of_pushes_and_what_is_set_aside,
+    packages_and_their_names,
 );

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use strait::base::ids::{
-    AppId, CertificateId, DeviceId, FileId, GroupId, NodeId, ProductId, TaskId,
+    AppId, CertificateId, DeviceId, FileId, GroupId, NodeId, PackageId, ProductId, TaskId,
 };
 use strait::base::peer::DeviceSeq;
 use strait::base::secret::Secret;
@@ -17,6 +17,7 @@ use strait::store::catalog::{
     TaskPhase, TaskRecord, TaskType, WindowRecord,
 };
 use strait::store::memory::MEMORY_KEY;
+use strait::store::packages::{FileHash, PackageNameRecord, PackageRecord, PackageType};
 use strait::store::records::{
     AuthRecord, AuthType, CodecKind, CodecRecord, DeviceRecord, EnvelopeRecord, EventRecord,
     HistoryRecord, ProductRecord, RawRecord, SessionRecord, SettingsRecord, ShadowRecord,
@@ -430,4 +431,35 @@ pub(crate) fn audit(ms: u64, seq: u64) -> AuditRecord {
 
 pub(crate) fn put_audit(record: AuditRecord) -> Change {
     Change::PutAudit(Box::new(record))
+}
+
+/// Firmware of the product `meter`, without a file.
+pub(crate) fn package(id: &str, seq: u64) -> PackageRecord {
+    PackageRecord {
+        version: 1,
+        package_id: PackageId::parse(id).unwrap(),
+        seq,
+        app_id: app_id("app"),
+        package_type: PackageType::Firmware,
+        product_id: product_id("meter"),
+        module_name: None,
+        package_version: "four.s".to_owned(),
+        support_source_versions: vec!["three".to_owned()],
+        description: Some("Zähler".to_owned()),
+        custom_info: None,
+        file_location: Some(json!({"obs_location": {"object_key": "a.bin"}})),
+        file: None,
+        file_name: Some("four.bin".to_owned()),
+        signed_by: None,
+        fragment_size: 500,
+        created_at: at(seq),
+    }
+}
+
+pub(crate) fn named(package: Option<&str>, sha256: Option<FileHash>) -> PackageNameRecord {
+    PackageNameRecord {
+        version: 1,
+        package_id: package.map(|id| PackageId::parse(id).unwrap()),
+        sha256,
+    }
 }

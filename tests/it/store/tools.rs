@@ -1,6 +1,7 @@
 //! Check, archives and old formats.
 
 use std::io::Cursor;
+use std::path::Path;
 
 use proptest::prelude::*;
 use strait::base::peer::DeviceSeq;
@@ -8,6 +9,7 @@ use strait::store::archive::{self, ArchiveError};
 use strait::store::check::{Mistake, Totals, check};
 use strait::store::kv::{Kv, Writes};
 use strait::store::memory::{Memory, MemoryStore};
+use strait::store::package_files::PackageFiles;
 use strait::store::seal::Sealer;
 use strait::store::{Change, Store, keys};
 
@@ -53,16 +55,27 @@ fn filled() -> Memory {
         put_forwarding(flow("f", 14)),
         put_forwarding(queue("q", 15)),
         put_forwarding(access("k")),
+        Change::PutPackage(Box::new(package("fw", 16))),
+        Change::PutPackageName(package("fw", 16).name(), named(Some("fw"), None)),
     ];
     write(&store, changes);
     engine
 }
 
+/// No package of these databases has one.
+pub(super) fn no_files() -> PackageFiles {
+    PackageFiles::of(Path::new("/nonexistent"))
+}
+
 fn checked(engine: &Memory) -> (Totals, Vec<Mistake>) {
     let mut mistakes = Vec::new();
-    let totals = check(engine, Some(&sealer()), &mut |_| (), &mut |m| {
-        mistakes.push(m)
-    })
+    let totals = check(
+        engine,
+        Some(&sealer()),
+        &no_files(),
+        &mut |_| (),
+        &mut |m| mistakes.push(m),
+    )
     .unwrap();
     assert_eq!(totals.mistakes, u64::try_from(mistakes.len()).unwrap());
     (totals, mistakes)
@@ -70,14 +83,14 @@ fn checked(engine: &Memory) -> (Totals, Vec<Mistake>) {
 
 fn exported(engine: &Memory) -> Vec<u8> {
     let mut file = Vec::new();
-    archive::export(engine, &mut file, &mut |_| ()).unwrap();
+    archive::export(engine, &no_files(), &mut file, &mut |_| ()).unwrap();
     file
 }
 
 fn import(file: &[u8]) -> Result<Memory, ArchiveError> {
     let engine = Memory::default();
     archive::verify(&mut Cursor::new(file), &mut |_| ())?;
-    archive::import(&engine, &mut Cursor::new(file), &mut |_| ())?;
+    archive::import(&engine, &no_files(), &mut Cursor::new(file), &mut |_| ())?;
     Ok(engine)
 }
 
@@ -85,7 +98,7 @@ fn import(file: &[u8]) -> Result<Memory, ArchiveError> {
 fn check_finds_nothing_wrong_in_a_sound_database() {
     let (totals, mistakes) = checked(&filled());
     assert_eq!(mistakes, []);
-    assert_eq!(totals.rows, 50);
+    assert_eq!(totals.rows, 52);
 }
 
 #[test]
@@ -112,7 +125,10 @@ fn check_without_the_key_leaves_seals_closed() {
     let engine = filled();
     let told = |sealer: Option<&Sealer>| {
         let mut told = Vec::new();
-        check(&engine, sealer, &mut |_| (), &mut |m| told.push(m.row)).unwrap();
+        check(&engine, sealer, &no_files(), &mut |_| (), &mut |m| {
+            told.push(m.row)
+        })
+        .unwrap();
         told
     };
     for sealer in [None, Some(&Sealer::new([1; 32])), Some(&sealer())] {
@@ -172,7 +188,7 @@ fn archive_brings_everything_back() {
 fn archive_goes_into_an_empty_database_alone() {
     let file = exported(&filled());
     let used = filled();
-    let result = archive::import(&used, &mut Cursor::new(&file), &mut |_| ());
+    let result = archive::import(&used, &no_files(), &mut Cursor::new(&file), &mut |_| ());
     assert_eq!(result.unwrap_err().kind(), "not_empty");
 }
 
@@ -189,12 +205,15 @@ fn damaged_archives_are_refused_by_kind() {
     let table = [
         (Vec::new(), "truncated"),
         (changed(0, b'X'), "magic"),
-        (changed(11, 2), "version"),
+        (changed(11, 3), "version"),
+        (changed(11, 0), "version"),
         (changed(15, 0), "format"),
         (changed(15, 4), "format"),
         (changed(16, 0xff), "entry"),
         (changed(20, 0xff), "row"),
-        (changed(file.len() - 33, 1), "count"),
+        (changed(file.len() - 34, 1), "count"),
+        (changed(file.len() - 33, 1), "truncated"),
+        (changed(file.len() - 33, 2), "mark"),
         (
             changed(file.len() - 1, file[file.len() - 1] ^ 1),
             "checksum",
@@ -273,6 +292,6 @@ fn write_format_fixture() {
         env!("CARGO_MANIFEST_DIR"),
         "/fixtures/store/format-3/archive.strait"
     );
-    std::fs::create_dir_all(std::path::Path::new(path).parent().unwrap()).unwrap();
+    std::fs::create_dir_all(Path::new(path).parent().unwrap()).unwrap();
     std::fs::write(path, exported(&filled())).unwrap();
 }

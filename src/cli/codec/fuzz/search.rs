@@ -259,6 +259,9 @@ pub(super) fn judge(bundle: &Bundle, call: &Call) -> Judged {
         Ok(Err(error)) if error.is_limit() => {
             return Judged::Found(Sort::Limit, error.to_string());
         }
+        Ok(Err(error @ CodecError::Trap { .. })) => {
+            return Judged::Found(Sort::Crash, error.to_string());
+        }
         Ok(reply) => reply,
     };
     match (call, reply) {
@@ -342,6 +345,9 @@ fn judge_encoded(bundle: &Bundle, call: &Call, bytes: Vec<u8>) -> Judged {
         Err(panic) => return Judged::Found(Sort::Crash, text_of(&*panic)),
         Ok(Some(Err(error))) if error.is_limit() => {
             return Judged::Found(Sort::Limit, error.to_string());
+        }
+        Ok(Some(Err(error @ CodecError::Trap { .. }))) => {
+            return Judged::Found(Sort::Crash, error.to_string());
         }
         Ok(Some(Err(error))) => return told(format!("can't be read back: {error}")),
         Ok(Some(Ok(Downlink::Command {

@@ -133,7 +133,7 @@ pub(super) fn run(out: &mut impl Write, args: &Args, workers: &Workers) -> io::R
         writeln!(out, "note: {note}")?;
     }
     let suites = [test::run_suite(&dir, None, workers)];
-    report::write_text(out, &suites, test::is_coloured())?;
+    report::write_text(out, &suites, &[], test::is_coloured())?;
     Ok(test::code_of(&suites))
 }
 

@@ -1,6 +1,26 @@
 //! `strait codec new`: a codec that works, to start from. Every kind is the same sensor; what is
 //! written lies beside this file.
 
+#[cfg(feature = "wasm")]
+mod wasm;
+#[cfg(not(feature = "wasm"))]
+mod wasm {
+    //! In a build without WebAssembly.
+
+    use std::io::{self, Write};
+    use std::path::Path;
+
+    use crate::cli::codec::{USAGE, complain};
+    use crate::product::codec::wasm::{HOW_TO_BUILD, NOT_HERE};
+
+    pub(super) fn run(_out: &mut impl Write, _dir: &Path) -> io::Result<u8> {
+        complain(&format!(
+            "--kind wasm: {NOT_HERE}; {HOW_TO_BUILD}, or take table or script"
+        ));
+        Ok(USAGE)
+    }
+}
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -59,27 +79,16 @@ pub(super) fn run(
     let template = match (kind, contract) {
         (Kind::Table, None) => TABLE,
         (Kind::Script, contract) => Template::of(contract.unwrap_or(Contract::Iotda)),
-        (Kind::Wasm, None) => {
-            complain("--kind wasm: this build can't run WebAssembly, take table or script");
-            return Ok(USAGE);
-        }
+        (Kind::Wasm, None) => return wasm::run(out, dir),
         (Kind::Table | Kind::Wasm, Some(_)) => {
             complain("--contract: is for --kind script");
             return Ok(USAGE);
         }
     };
-    let name = bundle::name_of(dir);
-    if let Err(error) = ProductId::parse(&name) {
-        complain(&format!(
-            "{name:?} {error}: the folder's name becomes the product id"
-        ));
-        return Ok(USAGE);
-    }
-    let taken = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
-    if taken || dir.is_file() {
-        complain(&format!("{}: is there already", dir.display()));
-        return Ok(MISMATCH);
-    }
+    let name = match begin(dir) {
+        Ok(name) => name,
+        Err(code) => return Ok(code),
+    };
     fs::create_dir_all(dir.join("fixtures"))?;
     let profile = format!("{:#}\n", profile(&name, &template));
     let files = [
@@ -94,6 +103,23 @@ pub(super) fn run(
     }
     writeln!(out, "now: strait codec test {}", dir.display())?;
     Ok(PASS)
+}
+
+/// The name of a folder that may be filled, or the exit code that says why it may not.
+fn begin(dir: &Path) -> Result<String, u8> {
+    let name = bundle::name_of(dir);
+    if let Err(error) = ProductId::parse(&name) {
+        complain(&format!(
+            "{name:?} {error}: the folder's name becomes the product id"
+        ));
+        return Err(USAGE);
+    }
+    let taken = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
+    if taken || dir.is_file() {
+        complain(&format!("{}: is there already", dir.display()));
+        return Err(MISMATCH);
+    }
+    Ok(name)
 }
 
 /// The product model of the sample, as the body that creates the product.

@@ -1,10 +1,12 @@
 //! The device against a server of a few lines.
 
 mod commands;
+pub(crate) mod platform;
+mod upgrading;
 
 use std::time::{Duration, Instant};
 
-use coap_lite::{CoapOption, MessageType};
+use coap_lite::{CoapOption, MessageType, Packet};
 
 use super::*;
 use crate::base::time::{Clock, Timestamp};

@@ -6,6 +6,7 @@ mod find;
 mod forwarding;
 mod guards;
 mod life;
+mod packages;
 mod pushes;
 mod rows;
 mod sessions;
@@ -31,6 +32,7 @@ pub(crate) use life::{
     closed_store_refuses, everything_survives_reopening, expiry_takes_the_old_and_nothing_else,
     sequence_numbers_never_repeat,
 };
+pub(crate) use packages::packages_and_their_names;
 pub(crate) use pushes::progress_of_pushes_and_what_is_set_aside;
 pub(crate) use rows::{
     events_in_order_without_gaps, history_ranges_and_markers, long_values_are_split_and_cleaned_up,

@@ -4,6 +4,8 @@
 //! "STRAITDB"  archive version u32  database format u32
 //! length u32  CBOR [key, row]                       for each row, in order of keys
 //! 00000000    rows u64
+//! 01  SHA-256 of the file  size u64  its bytes      for each file of a package, since version 2
+//! 00                                                behind the last one, since version 2
 //! SHA-256 of all bytes before it, 32 bytes
 //! ```
 //!
@@ -12,6 +14,9 @@
 //! sealed: the meta row `seal` tells which key opens them. What belongs to this one copy of the
 //! database (sessions, its generation) is left out: [`is_portable`]. Errors: [`ArchiveError`].
 
+mod files;
+
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
 use serde::{Deserialize, Serialize};
@@ -21,15 +26,21 @@ use super::check::each_chunk;
 use super::key_file::KeyError;
 use super::keys::{self, Meta, Table};
 use super::kv::{Kv, Writes};
+use super::package_files::{FilesError, PackageFiles, Receiving};
+use super::packages::FileHash;
 use super::rows::ROW_WHOLE_MAX;
 use super::seal::CHECK_LEN;
 use super::{StoreError, migrate};
 use crate::base::cbor;
+use files::{file_of, read_files, write_files};
 
 const MAGIC: [u8; 8] = *b"STRAITDB";
 
-/// The archive version that this version writes and reads.
-pub const VERSION: u32 = 1;
+/// The archive version that this version writes. It reads all up to it.
+pub const VERSION: u32 = 2;
+
+/// The first version with the files of packages.
+const WITH_FILES: u32 = 2;
 
 /// Longest CBOR of a row: a row, its key and their headers.
 const ENTRY_MAX: usize = ROW_WHOLE_MAX + 512;
@@ -43,7 +54,7 @@ const STEP: usize = 512;
 pub enum ArchiveError {
     #[error("the file does not begin with STRAITDB: it is no archive")]
     Magic,
-    #[error("archive version is {found}, this version reads {VERSION}")]
+    #[error("archive version is {found}, this version reads up to {VERSION}")]
     Version { found: u32 },
     #[error(
         "database format is {found}, this version reads up to {}",
@@ -60,6 +71,12 @@ pub enum ArchiveError {
     Count { got: u64, want: u64 },
     #[error("SHA-256 does not match: the file was changed")]
     Checksum,
+    #[error("the bytes of package file {file} have SHA-256 {found}")]
+    File { file: FileHash, found: FileHash },
+    #[error("behind the files of packages there is a byte {found:#04x}, expected 00 or 01")]
+    Mark { found: u8 },
+    #[error(transparent)]
+    Files(#[from] FilesError),
     #[error("the file goes on behind its checksum")]
     Trailing,
     #[error("{path} already has rows; an archive goes into an empty directory")]
@@ -84,6 +101,9 @@ impl ArchiveError {
             Self::Row { .. } => "row",
             Self::Count { .. } => "count",
             Self::Checksum => "checksum",
+            Self::File { .. } => "file",
+            Self::Mark { .. } => "mark",
+            Self::Files(e) => e.kind(),
             Self::Trailing => "trailing",
             Self::NotEmpty { .. } => "not_empty",
             Self::Io(_) => "io",
@@ -106,9 +126,13 @@ fn is_portable_row(key: &[u8]) -> bool {
 }
 
 /// What an archive holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
     pub rows: u64,
+    /// Of packages.
+    pub files: u64,
+    /// Files that a package should have and the export did not find whole.
+    pub left_out: Vec<FilesError>,
     /// Each has a secret.
     pub devices: u64,
     /// Of the database.
@@ -150,15 +174,19 @@ pub const fn is_portable(table: Table) -> bool {
         | Table::Deliveries
         | Table::SetAside
         | Table::CodecVersions
-        | Table::Replays => true,
+        | Table::Replays
+        | Table::Packages
+        | Table::PackageNames => true,
         // A restored counter would use numbers again, which breaks the keys.
         Table::Sessions => false,
     }
 }
 
-/// Writes every portable row; `step` is called with the number of rows so far.
+/// Writes every portable row, and the files of packages; `step` is called with the number of rows so
+/// far. A file that is missing or damaged is left out: the rest must not be lost with it.
 pub fn export<E: Kv>(
     engine: &E,
+    package_files: &PackageFiles,
     out: &mut dyn Write,
     step: &mut dyn FnMut(u64),
 ) -> Result<Contents, ArchiveError> {
@@ -173,8 +201,12 @@ pub fn export<E: Kv>(
     out.write_all(&format.to_be_bytes())?;
     let (mut count, mut devices) = (0_u64, 0_u64);
     let mut failed = None;
+    let mut wanted = BTreeMap::new();
     each_chunk(engine, &mut |rows| {
         for (key, row) in rows {
+            if Table::of(&key) == Some(Table::Packages) {
+                wanted.extend(file_of(engine, &row)?);
+            }
             if failed.is_some() || !is_portable_row(&key) {
                 continue;
             }
@@ -193,11 +225,14 @@ pub fn export<E: Kv>(
     }
     out.write_all(&0_u32.to_be_bytes())?;
     out.write_all(&count.to_be_bytes())?;
+    let (files, left_out) = write_files(&mut out, package_files, wanted)?;
     let (out, sum) = out.finish();
     out.write_all(&sum)?;
     out.flush()?;
     Ok(Contents {
         rows: count,
+        files,
+        left_out,
         devices,
         format,
         seal_check,
@@ -219,7 +254,12 @@ fn write_entry(out: &mut dyn Write, entry: Entry) -> Result<(), ArchiveError> {
 pub fn verify(from: &mut dyn Read, step: &mut dyn FnMut(u64)) -> Result<Contents, ArchiveError> {
     let mut devices = 0_u64;
     let mut seal_check = None;
-    let (format, rows) = read(from, step, &mut |row, Entry(key, value)| {
+    let mut files = 0_u64;
+    let mut skip = |_: FileHash| {
+        files = files.saturating_add(1);
+        Ok(None)
+    };
+    let (format, rows) = read(from, step, &mut skip, &mut |row, Entry(key, value)| {
         let is_device = Table::of(&key) == Some(Table::Devices);
         devices = devices.saturating_add(u64::from(is_device));
         if key == keys::meta(Meta::Seal) {
@@ -242,6 +282,8 @@ pub fn verify(from: &mut dyn Read, step: &mut dyn FnMut(u64)) -> Result<Contents
     }
     Ok(Contents {
         rows,
+        files,
+        left_out: Vec::new(),
         devices,
         format,
         seal_check,
@@ -250,9 +292,11 @@ pub fn verify(from: &mut dyn Read, step: &mut dyn FnMut(u64)) -> Result<Contents
 
 /// Writes the rows of an archive, which [`verify`] accepted, into an empty engine. The format
 /// number comes last: an import that stopped half-way is refused when it is opened. Sessions are not
-/// taken, wherever the archive comes from. Returns its number of rows.
+/// taken, wherever the archive comes from. Files of packages go where the server looks for them. Returns
+/// its number of rows.
 pub fn import<E: Kv>(
     engine: &E,
+    package_files: &PackageFiles,
     from: &mut dyn Read,
     step: &mut dyn FnMut(u64),
 ) -> Result<u64, ArchiveError> {
@@ -263,7 +307,8 @@ pub fn import<E: Kv>(
     }
     let mut writes = Writes::new();
     let mut last = Writes::new();
-    let (_, count) = read(from, step, &mut |_, Entry(key, row)| {
+    let mut receive = |_: FileHash| Ok(Some(package_files.receive()?));
+    let (_, count) = read(from, step, &mut receive, &mut |_, Entry(key, row)| {
         if !is_portable_row(&key) {
             return Ok(());
         }
@@ -289,6 +334,7 @@ pub fn import<E: Kv>(
 fn read(
     from: &mut dyn Read,
     step: &mut dyn FnMut(u64),
+    place: &mut dyn FnMut(FileHash) -> Result<Option<Receiving>, FilesError>,
     take: &mut dyn FnMut(u64, Entry) -> Result<(), ArchiveError>,
 ) -> Result<(u32, u64), ArchiveError> {
     let mut from = Hashing::new(from);
@@ -296,7 +342,7 @@ fn read(
         return Err(ArchiveError::Magic);
     }
     let found = u32::from_be_bytes(from.take_array()?);
-    if found != VERSION {
+    if !(1..=VERSION).contains(&found) {
         return Err(ArchiveError::Version { found });
     }
     let format = u32::from_be_bytes(from.take_array()?);
@@ -327,6 +373,9 @@ fn read(
     let want = u64::from_be_bytes(from.take_array()?);
     if want != count {
         return Err(ArchiveError::Count { got: count, want });
+    }
+    if found >= WITH_FILES {
+        read_files(&mut from, place)?;
     }
     let (from, sum) = from.finish();
     let mut tail = Hashing::new(from);

@@ -14,9 +14,7 @@
 //! or not at all, so the version decides. Only a package that the device said to have whole, in this
 //! chain of attempts, is ordered to be installed: what it has of somebody else is reset first.
 
-use super::upgrade::{
-    Ask, DOWNLOAD_WAIT_MS, Input, Outcome, Reason, Saying, Target, UPDATE_WAIT_MS,
-};
+use super::{Ask, DOWNLOAD_WAIT_MS, Input, Outcome, Reason, Saying, Target, UPDATE_WAIT_MS};
 use crate::base::time::Timestamp;
 
 /// 5/0/3
