@@ -89,7 +89,7 @@ impl Bench {
         }
         let register = Register {
             node_id: NodeId::parse(&format!("n{node}")).unwrap(),
-            endpoint: format!("n{node}").into(),
+            endpoint: format!("n{node}"),
             lifetime_s: 86_400,
             version: Version::V1_0,
             binding: "U".into(),
