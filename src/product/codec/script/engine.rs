@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rquickjs::context::EvalOptions;
+use rquickjs::function::Args;
 use rquickjs::promise::PromiseState;
-use rquickjs::{Array, Context, Ctx, Function, Object, Runtime, Value as Js};
+use rquickjs::{Context, Ctx, Function, Runtime, Value as Js};
 
 use super::Limits;
 use super::fault::{FILE, Fault};
@@ -29,6 +30,10 @@ pub(super) struct Engine {
     /// The functions that the script has, of those that were asked for.
     pub(super) functions: Vec<&'static str>,
 }
+
+/// What calls each of an engine's functions, see `shapes` in `prelude.js`, in the order of their names. The
+/// runtime keeps it, which lets go of it in time.
+type Calls<'js> = Vec<Function<'js>>;
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -72,26 +77,21 @@ impl Watch {
     }
 }
 
-/// Where a call's bytes belong.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Place {
-    /// Field `bytes` of the first argument.
-    Field,
-    First,
-    Second,
-}
-
 /// A call on a function of the script.
 pub(super) struct Invocation<'a> {
     pub(super) function: &'a str,
-    /// The arguments, a JSON list.
-    pub(super) args: &'a str,
-    /// The bytes that belong into them, and where: they come natively, for numbers in JSON take long.
-    pub(super) bytes: Option<(&'a [u8], Place)>,
+    pub(super) given: Given<'a>,
     /// What the script's clock says.
     pub(super) at: Timestamp,
-    /// The first argument gets that as `recvTime`.
-    pub(super) received: bool,
+}
+
+/// What a function gets.
+pub(super) enum Given<'a> {
+    /// One that decodes: bytes and their port, which the prelude puts where the function takes them. They
+    /// come natively, for numbers in JSON take long.
+    Message { bytes: &'a [u8], port: u8 },
+    /// One that encodes: its arguments, a JSON list.
+    List(&'a str),
 }
 
 impl Engine {
@@ -147,7 +147,8 @@ impl Engine {
         let time_ms = self.limits.time.as_millis();
         let is_over = || self.watch.is_over.load(Ordering::Relaxed);
         self.context.with(|ctx| {
-            let value = invoke(&ctx, invocation).and_then(|value| self.settle(&ctx, value));
+            let value = self.invoke(&ctx, invocation);
+            let value = value.and_then(|value| self.settle(&ctx, value));
             let result = value.and_then(|value| read(&ctx, &value));
             let mut result = result.map_err(|odd| match odd {
                 Odd::Codec(error) => error,
@@ -164,6 +165,39 @@ impl Engine {
             let is_spoiled = has_left_jobs || matches!(result, Err(CodecError::Limit { .. }));
             (result, is_spoiled)
         })
+    }
+
+    fn invoke<'js>(&self, ctx: &Ctx<'js>, invocation: &Invocation<'_>) -> Result<Js<'js>, Odd> {
+        let at = self
+            .functions
+            .iter()
+            .position(|name| *name == invocation.function);
+        let calls = ctx.userdata::<Calls<'js>>();
+        let call = match (at, &calls) {
+            (Some(at), Some(calls)) => calls.get(at),
+            _ => None,
+        };
+        let Some(call) = call else {
+            return Err(Odd::Codec(CodecError::Script {
+                reason: format!("the script has no function {}", invocation.function),
+            }));
+        };
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "milliseconds stay below 2^53 for ages"
+        )]
+        let at = invocation.at.as_ms() as f64;
+        match invocation.given {
+            Given::List(text) => Ok(call.call((at, ctx.json_parse(text)?))?),
+            // Each byte is an argument: nothing makes a list of them as fast as a rest parameter.
+            Given::Message { bytes, port } => {
+                let mut args = Args::new(ctx.clone(), 2 + bytes.len());
+                args.push_arg(at)?;
+                args.push_arg(port)?;
+                args.push_args(bytes.iter().copied())?;
+                Ok(args.apply(call)?)
+            }
+        }
     }
 
     /// What an async function comes to. Nothing that it could wait for exists, so its jobs are all
@@ -195,14 +229,19 @@ fn run(
     // As browsers and node's `vm` take a script: sloppy, so that old ones run.
     ctx.eval_with_options::<Js<'_>, _>(source, options(FILE))?;
     let mut found = Vec::new();
+    let mut calls = Calls::new();
     for name in functions {
         // `const decode = …` is no property of the global object, but has its name in its scope.
         let look =
             format!("__strait.adopt('{name}', typeof {name} === 'undefined' ? undefined : {name})");
-        if ctx.eval_with_options::<bool, _>(look, options("prelude.js"))? {
+        let call = ctx.eval_with_options::<Option<Function<'_>>, _>(look, options("prelude.js"))?;
+        if let Some(call) = call {
             found.push(*name);
+            calls.push(call);
         }
     }
+    let stored = ctx.store_userdata(calls);
+    stored.map_err(|_| rquickjs::Error::Unknown)?;
     Ok(found)
 }
 
@@ -211,32 +250,4 @@ fn options(file: &str) -> EvalOptions {
     options.strict = false;
     options.filename = Some(file.to_owned());
     options
-}
-
-fn invoke<'js>(ctx: &Ctx<'js>, invocation: &Invocation<'_>) -> Result<Js<'js>, Odd> {
-    let glue: Object<'js> = ctx.globals().get("__strait")?;
-    let call: Function<'js> = glue.get("call")?;
-    let args = ctx.json_parse(invocation.args)?;
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "milliseconds stay below 2^53 for ages"
-    )]
-    let at = invocation.at.as_ms() as f64;
-    let (bytes, place) = match invocation.bytes {
-        None => (None, -1),
-        Some((bytes, place)) => {
-            let list = Array::new(ctx.clone())?;
-            for (at, byte) in bytes.iter().enumerate() {
-                list.set(at, i32::from(*byte))?;
-            }
-            let place = match place {
-                Place::First => 0,
-                Place::Second => 1,
-                Place::Field => 2,
-            };
-            (Some(list), place)
-        }
-    };
-    let received = invocation.received;
-    Ok(call.call((invocation.function, args, at, received, bytes, place))?)
 }

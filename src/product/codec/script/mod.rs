@@ -24,7 +24,7 @@ use super::{
 };
 use crate::base::limits::CODEC_DEPTH_MAX;
 use crate::base::time::{Clock, Timestamp};
-use engine::{Engine, Invocation, Place};
+use engine::{Engine, Given, Invocation};
 use value::{Odd, json_of, message_of};
 
 pub use limits::Limits;
@@ -116,8 +116,7 @@ impl Script {
     fn call<T>(
         &self,
         function: &str,
-        args: &str,
-        bytes: Option<(&[u8], Place)>,
+        given: Given<'_>,
         at: Timestamp,
         read: impl for<'js> FnOnce(&rquickjs::Ctx<'js>, &rquickjs::Value<'js>) -> Result<T, Odd>,
     ) -> Result<T, CodecError> {
@@ -129,10 +128,8 @@ impl Script {
         };
         let invocation = Invocation {
             function,
-            args,
-            bytes,
+            given,
             at,
-            received: function == "decodeUplink",
         };
         let (result, is_spoiled) = engine.call(&invocation, read);
         if !is_spoiled {
@@ -141,20 +138,21 @@ impl Script {
         result
     }
 
+    /// What a function that decodes gives.
     fn value(
         &self,
         function: &str,
-        args: &str,
-        bytes: Option<(&[u8], Place)>,
+        bytes: &[u8],
+        port: u8,
         at: Timestamp,
     ) -> Result<Value, CodecError> {
-        let value = self.call(function, args, bytes, at, json_of)?;
+        let value = self.call(function, Given::Message { bytes, port }, at, json_of)?;
         Ok(value.unwrap_or_default())
     }
 
     fn message(&self, function: &str, args: &Value) -> Result<Option<Vec<u8>>, CodecError> {
         let text = args.to_string();
-        self.call(function, &text, None, self.now(), |ctx, given| {
+        self.call(function, Given::List(&text), self.now(), |ctx, given| {
             message_of(ctx, given)
         })
     }
@@ -162,7 +160,8 @@ impl Script {
     /// `encodeDownlink` gives its bytes in an object, and may say what is wrong.
     fn encode_downlink(&self, input: &Value) -> Result<Option<Vec<u8>>, CodecError> {
         let args = json!([input]).to_string();
-        self.call("encodeDownlink", &args, None, self.now(), |ctx, given| {
+        let args = Given::List(&args);
+        self.call("encodeDownlink", args, self.now(), |ctx, given| {
             let Some(object) = given.as_object().filter(|o| !o.is_array()) else {
                 return message_of(ctx, given);
             };
@@ -241,24 +240,13 @@ impl Codec for Script {
     ) -> Result<Decoded, CodecError> {
         let port = uplink.f_port.unwrap_or(PORT);
         let at = uplink.received_at;
-        let (function, args, place) = match &self.functions {
-            all if all.contains(&"decodeUplink") => (
-                "decodeUplink",
-                format!("[{{\"bytes\":null,\"fPort\":{port},\"recvTime\":null}}]"),
-                Place::Field,
-            ),
-            all if all.contains(&"Decode") => {
-                ("Decode", format!("[{port},null,{{}}]"), Place::Second)
-            }
-            all if all.contains(&"Decoder") => ("Decoder", format!("[null,{port}]"), Place::First),
-            all if all.contains(&"decode") => ("decode", "[null,\"\"]".to_owned(), Place::First),
-            _ => {
-                return Err(CodecError::Script {
-                    reason: "the script has no function that decodes".to_owned(),
-                });
-            }
+        let decoders = ["decodeUplink", "Decode", "Decoder", "decode"];
+        let Some(function) = decoders.into_iter().find(|name| self.has(name)) else {
+            return Err(CodecError::Script {
+                reason: "the script has no function that decodes".to_owned(),
+            });
         };
-        let value = self.value(function, &args, Some((uplink.payload, place)), at)?;
+        let value = self.value(function, uplink.payload, port, at)?;
         if function == "decode" {
             return contract::decoded(text_as_json(value)?);
         }
@@ -300,9 +288,7 @@ impl Codec for Script {
         if !self.has("decodeDownlink") {
             return None;
         }
-        let args = format!("[{{\"bytes\":null,\"fPort\":{PORT}}}]");
-        let bytes = Some((bytes, Place::Field));
-        let value = self.value("decodeDownlink", &args, bytes, self.now());
+        let value = self.value("decodeDownlink", bytes, PORT, self.now());
         Some(value.and_then(|value| {
             let (decoded, _) = contract::ts013(value, true, &Options::default())?;
             let paras = match decoded {

@@ -346,25 +346,47 @@
     define(globalThis, name, { value: given[name], writable: true, configurable: true });
   }
 
-  // How the server calls: the functions of the script that it found.
-  const found = Object.create(null);
+  // How the server calls: for each function of the script that it found, one that sets clock and chance, and
+  // puts what it is given where that function takes it. The bytes of a message are all further arguments.
+  const start = (at) => {
+    now = at;
+    seed = 0x9e3779b9;
+  };
+  const shapes = {
+    __proto__: null,
+    decodeUplink: (run) => (at, fPort, ...bytes) => {
+      start(at);
+      return run({ bytes, fPort, recvTime: new RealDate(at) });
+    },
+    decodeDownlink: (run) => (at, fPort, ...bytes) => {
+      start(at);
+      return run({ bytes, fPort });
+    },
+    Decode: (run) => (at, fPort, ...bytes) => {
+      start(at);
+      return run(fPort, bytes, {});
+    },
+    Decoder: (run) => (at, fPort, ...bytes) => {
+      start(at);
+      return run(bytes, fPort);
+    },
+    decode: (run) => (at, fPort, ...bytes) => {
+      start(at);
+      return run(bytes, '');
+    },
+  };
+  const encoder = (run) => (at, list) => {
+    start(at);
+    return apply(run, undefined, list);
+  };
   const exported = () => (module.exports !== null && typeof module.exports === 'object'
     || typeof module.exports === 'function' ? module.exports : {});
   define(globalThis, '__strait', { value: freeze({
-    /** Keeps a function under its name; answers whether there is one. */
+    /** What calls the function of that name, if there is one. */
     adopt: (name, local) => {
       const first = exported()[name];
       const one = typeof local === 'function' ? local : typeof first === 'function' ? first : given.exports[name];
-      if (found[name] === undefined && typeof one === 'function') found[name] = one;
-      return found[name] !== undefined;
-    },
-    call: (name, args, at, received, bytes, place) => {
-      now = at;
-      seed = 0x9e3779b9;
-      if (place === 2) args[0].bytes = bytes;
-      else if (place >= 0) args[place] = bytes;
-      if (received) args[0].recvTime = construct(RealDate, [at]);
-      return apply(found[name], undefined, args);
+      return typeof one === 'function' ? (shapes[name] ?? encoder)(one) : undefined;
     },
   }) });
 })();

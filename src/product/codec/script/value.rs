@@ -1,7 +1,8 @@
 //! What a script gives, as JSON: by the rules of `JSON.stringify`, natively and bounded.
 
+use rquickjs::atom::PredefinedAtom;
 use rquickjs::function::This;
-use rquickjs::{Coerced, Ctx, Object, Value as Js};
+use rquickjs::{Atom, Coerced, Ctx, Object, Value as Js};
 use serde_json::{Map, Number, Value};
 
 use crate::base::limits::{CODEC_DEPTH_MAX, CODEC_OUTPUT_MAX};
@@ -81,7 +82,7 @@ fn read<'js>(
     }
     if let Some(array) = object.as_array() {
         // Not `Array::len`: a length beyond 2^31 is no number to it.
-        let len: f64 = object.get("length")?;
+        let len: f64 = object.get(PredefinedAtom::Length)?;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -95,10 +96,12 @@ fn read<'js>(
         return Ok(Some(bytes.into()));
     }
     let mut map = Map::new();
-    for key in object.keys::<String>() {
-        let key = key?;
+    // Atoms rather than texts, which the engine would have to look up again.
+    for atom in object.keys::<Atom<'js>>() {
+        let atom = atom?;
+        let key = atom.to_string()?;
         spend(left, key.len())?;
-        let inner: Js<'js> = object.get(key.as_str())?;
+        let inner: Js<'js> = object.get(atom)?;
         if let Some(inner) = read(ctx, &inner, depth + 1, left)? {
             map.insert(key, inner);
         }
@@ -125,7 +128,7 @@ fn elements<'js>(
 
 /// What `toJSON` says, as dates and buffers have it.
 fn to_json<'js>(object: &Object<'js>) -> Result<Option<Js<'js>>, Odd> {
-    let method: Js<'js> = object.get("toJSON")?;
+    let method: Js<'js> = object.get(PredefinedAtom::ToJSON)?;
     let Some(method) = method.as_function() else {
         return Ok(None);
     };
