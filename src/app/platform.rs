@@ -187,6 +187,7 @@ impl Platform {
             packages: Arc::clone(&app.packages),
             clock: clock.clone(),
         };
+        app.devices.tell_lost_upgrades(Arc::clone(&line) as _);
         let (progress, fetches) = Fetches::new(clock.clone());
         app.packages.set_progress(Arc::new(progress));
         let campaigns: Arc<dyn Campaigns> = Arc::clone(&app.batches) as _;

@@ -13,6 +13,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use super::attempt::{Became, Done, Job, PAUSE_FIRST, PAUSE_MAX, Trouble, put};
 use super::campaign::Why;
 use super::create::of_commit;
@@ -350,6 +352,10 @@ impl Campaigns for Batches {
             self.board().settle(task_seq, index, Some(state));
             self.wake();
         }
+    }
+
+    fn admission_changed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(Self::admission_changed(self))
     }
 
     fn may_admit(&self, task_seq: u64) -> bool {

@@ -1,6 +1,6 @@
 //! The end of a device: deleted by its owner, or because it never came.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::{
     Beside, DeviceChangeKind, DeviceDetail, DeviceError, Devices, LostUpgrades, TRIES, alone,
@@ -9,7 +9,6 @@ use crate::app::timers;
 use crate::base::ids::DeviceId;
 use crate::base::peer::DeviceSeq;
 use crate::base::time::Timestamp;
-use crate::bug;
 use crate::store::catalog::{SubtaskRecord, SubtaskState};
 use crate::store::upgrades::{StepRecord, UpgradeRecord};
 use crate::store::{Change, Commit, CommitError, Guard, StoreError};
@@ -90,8 +89,10 @@ impl Devices {
                 commit.changes.extend(beside(&detail));
                 match this.commit(commit).await {
                     Ok(()) => {
-                        if let (Some(upgrade), Some(who)) = (upgrade, this.upgrades.get()) {
-                            who.lost(&detail.device, upgrade);
+                        if let Some(upgrade) = upgrade {
+                            for who in this.told_of_upgrades() {
+                                who.lost(&detail.device, upgrade);
+                            }
                         }
                         let session = Some(DeviceSeq(detail.device.seq));
                         this.tell(&id, DeviceChangeKind::Deleted, session).await;
@@ -106,11 +107,18 @@ impl Devices {
         .await
     }
 
-    /// Hears of upgrades that end with their devices, from now on. Once.
+    /// Hears of upgrades that end with their devices, from now on.
     pub fn tell_lost_upgrades(&self, who: Arc<dyn LostUpgrades>) {
-        if self.upgrades.set(who).is_err() {
-            bug!("lost upgrades are told already");
-        }
+        let mut told = self
+            .upgrades
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        told.push(who);
+    }
+
+    fn told_of_upgrades(&self) -> Vec<Arc<dyn LostUpgrades>> {
+        let told = self.upgrades.read().unwrap_or_else(PoisonError::into_inner);
+        told.clone()
     }
 
     /// The device's upgrade ends with it: its subtask says so in the same commit.

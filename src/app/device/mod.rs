@@ -15,7 +15,7 @@ pub mod status;
 mod tags;
 pub mod view;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, RwLock};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -88,7 +88,7 @@ pub struct Devices {
     parts: Parts,
     members: Members,
     scans: Arc<Semaphore>,
-    upgrades: OnceLock<Arc<dyn LostUpgrades>>,
+    upgrades: RwLock<Vec<Arc<dyn LostUpgrades>>>,
 }
 
 /// Who is to know that an upgrade ended with its device.
@@ -169,7 +169,7 @@ impl Devices {
             parts,
             members: Members::default(),
             scans: Arc::new(Semaphore::new(SCANS)),
-            upgrades: OnceLock::new(),
+            upgrades: RwLock::default(),
         }
     }
 

@@ -72,7 +72,10 @@ fn begin(loaded: &Loaded, begin: &Begin, now: Timestamp) -> Step {
         open: None,
         tries: begin.tries,
         retry: begin.retry,
-        fruitless: same.map_or(0, |last| last.fruitless),
+        // Somebody may try by hand what was given up.
+        fruitless: same
+            .filter(|_| begin.tries > 1)
+            .map_or(0, |last| last.fruitless),
         software: MemoryRecord::from(&upgrade.software),
         answers: (loaded.random)(),
         answering: None,

@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hashbrown::HashMap;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::{Began, News, UpgradeOrder, What};
+use crate::app::device::LostUpgrades;
 use crate::app::order::{Order, Told};
 use crate::app::package::{Progress, ServedBlock};
 use crate::app::shards::ShardsLink;
@@ -23,6 +24,7 @@ use crate::base::time::{Clock, Timestamp};
 use crate::engine::admission::{Admission, Key, Place, PoolView, Rank, Table, Waiting};
 use crate::engine::batch::State;
 use crate::store::records::{DeviceRecord, StateRecord};
+use crate::store::upgrades::UpgradeRecord;
 
 /// News taken in one go.
 const BATCH: usize = 256;
@@ -31,6 +33,8 @@ const ADMITS_MAX: usize = 256;
 
 /// Who counts the ends of attempts, and says whether a campaign's devices may begin now.
 pub trait Campaigns: Send + Sync {
+    /// Resolves when devices may begin that could not before.
+    fn admission_changed(&self) -> BoxFuture<'_, ()>;
     fn settled(&self, task_seq: u64, index: u32, state: State);
     fn may_admit(&self, task_seq: u64) -> bool;
 }
@@ -110,6 +114,8 @@ impl Progress for Fetches {
 pub struct Line {
     board: Mutex<Board>,
     clock: Clock,
+    /// A slot became free without news.
+    stirred: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -122,6 +128,9 @@ struct Board {
 struct Waiter {
     device_id: DeviceId,
     task_seq: u64,
+    /// Where it stood when its campaign did not let it begin.
+    held_back: Option<(Place, Rank)>,
+    awake_until: Option<Timestamp>,
 }
 
 impl Line {
@@ -130,7 +139,12 @@ impl Line {
             admission: Admission::new(table),
             devices: HashMap::new(),
         });
-        Arc::new(Self { board, clock })
+        let stirred = Notify::new();
+        Arc::new(Self {
+            board,
+            clock,
+            stirred,
+        })
     }
 
     /// Takes up a device that the store knows, at start.
@@ -145,6 +159,8 @@ impl Line {
         let waiter = Waiter {
             device_id: device.device_id.clone(),
             task_seq: upgrade.task_seq,
+            held_back: None,
+            awake_until: None,
         };
         if engine.holds_slot() {
             board.admission.hold(device.seq, place.into());
@@ -211,6 +227,8 @@ impl Line {
                     }));
                 }
                 Some(()) = fetched.next() => {}
+                () = campaigns.admission_changed() => self.let_on(),
+                () = self.stirred.notified() => {}
             }
         }
     }
@@ -236,6 +254,8 @@ impl Line {
                 let waiter = Waiter {
                     device_id,
                     task_seq,
+                    held_back: None,
+                    awake_until,
                 };
                 board.devices.insert(key, waiter);
             }
@@ -265,8 +285,24 @@ impl Line {
             if task_seq.is_some_and(|seq| campaigns.may_admit(seq)) {
                 return Some((key, place));
             }
-            // Until it next shows itself.
-            self.board().admission.settle(key, false);
+            // Until its campaign lets it, or it next shows itself.
+            let mut board = self.board();
+            let rank = board.admission.rank(key);
+            board.admission.settle(key, false);
+            if let (Some(waiter), Some(rank)) = (board.devices.get_mut(&key), rank) {
+                waiter.held_back = Some((place, rank));
+            }
+        }
+    }
+
+    /// Those that were held back have their chance again.
+    fn let_on(&self) {
+        let mut board = self.board();
+        let board = &mut *board;
+        for waiter in board.devices.values_mut() {
+            if let Some((place, rank)) = waiter.held_back.take() {
+                board.admission.wait(place, rank, waiter.awake_until);
+            }
         }
     }
 
@@ -293,5 +329,16 @@ impl Line {
             let is_admitted = matches!(told, Ok(Told::Upgrade(Began::UnderWay)));
             (key, is_admitted)
         })
+    }
+}
+
+/// A device that is deleted leaves its slot, or its place in the line.
+impl LostUpgrades for Line {
+    fn lost(&self, device: &DeviceRecord, _: &UpgradeRecord) {
+        let mut board = self.board();
+        board.admission.leave(device.seq);
+        board.devices.remove(&device.seq);
+        drop(board);
+        self.stirred.notify_one();
     }
 }

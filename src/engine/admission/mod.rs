@@ -217,6 +217,14 @@ impl Admission {
         }
     }
 
+    /// Where a device stands in the order, while it waits or is about to get a slot.
+    pub fn rank(&self, key: Key) -> Option<Rank> {
+        match self.entries.get(&key)? {
+            Entry::Waits { rank, .. } | Entry::Reserved { rank, .. } => Some(*rank),
+            Entry::Holds { .. } => None,
+        }
+    }
+
     /// From now on a pool has no more than so many slots, whatever the table says; `None`: those.
     pub fn limit(&mut self, place: Place, limit: Option<u32>) {
         let pool = self.pools.entry(place).or_default();
