@@ -62,6 +62,13 @@ fn lone(message: String) -> Vec<LoadError> {
 
 /// A codec that runs in this process.
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "wasm"),
+    expect(
+        clippy::large_enum_variant,
+        reason = "without the feature, what is loaded of it is nothing"
+    )
+)]
 pub enum Loaded {
     Script(Script),
     Wasm(Wasm),
