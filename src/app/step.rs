@@ -1,6 +1,6 @@
 //! What one input does to one device: a plain value, computed before anything happens.
 //!
-//! A step reads [`Loaded`](super::loaded::Loaded) and gives a [`Step`]: what to commit, and what leaves the process once
+//! A step reads [`Loaded`] and gives a [`Step`]: what to commit, and what leaves the process once
 //! that is durable. A failed commit throws the step away.
 
 use std::time::Duration;

@@ -21,7 +21,7 @@ EXCUSES = [
     (ANY, r"412 \S+ If-(None-)?Match: does not hold.*", "a precondition must hold"),
     (r"show_codec_version|roll_back_codec", r"400 \S+ etag: .*", "a tag is made by the server"),
     (r"replay_uplinks", r"400 \S+ (to|from|device_ids?|kinds(\[\d+\])?): .*", "times are in order, devices are named once"),
-    (r"(put|show|delete|roll_back)_(codec|settings)", r"400 \S+ If-(None-)?Match: takes \* or tags in quotes",
+    (r"(put|show|delete|roll_back)_(codec|settings)|download_package", r"400 \S+ If-(None-)?Match: takes \* or tags in quotes",
      "coverage sends these headers empty"),
     (ANY, r"400 \S+ \w+: there is a .* already, takes .*", "ids and names are taken once"),
     (r"(add|update)_device_group", r"400 \S+ name: there is a group .*", "names are taken once"),
@@ -82,6 +82,15 @@ EXCUSES = [
     (r"create_routing_flow_control_policy", r"400 \S+ scope_value: .*", "what depends on the scope"),
     (r"put_push_certificate", r"400 \S+ (body: .*|the body is not UTF-8.*)",
      "a certificate is no schema"),
+    (r".*campaign.*", r"400 \S+ task_id: a task of type \w+ is no campaign, .*", "tasks of other types have no campaign"),
+    (r"(pause|resume)_campaign|put_campaign_policy", r"400 \S+ .*the task is .*", "a task is in the right state"),
+    (r"put_campaign_policy", r"400 \S+ (canary|window).*", "what depends on how far the campaign is"),
+    (r"create_batch_task", r"400 \S+ document.*package.*", "a package must be there, and fit the task"),
+    (r"upload_package", r"400 \S+ (signature|version|fragment_size|support_source_versions|description|module_name|body|size|file_name)\b.*",
+     "what depends on the type of the package and on its bytes"),
+    (r"(upload|create_ota)_package", r"409 \S+ .*", "a version means one file for ever"),
+    (r"create_ota_package", r"400 \S+ file_location.*", "what is named must be there"),
+    (r"delete_ota_package", r"409 \S+ .*", "a package in use stays"),
     (r"put_codec", r"422 \S+ the codec has .* mistakes?, .*", "a codec must compile"),
     (r"decode", r"422 .*", "the codec does not know these bytes"),
     (r"encode", r"(400|422) \S+ (service_id|command_name|paras).*", "a command must be in the model"),
@@ -108,7 +117,8 @@ def valid_data_is_accepted(ctx, response, case):
     return positive_data_acceptance(ctx, response, case)
 
 
-@schemathesis.serializer("application/toml", "application/zip", *PEM, "application/javascript", "text/javascript")
+@schemathesis.serializer("application/toml", "application/zip", *PEM, "application/javascript", "text/javascript",
+                          "application/wasm")
 def as_text(ctx, value):
     """Schemathesis knows no such types; the document has their bytes as text."""
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
