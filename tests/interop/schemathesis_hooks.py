@@ -86,7 +86,7 @@ EXCUSES = [
     (r"(pause|resume)_campaign|put_campaign_policy", r"400 \S+ .*the task is .*", "a task is in the right state"),
     (r"put_campaign_policy", r"400 \S+ (canary|window).*", "what depends on how far the campaign is"),
     (r"create_batch_task", r"400 \S+ document.*package.*", "a package must be there, and fit the task"),
-    (r"upload_package", r"400 \S+ (signature|version|fragment_size|support_source_versions|description|module_name|body|size|file_name)\b.*",
+    (r"upload_package", r"400 \S+ (signature|X-Package-Signature|version|fragment_size|support_source_versions|description|module_name|body|size|file_name)\b.*",
      "what depends on the type of the package and on its bytes"),
     (r"(upload|create_ota)_package", r"409 \S+ .*", "a version means one file for ever"),
     (r"create_ota_package", r"400 \S+ file_location.*", "what is named must be there"),
