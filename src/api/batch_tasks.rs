@@ -165,7 +165,7 @@ fn stopping() -> ApiError {
 }
 
 /// Finds what the body names, and who asks.
-async fn new_task(app: &App, caller: &Caller, body: TaskBody) -> Result<NewTask, ApiError> {
+pub async fn new_task(app: &App, caller: &Caller, body: TaskBody) -> Result<NewTask, ApiError> {
     let patch = body.patch().cloned();
     let app_id = visible_space(caller, body.app_id)?;
     let space = caller.space.as_ref();
@@ -295,13 +295,23 @@ pub async fn show(
     let space = caller.space.as_ref();
     let found = app.batches.details(&id, space, &query).await?;
     let last = found.details.last();
+    let task_seq = found.task.record.seq;
+    let is_campaign = found.task.record.campaign.is_some();
+    let mut task_details = Vec::with_capacity(found.details.len());
+    for detail in &found.details {
+        let mut view = DetailView::from(detail.clone());
+        if is_campaign && view.status == SubtaskState::Processing.word() {
+            view.output = app.campaigns.doing(task_seq, &view.target)?;
+        }
+        task_details.push(view);
+    }
     let body = TaskAnswer {
         batchtask: found.task.into(),
         page: PageInfo {
             count: found.count,
             marker: last.map(|detail| marker_of(u64::from(detail.index))),
         },
-        task_details: found.details.into_iter().map(DetailView::from).collect(),
+        task_details,
     };
     Ok(answer(StatusCode::OK, &body))
 }

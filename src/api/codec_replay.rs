@@ -24,8 +24,8 @@ use crate::store::replays::{ReplayOutcome, ReplayRecord, UnreadRecord};
 /// Devices that one replay may name.
 const DEVICES_MAX: usize = 100;
 
-/// Why uplinks are kept raw, apart from `model`, of which what fits was taken when it came.
-const KINDS: [&str; 15] = [
+/// Why uplinks are kept raw. Of those that the model refused in part, what fitted was taken when they came.
+const KINDS: [&str; 16] = [
     "no_product",
     "no_codec",
     "unavailable",
@@ -41,6 +41,7 @@ const KINDS: [&str; 15] = [
     "output",
     "depth",
     "json",
+    MODEL,
 ];
 
 /// What this file serves.
@@ -104,7 +105,7 @@ struct View {
     device_ids: Vec<String>,
     from: Option<String>,
     to: String,
-    /// Reasons for which uplinks were kept; empty: every one but `model`.
+    /// Reasons for which uplinks were kept; empty: every one.
     kinds: Vec<String>,
     started_time: String,
     ended_time: Option<String>,
@@ -257,10 +258,7 @@ fn new_replay(fields: &Fields<'_>) -> Option<NewReplay> {
 fn check_kinds(fields: &Fields<'_>, kinds: &[String]) {
     for (at, kind) in kinds.iter().enumerate() {
         let place = format!("kinds[{at}]");
-        if kind == MODEL {
-            let problem = "can't be replayed: what the model takes of it was taken when it came";
-            fields.problem(&place, problem);
-        } else if !KINDS.contains(&kind.as_str()) {
+        if !KINDS.contains(&kind.as_str()) {
             let known = KINDS.join(", ");
             let problem = format!("got {}, takes one of {known}", quoted(kind));
             fields.problem(&place, problem);

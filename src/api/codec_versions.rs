@@ -24,6 +24,7 @@ use crate::app::product::CodecStatus;
 use crate::app::product::codec::kind_of;
 use crate::app::product::rates::Times;
 use crate::app::product::versions::Version;
+use crate::base::time::Timestamp;
 use crate::product::codec::Kind;
 
 /// SHA-256 in hex.
@@ -190,6 +191,8 @@ struct StatusView {
     is_running: bool,
     /// Why the codec is not called any more, if so.
     quarantined: Option<String>,
+    /// Since when it is not; a restart of the server ends a quarantine.
+    quarantined_since: Option<String>,
     /// This process counts since then.
     since: String,
     /// Messages that were decoded.
@@ -228,11 +231,13 @@ impl From<CodecStatus> for StatusView {
     fn from(status: CodecStatus) -> Self {
         let counted = status.counted;
         let failed = counted.failed.into_iter();
+        let since = status.quarantined.as_ref().map(|held| held.since);
         Self {
             kind: status.kind,
             etag: status.etag,
             is_running: status.is_running,
-            quarantined: status.quarantined,
+            quarantined: status.quarantined.map(|held| held.why),
+            quarantined_since: since.map(Timestamp::rfc3339_ms),
             since: counted.since.rfc3339_ms(),
             decoded: counted.decoded,
             encoded: counted.encoded,

@@ -12,6 +12,7 @@ pub mod batch_rows;
 pub mod batch_tasks;
 pub mod batch_view;
 pub mod buffer;
+pub mod campaign_cells;
 pub mod campaigns;
 pub mod certificates;
 pub mod codec;
@@ -118,6 +119,7 @@ fn routes() -> Routes {
         .merge(packages::routes())
         .merge(ota_packages::routes())
         .merge(package_files::routes())
+        .merge(campaign_cells::routes())
         .merge(campaigns::routes())
         .merge(routing_rules::routes())
         .merge(routing_actions::routes())

@@ -151,8 +151,8 @@ fn whole<'a>(package: &'a PackageRecord, product: &'a ProductRuntime) -> Whole<'
     }
 }
 
-/// `POST …/ota-upgrades/packages`: 201. Errors: 400 bad field, no such file; 403 another space; 404 no
-/// such product; 409 the version is taken, or means another file.
+/// `POST …/ota-upgrades/packages`: 201. Errors: 400 bad field, no such file; 403 another space, or one that is
+/// none; 404 no such product in it; 409 the version is taken, or means another file.
 pub async fn create(
     State(app): State<App>,
     CallerIs(caller): CallerIs,
@@ -160,6 +160,9 @@ pub async fn create(
 ) -> Result<Response, ApiError> {
     let mut new = read_body(&body, new_package)?;
     new.app_id = visible_space(&caller, new.app_id)?;
+    if let Some(space) = &new.app_id {
+        app.spaces.check(space)?;
+    }
     let made = app.packages.create(new).await?;
     let (package, product) = app.packages.show(&made.package_id)?;
     let shown = answer(StatusCode::CREATED, &whole(&package, &product));

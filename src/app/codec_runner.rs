@@ -3,7 +3,7 @@
 
 use futures_util::future::BoxFuture;
 
-use super::codec_pool::CodecPool;
+use super::codec_pool::{CodecPool, Quarantine};
 use crate::product::codec::call::{Call, Outside, Reply};
 use crate::product::codec::{CodecError, LoadError};
 
@@ -20,8 +20,8 @@ pub trait CodecRunner: Send + Sync {
     /// Loads a codec and gives every mistake. It runs its top level.
     fn check<'a>(&'a self, codec: &'a Outside) -> BoxFuture<'a, Result<(), Vec<LoadError>>>;
 
-    /// Whether a codec is quarantined: why.
-    fn quarantined(&self, codec: &Outside) -> Option<String>;
+    /// Whether a codec is quarantined: since when, and why.
+    fn quarantined(&self, codec: &Outside) -> Option<Quarantine>;
 
     /// Lets a quarantined codec run again.
     fn release(&self, codec: &Outside);
@@ -40,7 +40,7 @@ impl CodecRunner for CodecPool {
         Box::pin(self.check(codec))
     }
 
-    fn quarantined(&self, codec: &Outside) -> Option<String> {
+    fn quarantined(&self, codec: &Outside) -> Option<Quarantine> {
         self.quarantined(codec)
     }
 

@@ -10,6 +10,7 @@ use super::product::ProductRuntime;
 use super::upgrading::Package;
 use crate::base::peer::{DeviceSeq, Mark, Peer};
 use crate::base::time::Timestamp;
+use crate::engine::admission::coverage::Table;
 use crate::engine::exchange::Timing;
 use crate::product::codec::call::Memo;
 use crate::product::settings::CoapTiming;
@@ -29,6 +30,8 @@ pub struct Loaded {
     /// Rows of the commands that the step may change: the open ones, the next that waits, those that are
     /// overdue, and the one that a late answer may be for.
     pub commands: Vec<CommandRecord>,
+    /// Which radio is which level of coverage.
+    pub levels: Table,
     /// Of the device's upgrade; `None`: it has none, or the package is gone.
     pub package: Option<Arc<Package>>,
     /// What the order's name has made before, if it has one.

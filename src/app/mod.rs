@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod batch;
+pub mod campaign;
 pub mod certificate;
 pub mod codec_call;
 pub mod codec_pool;
@@ -62,6 +63,7 @@ use crate::store::package_files::PackageFiles;
 use crate::store::{Store, StoreError};
 use audit::Audit;
 use batch::Batches;
+use campaign::Campaigns;
 use certificate::Certificates;
 use codec_pool::CodecPool;
 use codec_runner::CodecRunner;
@@ -81,6 +83,7 @@ use shards::ShardsLink;
 use space::Spaces;
 use tasks::Tasks;
 use trace::Tracer;
+use upgrade::line::Line;
 
 /// What [`App`] is built from.
 pub struct Parts {
@@ -136,6 +139,9 @@ pub struct App {
     pub metrics: PrometheusHandle,
     pub credentials: Arc<Credentials>,
     pub audit: Arc<Audit>,
+    /// Who waits for a slot, over all devices.
+    pub line: Arc<Line>,
+    pub campaigns: Arc<Campaigns>,
 }
 
 impl App {
@@ -243,6 +249,15 @@ impl App {
             settings: batch,
             begun_max: upgrade.begun_max,
         })?;
+        let admission = upgrade.admission();
+        let line = Line::new(admission, Arc::clone(&store), clock.clone());
+        let campaigns = Arc::new(Campaigns::new(campaign::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            batches: Arc::clone(&batches),
+            line: Arc::clone(&line),
+            admission,
+        }));
         packages.set_in_use(Arc::clone(&batches) as _);
         let lost: Arc<dyn LostUpgrades> = Arc::clone(&batches) as _;
         devices.tell_lost_upgrades(lost);
@@ -307,6 +322,8 @@ impl App {
             metrics,
             credentials,
             audit,
+            line,
+            campaigns,
         })
     }
 }

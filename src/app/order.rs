@@ -122,7 +122,7 @@ pub struct Late {
 #[derive(Debug, Clone)]
 pub enum Read {
     Report {
-        /// What the model takes, at least one property.
+        /// What the model takes. Empty: all of it was taken before.
         services: Vec<ServiceReport>,
         /// What of it the shadow lacks.
         repairs: Vec<Repair>,

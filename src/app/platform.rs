@@ -24,11 +24,11 @@ use super::shard::{self, Shard};
 use super::shards::{Shards, shard_of};
 use super::tasks::Tasks;
 use super::upgrade::Upgrades;
-use super::upgrade::line::{Campaigns, Fetches, Line};
+use super::upgrade::fetches::Fetches;
+use super::upgrade::line::{Campaigns, Line};
 use super::{App, batch, codec_pool, command, package, push, replay, retention, timers, upgrade};
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
-use crate::engine::admission::Table;
 use crate::engine::exchange::Settings as ExchangeSettings;
 use crate::net::dtls::{self, Stored};
 use crate::net::endpoint::{self, Channels, EVENT_QUEUE, OUTGOING_QUEUE};
@@ -98,6 +98,8 @@ pub struct Platform {
     pub app: App,
     pub directory: Arc<Directory>,
     pub endpoint: endpoint::Figures,
+    /// Who waits for a slot of its cell, and who has one.
+    pub line: Arc<Line>,
     /// Stored sessions that may go on, until [`Platform::serve_dtls`] takes them.
     sessions: Vec<Stored>,
     intake: CancellationToken,
@@ -142,6 +144,7 @@ impl Platform {
         })?;
         let directory = Arc::new(Directory::default());
         let figures = Arc::new(Figures::new());
+        let admission = settings.upgrade.admission();
         let (upgrades, news) = Upgrades::new(Arc::clone(&app.known_packages));
         let (outgoing, to_endpoint) = mpsc::channel(OUTGOING_QUEUE);
         let parts = shard::Parts {
@@ -157,9 +160,10 @@ impl Platform {
             codecs: Arc::clone(&app.codecs),
             figures: Arc::clone(&figures),
             upgrades,
+            levels: admission.table,
             pending_max: settings.commands.pending_max,
         };
-        let line = Line::new(Table::default(), clock.clone());
+        let line = Arc::clone(&app.line);
         let (shards, sessions) = load(settings.shards.max(1), &parts, &line)?;
         // Apart from the app's own tasks: these end in order, from the intake on.
         let tasks = Tasks::new();
@@ -223,6 +227,7 @@ impl Platform {
             app,
             directory,
             endpoint: endpoint_figures,
+            line,
             sessions,
             intake,
             tasks,

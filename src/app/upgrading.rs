@@ -96,10 +96,10 @@ pub enum UpgradeOrder {
         task_seq: u64,
         place: PlaceRecord,
     },
-    /// It has fetched so much of the package by CoAP in this time.
+    /// It has fetched so much of the package by CoAP, in blocks of 512 bytes.
     Fetched {
-        bytes: u64,
-        ms: u64,
+        done: u32,
+        total: u32,
     },
     /// The campaign is stopped for this device.
     Stop {
@@ -148,15 +148,15 @@ pub enum What {
         place: PlaceRecord,
         /// Its rank: when it was first measured.
         ranked_at: Timestamp,
-        /// It is no first attempt.
-        is_retry: bool,
+        /// Attempts before this one.
+        attempt: u8,
         /// How long it listens; `None`: it sleeps.
         awake_until: Option<Timestamp>,
     },
     /// It neither waits nor holds a slot.
     Left,
-    /// It has fetched so much more since it was last told, in this time.
-    Moved { bytes: u64, ms: u64 },
+    /// It has so many of the fragments or blocks of the package.
+    Moved { done: u32, total: u32 },
     /// The attempt ended.
     Ended {
         task_seq: u64,

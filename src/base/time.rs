@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -200,11 +200,13 @@ pub enum Clock {
 }
 
 /// Goes as another clock does, such as the virtual one of a runtime.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct FollowingClock {
     read: fn() -> Instant,
     start: Instant,
     start_at: Timestamp,
+    /// How far it was set, in ms.
+    set_ms: Arc<AtomicI64>,
 }
 
 /// A clock that only moves when told to.
@@ -231,6 +233,7 @@ impl Clock {
             read,
             start: read(),
             start_at: at,
+            set_ms: Arc::default(),
         })
     }
 
@@ -240,7 +243,8 @@ impl Clock {
             Self::Following(clock) => {
                 let passed = (clock.read)().saturating_duration_since(clock.start);
                 let ms = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
-                clock.start_at.plus_ms(ms)
+                let at = clock.start_at.plus_ms(ms).as_ms();
+                Timestamp(at.saturating_add_signed(clock.set_ms.load(Ordering::SeqCst)))
             }
             Self::Manual(clock) => Timestamp(clock.now_ms.load(Ordering::SeqCst)),
         }
@@ -266,6 +270,14 @@ impl Clock {
         if let Self::Manual(clock) = self {
             let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
             clock.now_ms.fetch_add(ms, Ordering::SeqCst);
+        }
+    }
+
+    /// Sets a following clock forward or back, as an administrator would: its instants go on as if
+    /// nothing had happened. The others are not set.
+    pub fn set_by(&self, ms: i64) {
+        if let Self::Following(clock) = self {
+            clock.set_ms.fetch_add(ms, Ordering::SeqCst);
         }
     }
 }

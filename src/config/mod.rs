@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use crate::api::server::tls::TlsError;
 use crate::app::{batch, codec_pool, command, package, push, replay, upgrade};
+use crate::engine::admission::coverage::TableError;
 use crate::store::StoreSettings;
 use crate::telemetry::LogFormat;
 
@@ -130,6 +131,8 @@ pub enum ConfigError {
     Source(#[from] config::ConfigError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("upgrade: {0}")]
+    Coverage(#[from] TableError),
     #[error("{field} is {got}: takes {takes}")]
     Value {
         field: &'static str,
@@ -161,6 +164,9 @@ pub fn load(
         .list_separator(",")
         .with_list_parse_key("dtls.suites")
         .with_list_parse_key("packages.keys")
+        .with_list_parse_key("upgrade.slots")
+        .with_list_parse_key("upgrade.rsrp_min_dbm")
+        .with_list_parse_key("upgrade.sinr_min_db")
         .source(Some(variables));
     Ok(builder.add_source(environment).build()?.try_deserialize()?)
 }
@@ -257,6 +263,7 @@ impl Config {
                 return wrong(field, &value, takes);
             }
         }
+        self.upgrade.check()?;
         if let Err((field, got, takes)) = self.replay.check() {
             return wrong(field, &got, takes);
         }

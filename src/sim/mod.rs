@@ -1,6 +1,7 @@
 //! Simulated devices and a load generator: an independent CoAP and LwM2M client stack (coap-lite
 //! for messages, webrtc-dtls for sessions) that shares no protocol code with the server, so that each checks the other.
 //!
+//! - [`cell`] campaigns in one cell in virtual time: shared airtime, coverage levels, sleep
 //! - [`message`] CoAP messages as the device builds and reads them
 //! - [`device`] one device as a state machine without sockets or clock
 //! - [`upgrade`] how it upgrades its software and firmware, well or badly
@@ -12,6 +13,7 @@
 //! - [`rest`] the little HTTP client that creates products and devices
 //! - [`load`] the load generator: byte templates, closed and open loop
 
+pub mod cell;
 pub mod device;
 pub mod fleet;
 pub mod link;

@@ -60,7 +60,7 @@ pub struct ReplayWanted {
     /// By time of receipt: `from` inclusive, `to` exclusive.
     pub from: Option<Timestamp>,
     pub to: Timestamp,
-    /// Reasons for which they were kept; empty: every one but `model`.
+    /// Reasons for which they were kept; empty: every one.
     pub kinds: Vec<String>,
     /// Nothing is changed.
     pub dry_run: bool,

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Timestamp;
-use crate::engine::admission::Place;
+use crate::engine::admission::coverage::{CellId, Level, Place, Pool};
 use crate::engine::sota;
 use crate::engine::sota::served::{Run, Served};
 use crate::engine::upgrade::fota;
@@ -39,8 +39,9 @@ pub struct UpgradeRecord {
     pub answering: Option<Option<u16>>,
     /// When this was last changed.
     pub at: Timestamp,
-    /// What it has fetched since it was last told, and since when.
-    pub moved_bytes: u32,
+    /// How much of the package it had when that was last told, in fragments, or in blocks of 512 bytes;
+    /// and when.
+    pub moved: u32,
     pub moved_since: Timestamp,
 }
 
@@ -126,6 +127,7 @@ pub enum PhaseRecord {
     Updating,
     Result,
     Check,
+    Back,
 }
 
 /// A cell (28 bits in NB-IoT) and its coverage level, 0 to 2; `None`: not known.
@@ -137,15 +139,31 @@ pub struct PlaceRecord {
 
 impl From<PlaceRecord> for Place {
     fn from(record: PlaceRecord) -> Self {
-        let PlaceRecord { cell, level } = record;
-        Self { cell, level }
+        let pool = match record.level {
+            Some(0) => Pool::Level(Level::Zero),
+            Some(1) => Pool::Level(Level::One),
+            Some(_) => Pool::Level(Level::Two),
+            None => Pool::Unmeasured,
+        };
+        Self {
+            cell: CellId(record.cell),
+            pool,
+        }
     }
 }
 
 impl From<Place> for PlaceRecord {
     fn from(place: Place) -> Self {
-        let Place { cell, level } = place;
-        Self { cell, level }
+        let level = match place.pool {
+            Pool::Level(Level::Zero) => Some(0),
+            Pool::Level(Level::One) => Some(1),
+            Pool::Level(Level::Two) => Some(2),
+            Pool::Unmeasured => None,
+        };
+        Self {
+            cell: place.cell.0,
+            level,
+        }
     }
 }
 
@@ -211,6 +229,11 @@ impl UpgradeRecord {
         self.ranked_at = upgrade.ranked_at;
         self.announced = upgrade.announced;
         self.software = MemoryRecord::from(&upgrade.software);
+    }
+
+    /// Attempts before this one, which is the order of those that wait for a slot.
+    pub fn attempt(&self) -> u8 {
+        u8::try_from(self.tries.saturating_sub(1)).unwrap_or(u8::MAX)
     }
 
     /// The slot that it holds.
@@ -356,6 +379,7 @@ const fn phase_of(record: PhaseRecord) -> fota::Phase {
         PhaseRecord::Updating => Phase::Updating,
         PhaseRecord::Result => Phase::Result,
         PhaseRecord::Check => Phase::Check,
+        PhaseRecord::Back => Phase::Back,
     }
 }
 
@@ -373,6 +397,7 @@ const fn phase_record(phase: fota::Phase) -> PhaseRecord {
         Phase::Updating => PhaseRecord::Updating,
         Phase::Result => PhaseRecord::Result,
         Phase::Check => PhaseRecord::Check,
+        Phase::Back => PhaseRecord::Back,
     }
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The v5 API through Huawei's official Python SDK (PyPI, version below), unchanged, against a server
-# with authentication: every operation signed, signed with a derived key, and with a token. Installs
-# the SDK into target/interop; then sdk_run.py does it.
+# with authentication (which binary: server.py): every operation signed, signed with a derived key,
+# and with a token. Installs the SDK into target/interop; then sdk_run.py does it.
 #
 # usage: tests/interop/sdk.sh [--way signed|derived|token] [SCENE...]
 #   default: all three ways, all scenes; a scene is named as in sdk_run.py's output, or its module

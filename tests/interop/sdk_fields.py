@@ -32,6 +32,11 @@ COMMAND_HEAD = """
     send_strategy! immediately|delay
 """
 COMMAND_TIMES = ", sent_time time, delivered_time time, response_time time"
+PACKAGE_HEAD = """
+    package_id! hex24, app_id! s, package_type! firmwarePackage|softwarePackage, product_id! s,
+    product_name! s, module_name s, version! s, support_source_versions! s[], description s,
+    custom_info s, create_time! time
+"""
 TARGET_STATUS = "Waitting|Processing|Success|Fail|FailWaitRetry|Stopped|Removed"
 
 MODELS = {
@@ -115,6 +120,15 @@ MODELS = {
     "BatchTargetResult": "target! s, status s, error_code s, error_msg s",
     "BatchTaskFile": "file_id! s, file_name! s, upload_time! time",
     "BatchTaskFiles": "files! BatchTaskFile[]",
+    # Packages
+    "OtaPackage": PACKAGE_HEAD + ", file_location FileLocation",
+    "OtaPackages": "packages! OtaPackageInfo[], page! Page",
+    "OtaPackageInfo": PACKAGE_HEAD,
+    "FileLocation": "obs_location! obj",
+    # Our own, with its file: null before there is one.
+    "Package": PACKAGE_HEAD.replace("product_name! s,", "")
+    + """, file_name s, size i, sha256 s, fragment_size i, fragments i, coap_path s,
+        signed_by s""",
     # Resource spaces
     "Application": "app_id! s, app_name! s, create_time! time, default_app! b",
     "Applications": "applications! ApplicationDTO[]",
@@ -189,9 +203,14 @@ ANSWERS = {
     "delete_batch_task": (204, None),
     "stop_batch_task": (200, "BatchTargetResults"),
     "retry_batch_task": (200, "BatchTargetResults"),
+    "confirm_batch_task": (200, "BatchTargetResults"),
     "upload_batch_task_file": (201, "BatchTaskFile"),
     "list_batch_task_files": (200, "BatchTaskFiles"),
     "delete_batch_task_file": (204, None),
+    "create_ota_package": (201, "OtaPackage"),
+    "list_ota_package_info": (200, "OtaPackages"),
+    "show_ota_package": (200, "OtaPackage"),
+    "delete_ota_package": (204, None),
     "add_application": (201, "Application"),
     "show_applications": (200, "Applications"),
     "show_application": (200, "Application"),

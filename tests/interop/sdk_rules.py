@@ -14,6 +14,7 @@ SUBJECTS = {
     "device.message.status": ["update", "device.message.status"],
     "device.status": ["update", "device.status"],
     "batchtask": ["update", "batchtask"],
+    "device.upgrade": ["update", "device.upgrade"],
     "product": ["create", "update", "delete", "product"],
     "device.command.status": ["update", "device.command.status"],
 }

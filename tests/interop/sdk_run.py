@@ -24,16 +24,19 @@ import huaweicloudsdkiotda.v5.model as sdk_models  # noqa: E402
 import sdk_apps  # noqa: E402
 import sdk_auth  # noqa: E402
 import sdk_batch  # noqa: E402
+import sdk_campaigns  # noqa: E402
 import sdk_commands  # noqa: E402
 import sdk_devices  # noqa: E402
 import sdk_files  # noqa: E402
 import sdk_groups  # noqa: E402
+import sdk_packages  # noqa: E402
 import sdk_paging  # noqa: E402
 import sdk_products  # noqa: E402
 import sdk_rules  # noqa: E402
 import sdk_search  # noqa: E402
 import sdk_shadow  # noqa: E402
 import sdk_shape  # noqa: E402
+import sdk_upgrades  # noqa: E402
 from sdk_bench import WAYS, Bench, SceneOver, Tally  # noqa: E402
 from sdk_fields import ANSWERS  # noqa: E402
 
@@ -46,6 +49,9 @@ MODULES = [
     sdk_groups,
     sdk_batch,
     sdk_files,
+    sdk_packages,
+    sdk_upgrades,
+    sdk_campaigns,
     sdk_apps,
     sdk_rules,
     sdk_paging,

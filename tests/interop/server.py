@@ -49,7 +49,7 @@ class Server:
     """A running server. `http`, `coap` and `coaps` are (host, port); `coaps` is None when off.
 
     Nobody has to say who he is, unless `authenticated`: then `keys` are those of the first start,
-    and `rest` sends their token.
+    and `rest` sends their token. `env` is added to the environment.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Server:
         coaps="off",
         config=None,
         authenticated=False,
+        env=None,
     ):
         self.log = open(log, "ab") if log else subprocess.DEVNULL
         command = [binary(), "serve", "--data", str(data)]
@@ -68,7 +69,11 @@ class Server:
         command += ["--http", http, "--coap", coap, "--coaps", coaps]
         command += ["--config", str(config)] if config else []
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            env=os.environ | (env or {}),
         )
         self.http, self.coap, self.coaps = self._await_ready(command)
         try:

@@ -14,12 +14,13 @@ use strait::app::device::DeviceChange;
 use strait::app::figures::Figures;
 use strait::app::shard::{self, Shard};
 use strait::app::shards::Shards;
-use strait::app::upgrade::line::{Fetches, Line};
+use strait::app::upgrade::fetches::Fetches;
+use strait::app::upgrade::line::Line;
 use strait::app::upgrade::{FixedPackages, Package, Software, Upgrades};
 use strait::app::{self, App};
 use strait::base::ids::{AppId, DeviceId, ProductId};
 use strait::base::time::{Clock, Timestamp};
-use strait::engine::admission::Table;
+use strait::engine::admission;
 use strait::engine::exchange::Outgoing;
 use strait::engine::upgrade::Kind;
 use strait::store::catalog::AppRecord;
@@ -153,7 +154,7 @@ impl Server {
         .unwrap();
         let (net, downlinks) = mpsc::channel(1024);
         let (upgrades, news) = Upgrades::new(known_packages());
-        let line = line_of(&app, &clock);
+        let line = line_of(&app);
         let (_, fetches) = Fetches::new(clock.clone());
         let campaigns = Arc::clone(&app.batches) as _;
         let waiting = line.run(news, fetches, shards.link(), campaigns);
@@ -171,6 +172,7 @@ impl Server {
             codecs: Arc::clone(&app.codecs),
             figures: Arc::new(Figures::new()),
             upgrades,
+            levels: admission::coverage::Table::default(),
             pending_max: 20,
         });
         app.tasks.spawn("shard", shard.run(intakes.remove(0)));
@@ -303,8 +305,8 @@ impl Server {
 }
 
 /// The line as it is after a start.
-fn line_of(app: &App, clock: &Clock) -> Arc<Line> {
-    let line = Line::new(Table::default(), clock.clone());
+fn line_of(app: &App) -> Arc<Line> {
+    let line = Arc::clone(&app.line);
     let adopt = &mut |device, state: Option<StateRecord>| {
         line.adopt(&device, &state.unwrap_or_default());
         ControlFlow::Continue(())

@@ -145,13 +145,15 @@ impl Made {
 }
 
 /// Operations whose example is refused: what they take is no text, or is made for one server.
-const REFUSED: [&str; 6] = [
+const REFUSED: [&str; 8] = [
     "check_certificate",
     "import_product",
     // The task of the examples upgrades nothing.
     "pause_campaign",
+    "plan_campaign",
     "resume_campaign",
     "show_campaign_policy",
+    "list_campaign_cells",
     "put_campaign_policy",
 ];
 

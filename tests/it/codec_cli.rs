@@ -245,6 +245,79 @@ fn fuzz_finds_what_hurts_and_makes_it_small() {
     assert_eq!(code, 0, "{out}");
 }
 
+/// Whatever a script defines is called, and what hurts there is a fixture, too.
+#[test]
+fn fuzz_calls_all_that_a_codec_does() {
+    let profile = r#"{"product_id":"p","service_capabilities":[{"service_id":"S","service_type":"S",
+        "properties":[{"property_name":"period","data_type":"int","method":"RW","min":"1","max":"99"}],
+        "commands":[{"command_name":"GO","paras":[],"responses":[]}]}]}"#;
+    let offline = "function decode(b) { return { msgType: 'deviceReq', hasMore: 0, data: [] }; }\n";
+    let iotda = "function decode(p) { return { msg_type: 'properties_report', services: [] }; }\n";
+    let lora = "function decodeUplink(i) { return { data: {} }; }\n";
+    let rows = [
+        (
+            "answer",
+            format!(
+                "{offline}function encode(m) {{ if (m.msgType === 'cloudRsp') for (;;) {{}} return [1]; }}"
+            ),
+            &["answer", "hex"],
+        ),
+        (
+            "set",
+            format!(
+                "{iotda}function encode(t) {{ if (JSON.parse(t).msg_type === 'properties_set') for (;;) {{}} return [1]; }}"
+            ),
+            &["set", "set"],
+        ),
+        (
+            "downlink",
+            format!(
+                "{lora}function decodeDownlink(i) {{ if (i.bytes.length) for (;;) {{}} return {{ data: {{}} }}; }}"
+            ),
+            &["fuzz: limit", "decode_downlink"],
+        ),
+    ];
+    for (name, source, [word, field]) in rows {
+        let dir = tempfile::tempdir().unwrap();
+        script(dir.path(), name, &source);
+        fs::write(dir.path().join(name).join("profile.json"), profile).unwrap();
+        let args = ["fuzz", name, "--seconds", "2", "--json"];
+        let (code, out, err) = codec(dir.path(), &args);
+        assert_eq!(code, 3, "{name}: {out}{err}");
+        let json: Value = serde_json::from_str(&out).unwrap();
+        let found = &json["fixture"];
+        assert!(found.to_string().contains(word), "{name}: {json:#}");
+        assert!(!found[field].is_null(), "{name}: {json:#}");
+        if *word == name {
+            assert_eq!(
+                found["expect"],
+                serde_json::json!({ "error": "limit" }),
+                "{json:#}"
+            );
+            let path = dir.path().join(name).join("fixtures");
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("b.json"), found.to_string()).unwrap();
+            let (code, out, _) = codec(dir.path(), &["test", name]);
+            assert_eq!(code, 0, "{name}: {out}");
+        }
+    }
+}
+
+/// What takes too long once and never again is the machine's doing.
+#[test]
+fn fuzz_tells_no_limit_that_it_can_not_repeat() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = "let calls = 0;\nfunction decodeUplink(i) {\n  calls += 1;\n  \
+                  if (calls === 50) for (;;) {}\n  return { data: {} };\n}\n";
+    script(dir.path(), "once", source);
+    let args = ["fuzz", "once", "--seconds", "2", "--json"];
+    let (code, out, err) = codec(dir.path(), &args);
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(code, 0, "{json:#}{err}");
+    assert_eq!(json["findings"], serde_json::json!([]));
+    assert!(json["unconfirmed"].as_u64().unwrap() > 0, "{json:#}");
+}
+
 /// Reports beyond the model are told, and fail only who asks for it.
 #[test]
 fn fuzz_tells_what_the_model_does_not_have() {

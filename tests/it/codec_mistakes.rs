@@ -10,7 +10,7 @@ use crate::codecs::codec;
 const MISTAKES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/codec-mistakes");
 
 /// Every folder of a family with what is said about it. Each is refused, with the exit code of an
-/// invalid codec, and every message has its file; those of tables have line and column too.
+/// invalid codec, and every message has its file; those of sources have line and column too.
 fn said(family: &Path) -> String {
     let mut names: Vec<String> = fs::read_dir(family)
         .unwrap()
@@ -22,9 +22,11 @@ fn said(family: &Path) -> String {
     for name in names {
         let (code, out, err) = codec(family, &["check", &name]);
         assert_eq!((code, err.as_str()), (2, ""), "{name}: {out}");
-        let mistakes = out
-            .lines()
-            .filter(|line| line.starts_with(&format!("{name}/")));
+        let mistakes = out.lines().filter(|line| {
+            ["/", ":"]
+                .iter()
+                .any(|c| line.starts_with(&format!("{name}{c}")))
+        });
         let mut count = 0;
         for mistake in mistakes {
             count += 1;
@@ -34,7 +36,8 @@ fn said(family: &Path) -> String {
                 .filter(|n| n.parse::<u32>().is_ok())
                 .count();
             // Too long a source is not read.
-            let has_place = place.contains("codec.toml") && !mistake.contains("takes up to");
+            let is_source = ["codec.toml", "codec.js"].iter().any(|s| place.contains(s));
+            let has_place = is_source && !mistake.contains("takes up to");
             assert!(numbers == 2 || !has_place, "{mistake}");
         }
         assert!(count > 0, "{name}: {out}");
@@ -66,6 +69,28 @@ fn profiles() {
 #[test]
 fn fixtures() {
     insta::assert_snapshot!("mistakes_in_fixtures", family("fixtures"));
+}
+
+#[cfg(feature = "script")]
+#[test]
+fn scripts() {
+    let mut all = family("script");
+    // One that is too long to be kept.
+    let dir = tempfile::tempdir().unwrap();
+    let long = format!(
+        "// {}\nfunction decodeUplink() {{}}\n",
+        "x".repeat(256 * 1024)
+    );
+    fs::create_dir(dir.path().join("over-256-kb")).unwrap();
+    fs::write(dir.path().join("over-256-kb/codec.js"), long).unwrap();
+    all += &said(dir.path());
+    insta::assert_snapshot!("mistakes_in_scripts", all);
+}
+
+#[cfg(feature = "script")]
+#[test]
+fn folders() {
+    insta::assert_snapshot!("mistakes_in_folders", family("folder"));
 }
 
 /// Mistakes that take many lines are made here.

@@ -64,6 +64,7 @@ mod registration;
 #[path = "../sim/server.rs"]
 #[allow(dead_code, reason = "the simulation uses more of it")]
 mod server;
+mod settings_docs;
 mod signer;
 mod store;
 mod tail;

@@ -1,8 +1,11 @@
 //! A disk of the simulation: it dies, lies and falls mute when it is told to.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 use std::time::Instant;
 
 use strait::base::ids::{CommandId, DeviceId, FileId, NodeId, PackageId, ProductId};
@@ -22,10 +25,13 @@ use strait::store::records::{
 };
 use strait::store::replays::{RawQuery, RawRow, ReplaysRecord};
 use strait::store::{
-    AuditQuery, CommandQuery, Commit, CommitError, Completion, Expiry, Health, HistoryQuery,
-    HistoryRow, Page, Store, StoreError,
+    AuditQuery, Change, CommandQuery, Commit, CommitError, Completion, Expiry, Health,
+    HistoryQuery, HistoryRow, Page, Store, StoreError,
 };
 use tokio::sync::oneshot;
+
+/// Sees the changes of each commit that is durable, in order, once it is.
+pub(crate) type Witness = Arc<Mutex<dyn FnMut(&[Change]) + Send>>;
 
 /// A store whose commits end before the call returns, so that virtual time never runs ahead of
 /// the committer's thread.
@@ -38,7 +44,12 @@ pub(crate) struct Disk {
     lies: AtomicUsize,
     failed_at: Mutex<Option<Instant>>,
     unanswered: Mutex<Vec<oneshot::Sender<Result<(), CommitError>>>>,
+    witness: Mutex<Option<Witness>>,
+    swept_ms: AtomicU64,
 }
+
+/// Virtual time between sweeps.
+const SWEEPS_EVERY_MS: u64 = 6 * 3_600_000;
 
 impl Disk {
     /// What is on `memory` is found again.
@@ -51,7 +62,25 @@ impl Disk {
             lies: AtomicUsize::new(0),
             failed_at: Mutex::default(),
             unanswered: Mutex::default(),
+            witness: Mutex::default(),
+            swept_ms: AtomicU64::new(0),
         }
+    }
+
+    /// From now on somebody sees what becomes durable.
+    pub(crate) fn set_witness(&self, witness: Witness) {
+        *self.witness.lock().unwrap() = Some(witness);
+    }
+
+    /// Makes a commit durable, unless it fails.
+    fn write(&self, commit: Commit) -> Result<(), CommitError> {
+        let witness = self.witness.lock().unwrap().clone();
+        let changes = witness.is_some().then(|| commit.changes.clone());
+        let result = wait_for(self.inner.commit(commit));
+        if let (Some(witness), Some(changes), Ok(())) = (witness, changes, &result) {
+            (*witness.lock().unwrap())(&changes);
+        }
+        result
     }
 
     /// From now on commits are made durable, and nobody hears of it: the process is about to die.
@@ -105,6 +134,24 @@ impl Disk {
     }
 }
 
+/// Waits for the committer's thread, inside a task as well.
+fn wait_for(completion: Completion) -> Result<(), CommitError> {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut completion = pin!(tokio::task::unconstrained(completion));
+    loop {
+        match completion.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(result) => return result,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
 impl Store for Disk {
     fn commit(&self, commit: Commit) -> Completion {
         let (sender, completion) = Completion::new();
@@ -120,15 +167,10 @@ impl Store for Disk {
                 return completion;
             }
             // Nobody waits for it.
-            let wait = || self.inner.commit(commit).wait();
-            drop(std::thread::scope(|scope| {
-                scope.spawn(wait).join().unwrap()
-            }));
+            drop(self.write(commit));
             return completion;
         }
-        // A thread of its own may block, a task may not.
-        let wait = || self.inner.commit(commit).wait();
-        let result = std::thread::scope(|scope| scope.spawn(wait).join().unwrap());
+        let result = self.write(commit);
         let lies = |n: usize| n.checked_sub(1);
         let (set, seen) = (Ordering::SeqCst, Ordering::SeqCst);
         let result = match self.lies.fetch_update(set, seen, lies) {
@@ -322,7 +364,14 @@ impl Store for Disk {
         self.inner.last_event()
     }
 
+    /// Virtual days are short, and a look at every row each minute of them is dear.
     fn expire(&self, expiry: &Expiry, limit: usize) -> Result<usize, StoreError> {
+        let since = expiry.events_before.as_ms();
+        let last = self.swept_ms.swap(since, Ordering::SeqCst);
+        if since.abs_diff(last) < SWEEPS_EVERY_MS {
+            self.swept_ms.store(last, Ordering::SeqCst);
+            return Ok(0);
+        }
         self.inner.expire(expiry, limit)
     }
 

@@ -22,6 +22,8 @@ mod storm;
 mod upgrades;
 mod world;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use world::World;
 
 /// Seeds of a run that names none.
@@ -61,4 +63,34 @@ fn each_seed(scene: impl AsyncFn(&mut World)) {
             world.check();
         });
     }
+}
+
+/// Runs a scene for every seed, on two threads. The seed of one that fails is told.
+fn each_seed_on_two_threads(scene: impl AsyncFn(&mut World) + Sync) {
+    let (first, last) = match number("STRAIT_SEED") {
+        Some(seed) => (seed, seed),
+        None => (1, number("STRAIT_SEEDS").unwrap_or(SEEDS)),
+    };
+    let next = AtomicU64::new(first);
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::SeqCst);
+            if seed > last {
+                return;
+            }
+            let _note = Note(seed);
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build();
+            runtime.unwrap().block_on(async {
+                let mut world = World::start(seed).await;
+                scene(&mut world).await;
+            });
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        work();
+    });
 }

@@ -2,7 +2,7 @@
 //! runtime. Shared by the simulation and the tests of single datagrams.
 
 #[path = "disk.rs"]
-mod disk;
+pub(crate) mod disk;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,6 +48,8 @@ pub(crate) struct Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.disk.die();
+        // What is left of it does nothing any more, and need not look at clocks for that.
+        self.platform.app.tasks.request_stop();
     }
 }
 

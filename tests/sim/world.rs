@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use strait::base::time::Clock;
 use strait::net::{Datagram, Downward};
 use strait::sim::device::{Conduct, Device, Kind, Settings, Timing};
 use strait::sim::link::{Link, Quality};
+use strait::store::Change;
 use strait::store::memory::Memory;
 
 use crate::flight::Flight;
@@ -45,12 +47,16 @@ pub(crate) const BAD: Quality = Quality {
     delay_max: Duration::from_secs(8),
 };
 
+/// Sees what becomes durable.
+type Witness = Arc<Mutex<dyn FnMut(&[Change]) + Send>>;
+
 pub(crate) struct World {
     pub(crate) rng: fastrand::Rng,
     pub(crate) nodes: Vec<Node>,
-    clock: Clock,
+    pub(crate) clock: Clock,
     memory: Memory,
     server: Option<Server>,
+    witness: Option<Witness>,
 }
 
 impl World {
@@ -65,7 +71,14 @@ impl World {
             clock,
             memory,
             server: Some(server),
+            witness: None,
         }
+    }
+
+    /// From now on somebody sees what becomes durable, whatever server makes it so.
+    pub(crate) fn set_witness(&mut self, witness: Witness) {
+        self.server().disk.set_witness(Arc::clone(&witness));
+        self.witness = Some(witness);
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -257,6 +270,9 @@ impl World {
             Some(data) => Server::start_in(&data, &self.memory, &self.clock, seed),
             None => Server::start(&self.memory, &self.clock, seed),
         });
+        if let Some(witness) = &self.witness {
+            self.server().disk.set_witness(Arc::clone(witness));
+        }
         // What the store says of each session is all that is left of it.
         for index in 0..self.nodes.len() {
             let state = self.server().state(&self.nodes[index].device_id);
@@ -349,7 +365,9 @@ impl World {
                 session.prove(address);
             }
             Down::Secured(Downward::End(device)) => {
-                let mut sessions = self.nodes.iter().filter_map(|n| n.session.as_ref());
+                // Of what is off for ever, the device may be deleted.
+                let nodes = self.nodes.iter().filter(|n| !n.is_off);
+                let mut sessions = nodes.filter_map(|n| n.session.as_ref());
                 assert!(sessions.all(|s| s.device != device), "ended: {device:?}");
             }
         }

@@ -48,6 +48,8 @@ pub(super) enum Became {
     GivenUp,
     /// An upgrade that others carry on.
     UnderWay,
+    /// It was told to stop, and goes on: it installs.
+    GoesOn,
 }
 
 /// Why a try came to nothing.

@@ -168,7 +168,7 @@ impl Batches {
     }
 
     /// The task's space: it must be there.
-    fn space_of(&self, new: &NewTask) -> Result<AppId, BatchError> {
+    pub(super) fn space_of(&self, new: &NewTask) -> Result<AppId, BatchError> {
         let wanted = new.app_id.clone().or_else(|| new.space.clone());
         let space = wanted.unwrap_or_else(AppId::default_space);
         self.parts.spaces.check(&space)?;
@@ -199,7 +199,10 @@ impl Batches {
     }
 
     /// The devices of its groups. Many take long to find, so elsewhere than where others wait.
-    async fn members_of(self: &Arc<Self>, new: &NewTask) -> Result<Vec<String>, BatchError> {
+    pub(super) async fn members_of(
+        self: &Arc<Self>,
+        new: &NewTask,
+    ) -> Result<Vec<String>, BatchError> {
         if new.groups.is_empty() {
             return Ok(Vec::new());
         }
@@ -249,7 +252,10 @@ impl Batches {
 }
 
 /// A row for each target, and for each device of its groups.
-fn rows_of(new: &NewTask, members: Vec<String>) -> Result<Vec<SubtaskRecord>, BatchError> {
+pub(super) fn rows_of(
+    new: &NewTask,
+    members: Vec<String>,
+) -> Result<Vec<SubtaskRecord>, BatchError> {
     let members = members.into_iter().map(|target| NewSubtask {
         target,
         input: Input::Common,

@@ -42,8 +42,17 @@ impl Batches {
         judged.map_err(|_| StoreError::Closed)?
     }
 
+    /// A package that campaigns know.
+    pub fn package(&self, package_id: &str) -> Option<Arc<Package>> {
+        self.parts.packages.find(package_id)
+    }
+
     /// The task's package: of the task's type, with its bytes, and of the caller's space.
-    fn package_for(&self, new: &NewTask, package_id: &str) -> Result<Arc<Package>, BatchError> {
+    pub(super) fn package_for(
+        &self,
+        new: &NewTask,
+        package_id: &str,
+    ) -> Result<Arc<Package>, BatchError> {
         let refuse = |problem| BatchError::invalid("document.package_ids[0]", problem);
         let found = self.parts.packages.find(package_id);
         let is_seen = |package: &Arc<Package>| {

@@ -19,6 +19,7 @@ mod details;
 mod error;
 mod files;
 mod judge;
+mod looking;
 mod orders;
 mod rows;
 mod runner;
@@ -192,7 +193,7 @@ impl Batches {
         Ok(batches)
     }
 
-    /// Has the runner look what is due. It does by itself at least each second.
+    /// Has the runner look what is due. It does by itself when something is, and at least each minute.
     pub fn wake(&self) {
         self.wake.notify_one();
     }

@@ -22,7 +22,7 @@ use crate::store::catalog::TaskRecord;
 use crate::store::{Change, Commit, CommitError, Guard, StoreError};
 
 /// Longest sleep while something is due later: the wall clock may be set.
-const SLEEP_MAX: Duration = Duration::from_secs(1);
+const SLEEP_MAX: Duration = Duration::from_mins(1);
 
 /// Sleep while nothing is: what comes wakes the runner.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -95,6 +95,8 @@ impl Runner {
             Became::Ended(state) => board.settle(done.seq, done.index, Some(state)),
             Became::GivenUp => board.settle(done.seq, done.index, None),
             Became::UnderWay => board.started(done.seq, done.index),
+            // Its end comes as news.
+            Became::GoesOn => {}
         }
     }
 

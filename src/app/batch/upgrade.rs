@@ -197,14 +197,14 @@ impl Batches {
         let mut pause = PAUSE_FIRST;
         loop {
             match self.stop_once(job.seq, job.index).await {
-                Ok(State::Processing) => return job.became(Became::UnderWay),
+                Ok(State::Processing) => return job.became(Became::GoesOn),
                 Ok(state) => return job.became(Became::Ended(state)),
                 Err(error) => {
                     tracing::warn!(%error, task_seq = job.seq, "the stop of an upgrade waits");
                 }
             }
             if !wait(&mut stop, &mut pause).await {
-                return job.became(Became::UnderWay);
+                return job.became(Became::GoesOn);
             }
         }
     }

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::process::{Death, Event, Item, Process, StartError};
 use super::request::{Request, unavailable};
-use super::strikes::Strikes;
+use super::strikes::{Quarantine, Strikes};
 use super::{lane, ward};
 use crate::app::tasks::Tasks;
 use crate::base::time::Clock;
@@ -113,8 +113,8 @@ impl Dispatch {
             return request.answer(unavailable("the server stops"));
         }
         let tag = &request.codec.tag;
-        if let (Some(why), Some(_)) = (state.strikes.quarantined(tag), &request.call) {
-            let error = unavailable(why);
+        if let (Some(held), Some(_)) = (state.strikes.quarantined(tag), &request.call) {
+            let error = held.refusal();
             drop(state);
             return request.answer(error);
         }
@@ -350,8 +350,8 @@ impl Dispatch {
     }
 
     /// Why a codec must not run.
-    pub(super) fn quarantined(&self, tag: &str) -> Option<String> {
-        self.state().strikes.quarantined(tag).map(str::to_owned)
+    pub(super) fn quarantined(&self, tag: &str) -> Option<Quarantine> {
+        self.state().strikes.quarantined(tag).cloned()
     }
 
     pub(super) fn release(&self, tag: &str) {
@@ -408,8 +408,8 @@ fn still_due(request: Request, strikes: &Strikes) -> Option<Request> {
         return None;
     }
     match (strikes.quarantined(&request.codec.tag), &request.call) {
-        (Some(why), Some(_)) => {
-            let error = unavailable(why);
+        (Some(held), Some(_)) => {
+            let error = held.refusal();
             request.answer(error);
             None
         }

@@ -37,6 +37,8 @@ use dispatch::Dispatch;
 use request::{Answer, Request, unavailable};
 use trusted::Trusted;
 
+pub use strikes::Quarantine;
+
 /// What an operator sets under `[codecs]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -182,7 +184,7 @@ impl CodecPool {
     }
 
     /// Whether a codec is quarantined: why.
-    pub fn quarantined(&self, codec: &Outside) -> Option<String> {
+    pub fn quarantined(&self, codec: &Outside) -> Option<Quarantine> {
         self.dispatch.quarantined(&codec.tag)
     }
 
@@ -192,8 +194,8 @@ impl CodecPool {
     }
 
     async fn call_here(&self, trusted: &Trusted, codec: &Outside, call: Call) -> Answer {
-        if let Some(why) = self.dispatch.quarantined(&codec.tag) {
-            return unavailable(why).into();
+        if let Some(held) = self.dispatch.quarantined(&codec.tag) {
+            return held.refusal().into();
         }
         let Ok(_place) = self.waiting.try_acquire() else {
             return self.crowded();

@@ -7,13 +7,16 @@
 //!   +--------------------+-------------------------- released ------------+
 //! ```
 //!
-//! A codec is known by its tag, so one that is replaced begins anew. Kept in memory: after a restart
-//! a bad codec is struck again.
+//! A codec is known by its tag, so one that is replaced begins anew. Kept in memory: a restart forgets
+//! it all, since the next program may well run what this one could not; a bad codec costs a few more
+//! strikes then, each of which ends as these did.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::request::unavailable;
 use crate::base::time::Timestamp;
+use crate::product::codec::CodecError;
 
 /// Codecs of which something is remembered: the one whose last strike is oldest goes.
 const KNOWN_MAX: usize = 4096;
@@ -22,8 +25,21 @@ const KNOWN_MAX: usize = 4096;
 #[derive(Debug, Default)]
 struct Standing {
     strikes: VecDeque<Timestamp>,
-    /// Why it does not run.
-    quarantined: Option<String>,
+    quarantined: Option<Quarantine>,
+}
+
+/// Why a codec does not run any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantine {
+    pub since: Timestamp,
+    pub why: String,
+}
+
+impl Quarantine {
+    /// What a call of the codec fails with.
+    pub(super) fn refusal(&self) -> CodecError {
+        unavailable(format!("quarantined: {}", self.why))
+    }
 }
 
 /// The standing of every codec that was struck.
@@ -60,15 +76,14 @@ impl Strikes {
             return false;
         }
         let (count, window_s) = (standing.strikes.len(), self.window_s);
-        standing.quarantined = Some(format!(
-            "quarantined: it hit a limit {count} times within {window_s} s, at last: {what}"
-        ));
+        let why = format!("it hit a limit {count} times within {window_s} s, at last: {what}");
+        standing.quarantined = Some(Quarantine { since: now, why });
         true
     }
 
     /// Why a codec must not run.
-    pub(super) fn quarantined(&self, tag: &str) -> Option<&str> {
-        self.codecs.get(tag)?.quarantined.as_deref()
+    pub(super) fn quarantined(&self, tag: &str) -> Option<&Quarantine> {
+        self.codecs.get(tag)?.quarantined.as_ref()
     }
 
     /// Forgets what a codec did.
@@ -99,12 +114,15 @@ mod tests {
         assert!(!strikes.strike(&other, at(11), "x"));
         assert_eq!(strikes.quarantined("bad"), None);
         assert!(strikes.strike(&bad, at(11), "the heap"));
-        let why = strikes.quarantined("bad").unwrap();
+        let quarantine = strikes.quarantined("bad").cloned().unwrap();
+        let why = &quarantine.why;
         assert!(
             why.contains("3 times within 10 s") && why.contains("the heap"),
             "{why}"
         );
+        assert_eq!(quarantine.since, at(11));
         assert!(!strikes.strike(&bad, at(12), "x"), "it already is");
+        assert_eq!(strikes.quarantined("bad"), Some(&quarantine));
         assert_eq!((strikes.quarantined("other"), strikes.count()), (None, 1));
         strikes.release("bad");
         assert_eq!((strikes.quarantined("bad"), strikes.count()), (None, 0));

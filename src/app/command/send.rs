@@ -61,6 +61,11 @@ pub fn is_reachable(draft: &Draft<'_>) -> bool {
     alive && awake
 }
 
+/// Whether the device was heard so shortly before that time that it listened then, or since.
+pub fn was_awake(draft: &Draft<'_>, at: Timestamp) -> bool {
+    is_awake(at, draft.state.last_seen_at, awake_s(draft))
+}
+
 fn awake_s(draft: &Draft<'_>) -> u32 {
     let settings = draft.loaded.product.as_ref().map(|p| p.settings.command);
     settings.unwrap_or_default().awake_s

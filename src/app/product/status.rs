@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::rates::{Counted, Rates};
 use super::{ProductError, ProductRuntime, Products, codec};
+use crate::app::codec_pool::Quarantine;
 use crate::base::ids::ProductId;
 use crate::product::codec::{Codec, Kind};
 
@@ -17,7 +18,7 @@ pub struct CodecStatus {
     /// Something decodes what the devices send. Without it the uplinks are kept raw.
     pub is_running: bool,
     /// Why it is not called any more.
-    pub quarantined: Option<String>,
+    pub quarantined: Option<Quarantine>,
     pub counted: Counted,
 }
 

@@ -6,6 +6,7 @@ use futures_util::stream::{self, StreamExt};
 
 use super::MODEL;
 use super::repair::Known;
+use super::taken::Taken;
 use crate::app::codec_runner::CodecRunner;
 use crate::app::order::{Late, Read};
 use crate::app::report::describe;
@@ -74,6 +75,7 @@ pub(super) fn judge(
     profile: &Profile,
     row: &RawRow,
     decoded: Result<Decoded, CodecError>,
+    mut taken: Taken,
     known: &mut Known,
 ) -> Late {
     let key = row.key;
@@ -85,16 +87,25 @@ pub(super) fn judge(
         })
     };
     let read = match decoded {
+        // What was taken of it stays known by its kind.
+        Err(error) if row.record.kind == MODEL => Read::Unread(raw(MODEL, error.to_string())),
         Err(error) => Read::Unread(raw(error.kind(), error.to_string())),
         Ok(Decoded::Nothing) => Read::Nothing,
         Ok(Decoded::Response(response)) => Read::Response(response),
         Ok(Decoded::Report(mut report)) => {
             let violations = check::report(profile, &mut report);
+            let says_nothing = report.services.iter().all(|s| s.properties.is_empty());
+            taken.take_from(&mut report.services, row.record.received_at);
             report.services.retain(|s| !s.properties.is_empty());
             let services = report.services;
             let misfit = || raw(MODEL, describe(&violations));
             match (services.is_empty(), violations.is_empty()) {
-                (true, true) => Read::Nothing,
+                (true, true) if says_nothing => Read::Nothing,
+                (true, true) => Read::Report {
+                    services,
+                    repairs: Vec::new(),
+                    rest: None,
+                },
                 (true, false) => Read::Unread(misfit()),
                 (false, fits) => {
                     let each = services.iter();

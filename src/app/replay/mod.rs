@@ -8,7 +8,8 @@
 //!
 //! What a replay did and the row that says so are one commit, so a crash repeats and loses nothing: a
 //! running replay goes on at the next start. What stays unread stays raw, with the new reason. Uplinks of the
-//! kind `model` had their effects when they came, as far as the model takes them, and are left alone.
+//! kind `model` had a part of their effects when they came: that part stays as it was, and a replay adds what
+//! codec and model make of the rest now, see `taken.rs`.
 //! Errors: [`ReplayError`].
 
 mod decode;
@@ -16,6 +17,7 @@ mod error;
 mod repair;
 mod runner;
 mod step;
+mod taken;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,7 +39,7 @@ use runner::Runner;
 pub use error::ReplayError;
 pub use step::step;
 
-/// The kind of raw uplinks that were taken when they came.
+/// The kind of raw uplinks that were read when they came, and of which the model did not take all.
 pub const MODEL: &str = "model";
 
 /// Replays of a product that are remembered.
@@ -109,7 +111,7 @@ pub struct NewReplay {
     pub from: Option<Timestamp>,
     /// Now, when absent or later.
     pub to: Option<Timestamp>,
-    /// Reasons for which uplinks were kept; empty: every one but `model`.
+    /// Reasons for which uplinks were kept; empty: every one.
     pub kinds: Vec<String>,
     pub dry_run: bool,
 }
@@ -170,8 +172,8 @@ impl Replays {
         let quarantined = codec
             .outside()
             .and_then(|c| self.parts.codecs.quarantined(c));
-        if let Some(reason) = quarantined {
-            return Err(ReplayError::Quarantined(reason));
+        if let Some(held) = quarantined {
+            return Err(ReplayError::Quarantined(held.why));
         }
         self.check_devices(id, &new.device_ids)?;
         let mut all = self.stored(&product)?;

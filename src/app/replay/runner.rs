@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::decode::{decode, is_unchanged, judge, result_of, tally};
 use super::repair::Known;
+use super::taken::Taken;
 use super::{MODEL, Replays};
 use crate::app::order::{Beside, Late, Order, OrderError, Replay};
 use crate::app::product::ProductRuntime;
@@ -27,6 +28,8 @@ const CHUNK: usize = 16;
 const DEVICES: usize = 200;
 /// Rows of history that are looked at to repair a shadow.
 const HISTORY_MAX: usize = 1000;
+/// Rows of history that one uplink may have: one when it came, and one for each replay that took more.
+const TAKEN_MAX: usize = 64;
 /// Before what was refused is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Before a codec that can't run now is called again, and how often in a row.
@@ -163,8 +166,8 @@ impl Runner {
             return Ok(Turn::Over(ReplayOutcome::Failed(why)));
         };
         let pool = Arc::clone(&self.replays.parts.codecs);
-        if let Some(reason) = codec.outside().and_then(|c| pool.quarantined(c)) {
-            let why = format!("the codec is quarantined: {reason}");
+        if let Some(held) = codec.outside().and_then(|c| pool.quarantined(c)) {
+            let why = format!("the codec is quarantined: {}", held.why);
             return Ok(Turn::Over(ReplayOutcome::Failed(why)));
         }
         let Some(target) = self.target()? else {
@@ -200,10 +203,11 @@ impl Runner {
         self.refused = 0;
         let (state_version, mut known) = self.known(&target, &wanted)?;
         let profile = &product.record.profile;
-        let judged = wanted.iter().zip(decoded);
-        let late: Vec<Late> = judged
-            .map(|(row, decoded)| judge(profile, row, decoded, &mut known))
-            .collect();
+        let mut late = Vec::with_capacity(wanted.len());
+        for (row, decoded) in wanted.iter().zip(decoded) {
+            let taken = self.taken(&target, row)?;
+            late.push(judge(profile, row, decoded, taken, &mut known));
+        }
         let mut next = self.record.clone();
         next.place = Some(place);
         for one in &late {
@@ -295,7 +299,23 @@ impl Runner {
     fn is_wanted(&self, row: &RawRow) -> bool {
         let kinds = &self.record.wanted.kinds;
         let kind = &row.record.kind;
-        kind != MODEL && (kinds.is_empty() || kinds.contains(kind))
+        kinds.is_empty() || kinds.contains(kind)
+    }
+
+    /// What was taken of an uplink already.
+    fn taken(&self, target: &Target, row: &RawRow) -> Result<Taken, StoreError> {
+        let received_at = row.record.received_at;
+        if row.record.kind != MODEL {
+            return Ok(Taken::default());
+        }
+        let history = self.replays.parts.store.history(&HistoryQuery {
+            device_seq: target.seq,
+            from: Some(received_at),
+            to: Some(received_at.plus_ms(1)),
+            before: None,
+            limit: TAKEN_MAX,
+        })?;
+        Ok(Taken::of(&history))
     }
 
     /// What is known of the device's values, and with which state.

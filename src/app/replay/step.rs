@@ -53,7 +53,9 @@ fn take(draft: &mut Draft<'_>, late: &Late) {
             repairs,
             rest,
         } => {
-            report(draft, services, received_at);
+            if !services.is_empty() {
+                report(draft, services, received_at);
+            }
             for repair in repairs {
                 merge(draft, repair);
             }

@@ -59,6 +59,7 @@ impl Shard {
             device,
             state,
             product: Some(product),
+            levels: self.parts.levels,
             package,
             memo: None,
             origin: None,

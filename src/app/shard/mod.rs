@@ -41,6 +41,7 @@ use crate::app::upgrade::Upgrades;
 use crate::app::{due, replay, shadow, upgrade, uplink};
 use crate::base::ids::DeviceId;
 use crate::base::time::{Clock, Timestamp};
+use crate::engine::admission::coverage::Table;
 use crate::engine::exchange::Outgoing;
 use crate::store::{CommitError, Store};
 use crate::wire::coap::{Code, Token};
@@ -79,6 +80,8 @@ pub struct Parts {
     pub codecs: Arc<dyn CodecRunner>,
     pub figures: Arc<Figures>,
     pub upgrades: Arc<Upgrades>,
+    /// Which radio is which level of coverage.
+    pub levels: Table,
     /// Commands that may wait for one device.
     pub pending_max: usize,
 }

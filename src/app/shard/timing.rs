@@ -26,7 +26,8 @@ impl Shard {
         let registration = state.registration.as_ref();
         let is_fresh = is_awake(self.started_at, state.last_seen_at, FRESH_S);
         let listens = registration.is_some_and(|r| !r.queue_mode || is_fresh);
-        let waits = listens && (!queue.pending.is_empty() || is_wished(state));
+        let is_asked = state.upgrade.as_ref().is_some_and(|u| u.open.is_some());
+        let waits = listens && (!queue.pending.is_empty() || is_wished(state) || is_asked);
         let deadline = match under_way || waits {
             true => Some(self.started_at),
             false => deadline,

@@ -8,13 +8,12 @@ use super::request::ask;
 use super::request::{RESULT, STATE};
 use super::{Began, Begin, News, Package, UpgradeOrder, What};
 use crate::app::command::reply::TokenAnswer;
-use crate::app::command::send::{is_reachable, listens_for, wake};
+use crate::app::command::send::{is_reachable, listens_for, wake, was_awake};
 use crate::app::order::{OrderError, Told};
 use crate::app::report::Taken;
 use crate::app::step::{Draft, From, Loaded, Note, Outcome, Step};
 use crate::app::trace::{Direction, TraceEntry};
 use crate::base::time::Timestamp;
-use crate::engine::admission::Table;
 use crate::engine::exchange::Failure;
 use crate::engine::upgrade::{self, Ask, Input, Kind, Measured, Reason, Saying, Upgrade, Wish};
 use crate::store::upgrades::{KindRecord, MemoryRecord, PlaceRecord, StepRecord, UpgradeRecord};
@@ -31,7 +30,7 @@ pub fn order(loaded: &Loaded, order: &UpgradeOrder, now: Timestamp) -> Step {
     match order {
         UpgradeOrder::Begin(begin) => self::begin(loaded, begin, now),
         UpgradeOrder::Admit { task_seq, place } => admit(loaded, *task_seq, *place, now),
-        UpgradeOrder::Fetched { bytes, ms } => fetched(loaded, *bytes, *ms, now),
+        UpgradeOrder::Fetched { done, total } => fetched(loaded, *done, *total, now),
         UpgradeOrder::Stop { task_seq } => stop(loaded, *task_seq, now),
     }
 }
@@ -80,7 +79,7 @@ fn begin(loaded: &Loaded, begin: &Begin, now: Timestamp) -> Step {
         answers: (loaded.random)(),
         answering: None,
         at: now,
-        moved_bytes: 0,
+        moved: 0,
         moved_since: now,
     };
     record.note(&upgrade);
@@ -93,7 +92,8 @@ fn begin(loaded: &Loaded, begin: &Begin, now: Timestamp) -> Step {
         &mut draft,
         "an upgrade begins: waits for the device to show itself",
     );
-    reachable(&mut draft);
+    // One that always listens is there already.
+    listens(&mut draft);
     let mut step = draft.finish(Outcome::Done);
     step.told = Some(Ok(Told::Upgrade(Began::UnderWay)));
     step
@@ -104,6 +104,11 @@ fn admit(loaded: &Loaded, task_seq: u64, place: PlaceRecord, now: Timestamp) -> 
     let waits = |u: &UpgradeRecord| {
         u.task_seq == task_seq && u.place == Some(place) && u.engine().is_in_line()
     };
+    // A commit that looked failed was not.
+    let has_it = |u: &UpgradeRecord| u.task_seq == task_seq && u.slot() == Some(place);
+    if draft.state.upgrade.as_deref().is_some_and(has_it) {
+        return told(Began::UnderWay);
+    }
     // A slot is for a device that listens: a sleeping one keeps its rank.
     if !draft.state.upgrade.as_deref().is_some_and(waits) || !is_reachable(&draft) {
         return told(Began::Gone);
@@ -114,12 +119,15 @@ fn admit(loaded: &Loaded, task_seq: u64, place: PlaceRecord, now: Timestamp) -> 
     step
 }
 
-fn fetched(loaded: &Loaded, bytes: u64, ms: u64, now: Timestamp) -> Step {
+fn fetched(loaded: &Loaded, done: u32, total: u32, now: Timestamp) -> Step {
     let mut draft = Draft::new(loaded, now);
     if !is_running(&draft) || !take(&mut draft, Input::Fetched) {
         return told(Began::Gone);
     }
-    news(&mut draft, What::Moved { bytes, ms });
+    if let Some(upgrade) = &mut draft.state.upgrade {
+        (upgrade.moved, upgrade.moved_since) = (done, now);
+    }
+    news(&mut draft, What::Moved { done, total });
     let mut step = draft.finish(Outcome::Done);
     step.told = Some(Ok(Told::Upgrade(Began::UnderWay)));
     step
@@ -148,6 +156,13 @@ fn told(began: Began) -> Step {
 
 /// The device listens, as far as is known: its upgrade goes on. True when anything changed.
 pub fn reachable(draft: &mut Draft<'_>) -> bool {
+    let step = draft.state.upgrade.as_ref().map(|u| u.step);
+    let waits = matches!(step, Some(StepRecord::Online { .. }));
+    // One that is waited for has to be heard: it may sleep without having said so.
+    (!waits || was_awake(draft, draft.now)) && listens(draft)
+}
+
+fn listens(draft: &mut Draft<'_>) -> bool {
     is_running(draft) && is_reachable(draft) && take(draft, Input::Reachable)
 }
 
@@ -169,7 +184,14 @@ pub fn overdue(draft: &mut Draft<'_>) -> bool {
         .upgrade
         .as_ref()
         .and_then(|u| u.engine().deadline());
-    due.is_some_and(|at| at <= draft.now) && take(draft, Input::Tick)
+    let input = unheard(draft).map_or(Input::Tick, |ask| Input::Lost { ask, asleep: true });
+    due.is_some_and(|at| at <= draft.now) && take(draft, input)
+}
+
+/// What the device was asked while it slept, as far as is known.
+fn unheard(draft: &Draft<'_>) -> Option<Ask> {
+    let open = draft.state.upgrade.as_ref()?.open?;
+    (!was_awake(draft, open.asked_at)).then(|| Ask::from(open.ask))
 }
 
 fn is_running(draft: &Draft<'_>) -> bool {
@@ -231,10 +253,11 @@ pub fn failed(loaded: &Loaded, token: u64, reason: Failure, now: Timestamp) -> S
         return Step::default();
     };
     let ask = Ask::from(open.ask);
+    let asleep = !was_awake(&draft, open.asked_at);
     match reason {
         Failure::Reset => take(&mut draft, Input::Refused { ask, code: "RST" }),
         Failure::Timeout | Failure::Busy | Failure::Blockwise => {
-            take(&mut draft, Input::Lost { ask })
+            take(&mut draft, Input::Lost { ask, asleep })
         }
     };
     draft.finish(Outcome::Done)
@@ -250,7 +273,7 @@ pub fn unobserved(draft: &mut Draft<'_>, path: &str, code: Option<&str>) {
     }
     match code {
         Some(code) => take(draft, Input::Refused { ask, code }),
-        None => take(draft, Input::Lost { ask }),
+        None => take(draft, Input::Lost { ask, asleep: false }),
     };
 }
 
@@ -299,12 +322,18 @@ fn take_reading(draft: &mut Draft<'_>, ask: Ask, reading: Reading) -> bool {
         Reading::Result(result) => take(draft, Input::Said(Saying::Result(result))),
         Reading::Done => take(draft, Input::Said(Saying::Done(ask))),
         Reading::Radio(radio) => {
-            let place = Table::default().place(&radio).map(PlaceRecord::from);
+            let place = draft.loaded.levels.place(radio).map(PlaceRecord::from);
             let measured = match place {
                 Some(_) => Measured::Cell,
                 None => Measured::Nothing,
             };
-            if let Some(upgrade) = &mut draft.state.upgrade {
+            // A late answer moves nobody who stands in line or holds a slot already.
+            if let Some(upgrade) = &mut draft.state.upgrade
+                && matches!(
+                    upgrade.step,
+                    StepRecord::Coverage { .. } | StepRecord::Cell { .. }
+                )
+            {
                 upgrade.place = place.or(upgrade.place);
             }
             take(draft, Input::Measured(measured))
@@ -385,7 +414,7 @@ fn line(draft: &mut Draft<'_>, upgrade: &Upgrade) -> bool {
         task_seq: record.task_seq,
         place,
         ranked_at,
-        is_retry: record.tries > 1,
+        attempt: record.attempt(),
         awake_until: is_reachable(draft).then(|| match listens_for(draft) {
             Some(span) => draft
                 .now

@@ -8,21 +8,25 @@
 //! told anew at every start, by the devices' rows. Ends of attempts go on to the campaign.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hashbrown::HashMap;
+use metrics::{Gauge, counter, describe_counter, describe_gauge, gauge};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 use super::{Began, News, UpgradeOrder, What};
 use crate::app::device::LostUpgrades;
-use crate::app::order::{Order, Told};
-use crate::app::package::{Progress, ServedBlock};
+use crate::app::order::{Order, OrderError, Told};
 use crate::app::shards::ShardsLink;
 use crate::base::ids::DeviceId;
 use crate::base::time::{Clock, Timestamp};
-use crate::engine::admission::{Admission, Key, Place, PoolView, Rank, Table, Waiting};
+use crate::engine::admission::coverage::{CellId, Place};
+use crate::engine::admission::{self, Admission, PoolView, Reason, Row};
 use crate::engine::batch::State;
+use crate::store::Store;
 use crate::store::records::{DeviceRecord, StateRecord};
 use crate::store::upgrades::UpgradeRecord;
 
@@ -30,6 +34,11 @@ use crate::store::upgrades::UpgradeRecord;
 const BATCH: usize = 256;
 /// Admissions under way.
 const ADMITS_MAX: usize = 256;
+
+/// Between two tries to write a slot down.
+const ADMIT_AGAIN: Duration = Duration::from_secs(1);
+/// How often slots are compared with the devices' rows.
+const AUDIT_EVERY: Duration = Duration::from_secs(600);
 
 /// Who counts the ends of attempts, and says whether a campaign's devices may begin now.
 pub trait Campaigns: Send + Sync {
@@ -39,80 +48,10 @@ pub trait Campaigns: Send + Sync {
     fn may_admit(&self, task_seq: u64) -> bool;
 }
 
-/// How often the pace of a download by CoAP is told, in ms.
-const PACE_MS: u64 = 30_000;
-/// Downloads whose pace is known; more are told block by block.
-const PACES_MAX: usize = 100_000;
-/// Paces that wait to be told; further ones are dropped.
-const FETCHES: usize = 4096;
-
-/// What devices fetch by CoAP, on its way to their shards.
-#[derive(Debug)]
-pub struct Fetches {
-    paces: Mutex<HashMap<DeviceId, Pace>>,
-    told: mpsc::Sender<(DeviceId, UpgradeOrder)>,
-    clock: Clock,
-}
-
-#[derive(Debug)]
-struct Pace {
-    since: Timestamp,
-    bytes: u64,
-}
-
-impl Fetches {
-    /// With what [`Line::run`] takes.
-    pub fn new(clock: Clock) -> (Self, mpsc::Receiver<(DeviceId, UpgradeOrder)>) {
-        let (told, fetches) = mpsc::channel(FETCHES);
-        let paces = Mutex::default();
-        (Self { paces, told, clock }, fetches)
-    }
-}
-
-impl Progress for Fetches {
-    /// The first block is told at once, what follows from time to time.
-    fn block(&self, block: &ServedBlock<'_>) {
-        let now = self.clock.now();
-        let len = u64::from(block.len);
-        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
-        let (bytes, ms) = match paces.get_mut(block.device_id) {
-            Some(pace) => {
-                pace.bytes = pace.bytes.saturating_add(len);
-                let ms = now.since_ms(pace.since);
-                let ends = block.offset.saturating_add(len) >= block.total;
-                if ms < PACE_MS && !ends {
-                    return;
-                }
-                let bytes = std::mem::take(&mut pace.bytes);
-                pace.since = now;
-                if ends {
-                    paces.remove(block.device_id);
-                }
-                (bytes, ms)
-            }
-            None => {
-                if paces.len() >= PACES_MAX {
-                    paces.clear();
-                }
-                let pace = Pace {
-                    since: now,
-                    bytes: 0,
-                };
-                paces.insert(block.device_id.clone(), pace);
-                (len, 0)
-            }
-        };
-        drop(paces);
-        // When nobody keeps up, the next one tells more.
-        let order = UpgradeOrder::Fetched { bytes, ms };
-        drop(self.told.try_send((block.device_id.clone(), order)));
-    }
-}
-
 /// The line, for those who watch it.
-#[derive(Debug)]
 pub struct Line {
     board: Mutex<Board>,
+    store: Arc<dyn Store>,
     clock: Clock,
     /// A slot became free without news.
     stirred: Notify,
@@ -124,24 +63,60 @@ struct Board {
     devices: HashMap<Key, Waiter>,
 }
 
+impl Board {
+    /// A device waits there.
+    fn stand(&mut self, key: Key, turn: Turn, listens: bool) {
+        let Turn {
+            place,
+            ranked_at,
+            attempt,
+        } = turn;
+        self.admission.measured(ranked_at, key, place, attempt);
+        if !listens {
+            self.admission.asleep(key);
+        }
+    }
+}
+
+/// A device, by its `seq`.
+type Key = u64;
+
 #[derive(Debug)]
 struct Waiter {
     device_id: DeviceId,
     task_seq: u64,
-    /// Where it stood when its campaign did not let it begin.
-    held_back: Option<(Place, Rank)>,
+    /// Its campaign did not let it begin.
+    is_held_back: bool,
+    /// How long it listens; `None`: it sleeps.
     awake_until: Option<Timestamp>,
+    /// What it told since it was last asked to begin.
+    told: Option<Turn>,
+}
+
+/// Where a device waits, and its rank.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    place: Place,
+    ranked_at: Timestamp,
+    attempt: u8,
+}
+
+impl Waiter {
+    fn listens(&self, now: Timestamp) -> bool {
+        self.awake_until.is_some_and(|until| until > now)
+    }
 }
 
 impl Line {
-    pub fn new(table: Table, clock: Clock) -> Arc<Self> {
+    pub fn new(settings: admission::Settings, store: Arc<dyn Store>, clock: Clock) -> Arc<Self> {
         let board = Mutex::new(Board {
-            admission: Admission::new(table),
+            admission: Admission::new(settings),
             devices: HashMap::new(),
         });
         let stirred = Notify::new();
         Arc::new(Self {
             board,
+            store,
             clock,
             stirred,
         })
@@ -153,37 +128,58 @@ impl Line {
             return;
         };
         let engine = upgrade.engine();
-        let (Some(place), mut board) = (upgrade.place, self.board()) else {
+        let holds = engine.holds_slot();
+        let (Some(place), true) = (upgrade.place, holds || engine.is_in_line()) else {
             return;
+        };
+        let now = self.clock.now();
+        let row = Row {
+            device: device.seq,
+            place: place.into(),
+            holds,
+            measured_at: engine.ranked_at.unwrap_or(now),
+            attempt: upgrade.attempt(),
         };
         let waiter = Waiter {
             device_id: device.device_id.clone(),
             task_seq: upgrade.task_seq,
-            held_back: None,
+            is_held_back: false,
             awake_until: None,
+            told: None,
         };
-        if engine.holds_slot() {
-            board.admission.hold(device.seq, place.into());
-            board.devices.insert(device.seq, waiter);
-        } else if let Some(ranked_at) = engine.ranked_at.filter(|_| engine.is_in_line()) {
-            let rank = Rank {
-                is_retry: upgrade.tries > 1,
-                ranked_at,
-                key: device.seq,
-            };
-            board.admission.wait(place.into(), rank, None);
-            board.devices.insert(device.seq, waiter);
-        }
+        let mut board = self.board();
+        board.admission.adopt(now, row);
+        board.devices.insert(device.seq, waiter);
     }
 
     /// Why a device waits; `None`: it does not.
-    pub fn waiting(&self, device_seq: u64) -> Option<Waiting> {
-        self.board().admission.waiting(device_seq, self.clock.now())
+    pub fn waiting(&self, device_seq: u64) -> Option<Reason> {
+        let board = self.board();
+        board.admission.explain(self.clock.now(), device_seq)
+    }
+
+    /// Where a device waits; `None`: it does not.
+    pub fn waits_at(&self, device_seq: u64) -> Option<Place> {
+        self.board().admission.waits_at(device_seq)
     }
 
     /// Every pool that has anybody.
     pub fn pools(&self) -> Vec<PoolView> {
         self.board().admission.pools()
+    }
+
+    /// Slots taken in a pool, and who waits there, of all campaigns.
+    pub fn pool(&self, place: Place) -> (u32, usize) {
+        let board = self.board();
+        let waiting = board.admission.waiting(place.cell, place.pool).count();
+        (board.admission.taken(place), waiting)
+    }
+
+    /// Downloads of a cell that need airtime, and how many it carries; `None` while nothing runs, or
+    /// when that is off.
+    pub fn airtime(&self, cell: u64) -> Option<(u32, u32)> {
+        let board = self.board();
+        board.admission.airtime(self.clock.now(), CellId(cell))
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
@@ -201,7 +197,10 @@ impl Line {
         let mut admits: FuturesUnordered<BoxFuture<'static, (Key, bool)>> = FuturesUnordered::new();
         let mut fetched: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
         let mut batch = Vec::with_capacity(BATCH);
+        let figures = Figures::new();
+        let mut audits = tokio::time::interval_at(Instant::now() + AUDIT_EVERY, AUDIT_EVERY);
         loop {
+            figures.note(self.board().admission.counts());
             while admits.len() < ADMITS_MAX
                 && let Some((key, place)) = self.next(&*campaigns)
             {
@@ -213,11 +212,12 @@ impl Line {
                         return;
                     }
                     for news in batch.drain(..) {
+                        figures.count(&news.what);
                         self.take(news, &*campaigns);
                     }
                 }
                 Some((key, is_admitted)) = admits.next() => {
-                    self.board().admission.settle(key, is_admitted);
+                    self.settle(key, is_admitted);
                 }
                 Some((device_id, order)) = fetches.recv(), if fetched.len() < ADMITS_MAX => {
                     let shards = shards.clone();
@@ -229,6 +229,12 @@ impl Line {
                 Some(()) = fetched.next() => {}
                 () = campaigns.admission_changed() => self.let_on(),
                 () = self.stirred.notified() => {}
+                _ = audits.tick() => {
+                    let this = Arc::clone(&self);
+                    fetched.push(Box::pin(async move {
+                        drop(tokio::task::spawn_blocking(move || this.audit()).await);
+                    }));
+                }
             }
         }
     }
@@ -240,23 +246,23 @@ impl Line {
                 task_seq,
                 place,
                 ranked_at,
-                is_retry,
+                attempt,
                 awake_until,
             } => {
-                let rank = Rank {
-                    is_retry,
+                let turn = Turn {
+                    place: place.into(),
                     ranked_at,
-                    key,
+                    attempt,
+                };
+                let waiter = Waiter {
+                    device_id: news.device_id,
+                    task_seq,
+                    is_held_back: false,
+                    awake_until,
+                    told: Some(turn),
                 };
                 let mut board = self.board();
-                board.admission.wait(place.into(), rank, awake_until);
-                let device_id = news.device_id;
-                let waiter = Waiter {
-                    device_id,
-                    task_seq,
-                    held_back: None,
-                    awake_until,
-                };
+                board.stand(key, turn, waiter.listens(self.clock.now()));
                 board.devices.insert(key, waiter);
             }
             What::Left => {
@@ -264,8 +270,10 @@ impl Line {
                 board.admission.leave(key);
                 board.devices.remove(&key);
             }
-            // For who learns what a cell can carry.
-            What::Moved { .. } => {}
+            What::Moved { done, total } => {
+                let now = self.clock.now();
+                self.board().admission.acknowledged(now, key, done, total);
+            }
             What::Ended {
                 task_seq,
                 index,
@@ -274,24 +282,73 @@ impl Line {
         }
     }
 
-    /// Reserves the next slot for a device whose campaign lets it begin.
+    /// Reserves the next slot for a device that listens, whose campaign lets it begin.
     fn next(&self, campaigns: &dyn Campaigns) -> Option<(Key, Place)> {
         let now = self.clock.now();
         loop {
             let mut board = self.board();
-            let (key, place) = board.admission.next(now)?;
-            let task_seq = board.devices.get(&key).map(|waiter| waiter.task_seq);
+            let key = board.admission.next(now)?;
+            let waiter = board.devices.get(&key).filter(|w| w.listens(now));
+            let (task_seq, place) = (waiter.map(|w| w.task_seq), board.admission.place(key));
+            let (Some(task_seq), Some(place)) = (task_seq, place) else {
+                // It has fallen asleep meanwhile, and keeps its rank.
+                board.admission.take_back(key);
+                continue;
+            };
             drop(board);
-            if task_seq.is_some_and(|seq| campaigns.may_admit(seq)) {
+            if campaigns.may_admit(task_seq) {
                 return Some((key, place));
             }
             // Until its campaign lets it, or it next shows itself.
             let mut board = self.board();
-            let rank = board.admission.rank(key);
-            board.admission.settle(key, false);
-            if let (Some(waiter), Some(rank)) = (board.devices.get_mut(&key), rank) {
-                waiter.held_back = Some((place, rank));
+            board.admission.take_back(key);
+            if let Some(waiter) = board.devices.get_mut(&key) {
+                waiter.is_held_back = true;
             }
+        }
+    }
+
+    /// What became of a reservation: the slot is in the device's row, or it could not be, and the
+    /// device waits on, asleep.
+    fn settle(&self, key: Key, is_admitted: bool) {
+        let now = self.clock.now();
+        let mut board = self.board();
+        if is_admitted {
+            board.admission.confirm(key);
+            return;
+        }
+        board.admission.take_back(key);
+        // It may have shown itself anew while it was asked to begin.
+        let waiter = board.devices.get(&key);
+        if let Some((turn, listens)) = waiter.and_then(|w| Some((w.told?, w.listens(now)))) {
+            board.stand(key, turn, listens);
+        }
+    }
+
+    /// Frees slots that no row has: news of an end are lost when its commit looked failed and was not.
+    fn audit(&self) {
+        let held: Vec<(Key, DeviceId)> = {
+            let board = self.board();
+            let held = board.admission.held();
+            held.filter_map(|key| Some((key, board.devices.get(&key)?.device_id.clone())))
+                .collect()
+        };
+        for (key, device_id) in held {
+            let Ok(state) = self.store.state(&device_id) else {
+                continue;
+            };
+            let upgrade = state.and_then(|state| state.upgrade);
+            if upgrade.is_some_and(|upgrade| upgrade.slot().is_some()) {
+                continue;
+            }
+            tracing::info!(%device_id, "a slot is free that nobody gave back");
+            let mut board = self.board();
+            if board.admission.holds(key) {
+                board.admission.leave(key);
+                board.devices.remove(&key);
+            }
+            drop(board);
+            self.stirred.notify_one();
         }
     }
 
@@ -299,9 +356,9 @@ impl Line {
     fn let_on(&self) {
         let mut board = self.board();
         let board = &mut *board;
-        for waiter in board.devices.values_mut() {
-            if let Some((place, rank)) = waiter.held_back.take() {
-                board.admission.wait(place, rank, waiter.awake_until);
+        for (key, waiter) in &mut board.devices {
+            if std::mem::take(&mut waiter.is_held_back) {
+                board.admission.awake(*key);
             }
         }
     }
@@ -312,9 +369,12 @@ impl Line {
         place: Place,
         shards: &ShardsLink,
     ) -> BoxFuture<'static, (Key, bool)> {
-        let board = self.board();
-        let waiter = board.devices.get(&key);
-        let target = waiter.map(|w| (w.device_id.clone(), w.task_seq));
+        let mut board = self.board();
+        let waiter = board.devices.get_mut(&key);
+        let target = waiter.map(|waiter| {
+            waiter.told = None;
+            (waiter.device_id.clone(), waiter.task_seq)
+        });
         drop(board);
         let shards = shards.clone();
         Box::pin(async move {
@@ -325,10 +385,52 @@ impl Line {
                 task_seq,
                 place: place.into(),
             };
-            let told = shards.order(&device_id, Order::Upgrade(order)).await;
-            let is_admitted = matches!(told, Ok(Told::Upgrade(Began::UnderWay)));
-            (key, is_admitted)
+            loop {
+                let order = Order::Upgrade(order.clone());
+                match shards.order(&device_id, order).await {
+                    Ok(Told::Upgrade(Began::UnderWay)) => return (key, true),
+                    Ok(_) | Err(OrderError::NotFound) => return (key, false),
+                    // Whether the slot is in its row is not known: it is not given to another till it is.
+                    Err(error) => tracing::debug!(%error, %device_id, "a slot waits for the store"),
+                }
+                tokio::time::sleep(ADMIT_AGAIN).await;
+            }
         })
+    }
+}
+
+/// What `/metrics` tells of upgrades.
+struct Figures {
+    waiting: Gauge,
+    slots: Gauge,
+}
+
+impl Figures {
+    fn new() -> Self {
+        describe_gauge!(
+            "strait_upgrades_waiting",
+            "Devices that wait for a slot of their cell"
+        );
+        describe_gauge!("strait_upgrades_slots", "Slots of cells that are taken");
+        describe_counter!(
+            "strait_upgrades_ended_total",
+            "Attempts that ended, by the status that the device has then"
+        );
+        Self {
+            waiting: gauge!("strait_upgrades_waiting"),
+            slots: gauge!("strait_upgrades_slots"),
+        }
+    }
+
+    fn note(&self, (waiting, slots): (usize, usize)) {
+        self.waiting.set(waiting as f64);
+        self.slots.set(slots as f64);
+    }
+
+    fn count(&self, what: &What) {
+        if let What::Ended { state, .. } = what {
+            counter!("strait_upgrades_ended_total", "status" => state.word()).increment(1);
+        }
     }
 }
 

@@ -22,11 +22,11 @@ use crate::engine::upgrade::{Ask, Input, Saying};
 use crate::product::settings::SoftwareProtocol;
 use crate::store::upgrades::KindRecord;
 use crate::wire::coap::Token;
-use crate::wire::pcp::{Frame, FromDevice, ToDevice, Verdict, recognise};
+use crate::wire::pcp::{Frame, FromDevice, ResultCode, ToDevice, Verdict, Version, recognise};
 
 /// Message ids of a downlink: its own, and one to spare.
 const MSG_IDS: u16 = 2;
-/// How often the pace of a download is told, in ms.
+/// How often it is told how far a download is, in ms.
 const PACE_MS: u64 = 10_000;
 
 /// Whether a question of the upgrade is a message of PCP.
@@ -61,38 +61,53 @@ fn take(draft: &mut Draft<'_>, frame: &Frame<'_>) -> Taken {
             return Taken::new(Outcome::Undecodable, note);
         }
     };
-    let answer = hear(draft, message);
-    let taken = Taken::new(Outcome::Done, Note::new(told(&message)));
-    let Some(bytes) = answer.and_then(|answer| bytes_of(draft, answer)) else {
-        return taken;
-    };
-    send_answer(draft, answer, bytes);
-    taken
+    hear(draft, message);
+    Taken::new(Outcome::Done, Note::new(told(&message)))
 }
 
-/// What the engine says to it.
-fn hear(draft: &mut Draft<'_>, message: FromDevice) -> Option<Answer> {
+/// Does what the engine says to it. The answer goes first: a device that is still busy with it is not
+/// ready for what follows.
+fn hear(draft: &mut Draft<'_>, message: FromDevice) {
     let package = draft.loaded.package.clone();
     let software = package.as_deref().and_then(|p| p.software.as_ref());
     let upgrade = draft.state.upgrade.as_deref();
     let (Some(upgrade), Some(package), Some(software)) = (upgrade, package.as_deref(), software)
     else {
         // A device without a task, or whose package is gone: it must not wait for an answer for ever.
-        return stranger(message);
+        answer(draft, stranger(message));
+        return;
     };
     let mut engine = upgrade.engine();
     let heard = engine.hear(draft.now, message, &software.plan, &package.target());
-    if let FromDevice::Version {
-        version: Some(version),
-        ..
-    } = message
-    {
+    if let Some(version) = version_told(message) {
         draft.state.sw_version = Some(version.to_string());
     }
     note(draft, &engine);
     draft.is_passing = !heard.commit;
+    answer(draft, heard.answer);
     follow(draft, &engine, heard.wishes);
-    heard.answer
+}
+
+fn answer(draft: &mut Draft<'_>, answer: Option<Answer>) {
+    if let Some(bytes) = answer.and_then(|answer| bytes_of(draft, answer)) {
+        send_answer(draft, answer, bytes);
+    }
+}
+
+/// The version that the device says it runs.
+const fn version_told(message: FromDevice) -> Option<Version> {
+    match message {
+        FromDevice::Version { version, .. } => version,
+        FromDevice::Upgraded {
+            result: ResultCode::Ok,
+            version,
+        } => version,
+        FromDevice::Upgraded { .. }
+        | FromDevice::Notified(_)
+        | FromDevice::Fragment { .. }
+        | FromDevice::Downloaded(_)
+        | FromDevice::Executed(_) => None,
+    }
 }
 
 fn stranger(message: FromDevice) -> Option<Answer> {
@@ -183,31 +198,25 @@ fn send(draft: &mut Draft<'_>, token: u64, payload: Bytes) {
 /// An answer has reached the device, or came to nothing.
 pub(super) fn arrived(mut draft: Draft<'_>, has_arrived: bool) -> Step {
     let package = draft.loaded.package.clone();
-    let size = package.and_then(|p| p.software.as_ref().map(|s| s.plan.size.bytes()));
+    let total = package.and_then(|p| p.software.as_ref().map(|s| s.plan.count));
     let now = draft.now;
-    let mut pace = None;
+    let mut moved = None;
     if let Some(record) = &mut draft.state.upgrade
         && let Some(Some(index)) = record.answering.take()
     {
         let mut engine = record.engine();
         engine.settle_fragment(index);
         record.note(&engine);
-        if has_arrived {
-            record.moved_bytes = record
-                .moved_bytes
-                .saturating_add(u32::from(size.unwrap_or(0)));
-        }
-        let ms = now.since_ms(record.moved_since);
-        if ms >= PACE_MS {
-            pace = Some(What::Moved {
-                bytes: u64::from(std::mem::take(&mut record.moved_bytes)),
-                ms,
-            });
-            record.moved_since = now;
+        let (done, total) = (u32::from(index).saturating_add(1), total.map(u32::from));
+        if let Some(total) = total.filter(|_| has_arrived)
+            && (done >= total || now.since_ms(record.moved_since) >= PACE_MS)
+        {
+            (record.moved, record.moved_since) = (done, now);
+            moved = Some(What::Moved { done, total });
         }
     }
-    if let Some(pace) = pace {
-        news(&mut draft, pace);
+    if let Some(moved) = moved {
+        news(&mut draft, moved);
     }
     draft.is_passing = true;
     wake(&mut draft);

@@ -1,7 +1,7 @@
 //! What devices answer, read: a version, a state or result of Object 5, the radio of Object 4. In text,
 //! opaque, TLV, SenML or CBOR, whatever was asked for.
 
-use crate::engine::admission::Radio;
+use crate::engine::admission::coverage::{CellId, Measurement};
 use crate::engine::upgrade::Ask;
 use crate::wire::coap::ContentFormat;
 use crate::wire::lwm2m::senml::{self, Scalar};
@@ -23,7 +23,7 @@ pub(super) enum Reading {
     Version(String),
     State(u8),
     Result(u8),
-    Radio(Radio),
+    Radio(Measurement),
     /// It took the request.
     Done,
     Unreadable,
@@ -68,19 +68,27 @@ fn number(path: &str, payload: &[u8], content_format: Option<u16>) -> Option<u8>
     u8::try_from(integer(value)?).ok()
 }
 
-fn radio(path: &str, payload: &[u8], content_format: Option<u16>) -> Radio {
-    let mut radio = Radio::default();
+fn radio(path: &str, payload: &[u8], content_format: Option<u16>) -> Measurement {
+    let mut radio = Measurement::default();
     for (path, value) in read(path, payload, content_format) {
         let number = integer(&value);
         match path.resource() {
-            Some(RSRP) => radio.rsrp_dbm = number,
-            Some(CELL) => radio.cell = number.and_then(|cell| u64::try_from(cell).ok()),
-            Some(SINR) => radio.sinr_db = number,
-            Some(CE_LEVEL) => radio.ce_level = number,
+            Some(RSRP) => radio.rsrp_dbm = number.map(clamped),
+            Some(CELL) => radio.cell = number.and_then(|cell| u64::try_from(cell).ok()).map(CellId),
+            Some(SINR) => radio.sinr_db = number.map(clamped),
+            Some(CE_LEVEL) => {
+                radio.enhancement_level = number.and_then(|level| u8::try_from(level).ok());
+            }
             _ => {}
         }
     }
     radio
+}
+
+/// What is beyond is as weak or as strong as can be.
+fn clamped(value: i64) -> i32 {
+    let bound = if value < 0 { i32::MIN } else { i32::MAX };
+    i32::try_from(value).unwrap_or(bound)
 }
 
 fn integer(value: &Scalar) -> Option<i64> {
@@ -179,17 +187,17 @@ mod tests {
     fn the_radio_is_read_whole() {
         // RSRP -101, cell 0x0123456, SINR 5: TLV as a 1.1 client sends it.
         let tlv = b"\xc1\x02\x9b\xc4\x08\x00\x12\x34\x56\xc1\x0b\x05";
-        let want = Radio {
-            cell: Some(0x12_3456),
+        let want = Measurement {
+            cell: Some(CellId(0x12_3456)),
             rsrp_dbm: Some(-101),
             sinr_db: Some(5),
-            ce_level: None,
+            enhancement_level: None,
         };
         assert_eq!(
             answer(Ask::Coverage, tlv, Some(11542)),
             Reading::Radio(want)
         );
         let none = answer(Ask::Coverage, b"", Some(11542));
-        assert_eq!(none, Reading::Radio(Radio::default()));
+        assert_eq!(none, Reading::Radio(Measurement::default()));
     }
 }

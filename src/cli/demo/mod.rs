@@ -1,11 +1,14 @@
 //! `strait demo`: a server in a temporary directory, the five sample products, and simulated devices
 //! that register, report, sleep, lose and repeat datagrams; half of them secured when the server serves
 //! such. Shows each report as bytes and as JSON, the JSON taken from the server's event stream; and
-//! commands and a wish on their way to their ends (`story`).
+//! commands and a wish on their way to their ends (`story`); and a campaign that upgrades devices in three
+//! cells (`campaign`).
 //!
 //! Exit codes: with `--once` 0 when reports of all five products arrived as JSON, each device finished,
-//! the commands ended SUCCESSFUL and the shadow is as desired, else 1; without, 0 at Ctrl-C.
+//! the commands ended SUCCESSFUL, the shadow is as desired and every device of the campaign has its new
+//! version, else 1; without, 0 at Ctrl-C.
 
+mod campaign;
 mod cast;
 mod narration;
 mod server;
@@ -24,13 +27,14 @@ use crate::sim::device::Event;
 use crate::sim::fleet::{Fleet, FleetError, Tally, Update, What};
 use crate::sim::payload::Product;
 use crate::sim::rest::{Events, Rest, RestError};
+use campaign::{Campaign, CampaignError};
 use cast::Actors;
 use narration::{Decoded, Narration};
 use server::{Running, StartError};
 use story::Story;
 
 /// With `--once` it must be over by then.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Events that the last reports still cause.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -58,6 +62,8 @@ pub enum DemoError {
     Rest(#[from] RestError),
     #[error(transparent)]
     Fleet(#[from] FleetError),
+    #[error("the campaign: {0}")]
+    Campaign(#[from] CampaignError),
     #[error("the operating system: {0}")]
     Runtime(#[from] std::io::Error),
 }
@@ -69,6 +75,7 @@ impl DemoError {
             Self::Start { kind, .. } => kind,
             Self::Rest(e) => e.kind(),
             Self::Fleet(e) => e.kind(),
+            Self::Campaign(e) => e.kind(),
             Self::Runtime(_) => "runtime",
         }
     }
@@ -125,7 +132,11 @@ async fn show(args: &Args, server: &Running) -> Result<bool, DemoError> {
     let mut product_ids = BTreeMap::new();
     for product in Product::ALL {
         let of_product = everybody().filter(|m| m.product == product);
-        let devices: Vec<_> = of_product.map(|m| new_device(&m)).collect();
+        let mut devices: Vec<_> = of_product.map(|m| new_device(&m)).collect();
+        if product == campaign::PRODUCT {
+            let upgraded = campaign::members(args, &campaign::image());
+            devices.extend(upgraded.iter().map(new_device));
+        }
         let product_id = provision_devices(&rest, product, &devices, 8, true, &clock).await?;
         // The default suits a radio that answers after 15 s; here nobody wants to wait for it, nor for
         // a device to fall asleep.
@@ -143,10 +154,13 @@ async fn show(args: &Args, server: &Running) -> Result<bool, DemoError> {
     let plan = cast::plan(args, server, clock.clone());
     let asked = Fleet::start(actors.all(), &cast::actors_plan(&plan)).await?;
     let fleet = Fleet::start(members, &plan).await?;
-    let story = Story::new(rest, &actors, |product| {
+    let id_of = |product: Product| {
         let id = product_ids.get(&product).cloned();
         id.unwrap_or_else(|| product.name().to_owned())
-    });
+    };
+    let campaign = Campaign::new(args, rest.clone(), id_of(campaign::PRODUCT));
+    let campaign = campaign.play(&plan);
+    let story = Story::new(rest, &actors, id_of);
     let mut stage = Stage {
         narration: Narration::default(),
         tally: Tally::default(),
@@ -157,9 +171,11 @@ async fn show(args: &Args, server: &Running) -> Result<bool, DemoError> {
         decoded: 0,
     };
     if args.once {
-        let play = stage.play(fleet, asked, events);
-        let in_time = tokio::time::timeout(PATIENCE, play).await.is_ok();
-        return Ok(stage.sum_up(in_time, expected));
+        let play = async { tokio::join!(stage.play(fleet, asked, events), campaign) };
+        let played = tokio::time::timeout(PATIENCE, play).await;
+        let in_time = played.is_ok();
+        let upgraded = played.map_or(Ok(false), |((), upgraded)| upgraded)?;
+        return Ok(stage.sum_up(in_time, expected) && upgraded);
     }
     print(&format!(
         "look around: http://{}/v1/events; Ctrl-C ends",
@@ -167,6 +183,7 @@ async fn show(args: &Args, server: &Running) -> Result<bool, DemoError> {
     ));
     tokio::select! {
         () = stage.play(fleet, asked, events) => {}
+        error = lasting(campaign) => return Err(error.into()),
         _ = tokio::signal::ctrl_c() => {}
     }
     stage.sum_up(true, 0);
@@ -237,7 +254,9 @@ impl Stage {
     }
 
     async fn hear(&mut self, envelope: &str) {
-        if let Some(decoded) = Decoded::read(envelope) {
+        let decoded = Decoded::read(envelope);
+        // Of the campaign's devices, the campaign tells.
+        if let Some(decoded) = decoded.filter(|d| !d.node_id.starts_with(campaign::NODE)) {
             self.decoded += 1;
             print(&self.narration.decoded(&decoded));
         }
@@ -264,6 +283,14 @@ impl Stage {
         }
         let reported = missing.is_empty() && self.tally.failed == 0;
         in_time && reported && self.story.ended_well() && self.tally.finished >= devices
+    }
+}
+
+/// The campaign ends once; what is shown goes on.
+async fn lasting(campaign: impl Future<Output = Result<bool, CampaignError>>) -> CampaignError {
+    match campaign.await {
+        Ok(_) => std::future::pending().await,
+        Err(error) => error,
     }
 }
 

@@ -4,8 +4,10 @@
 //! at the end. Exit codes: 0 every report arrived, 1 any failed, a device was kept out or the server
 //! could not be provisioned, 2 usage.
 
+mod cells;
 mod commands;
 mod executed;
+mod provision;
 mod upgrade;
 
 use std::net::SocketAddr;
@@ -15,7 +17,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::progress::{Progress, note, print};
-use super::samples::{self, Sample};
+use super::samples;
 use super::values::{self, Psk};
 use crate::base::secret::Secret;
 use crate::base::time::Clock;
@@ -23,14 +25,14 @@ use crate::sim::device::{Binding, Conduct, Kind, Settings, Timing, Version};
 use crate::sim::fleet::{Fleet, FleetError, Member, Plan, Tally, Troubles, Update};
 use crate::sim::link::Quality;
 use crate::sim::payload::Product;
-use crate::sim::rest::{NewDevice, Rest, RestError};
+use crate::sim::rest::{Rest, RestError};
 use crate::sim::session::SessionPlan;
 use commands::CommandArgs;
 use executed::{Executed, ExecutedError};
+use provision::provision;
+pub(super) use provision::{new_device, provision_devices, random_secret};
 use upgrade::{UpgradeArgs, UpgradeError, Upgrades};
 
-/// Bytes of a random key.
-const SECRET_LEN: usize = 16;
 /// How long the devices may take to close their sessions.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -52,10 +54,20 @@ enum VersionArg {
     V1_2,
 }
 
+/// Simulations that need no server.
+#[derive(Debug, clap::Subcommand)]
+enum Offline {
+    /// Campaigns in one radio cell in virtual time, beside their lower bound
+    Cells(Box<cells::Args>),
+}
+
 /// Arguments of `strait sim`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one flag")]
 pub struct Args {
+    #[command(subcommand)]
+    offline: Option<Offline>,
     /// CoAP address of the server
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5683", value_parser = values::address)]
     server: SocketAddr,
@@ -186,6 +198,9 @@ impl SimError {
 
 /// Runs `strait sim`.
 pub fn run(args: Args) -> ExitCode {
+    if let Some(Offline::Cells(args)) = &args.offline {
+        return cells::run(args);
+    }
     if args.psk == Some(Psk::Each) && args.provision.is_none() {
         note(
             "strait sim: --psk without a key gives each device its own, which the server learns \
@@ -232,12 +247,10 @@ async fn simulate(args: &Args) -> Result<bool, SimError> {
     let mut progress = Progress::new(total, args.json, &clock);
     let mut fleet = Fleet::start(members, &plan).await?;
     let mut watch = Watch::default();
-    let end = async {
-        match args.duration {
-            Some(duration) => tokio::time::sleep(duration).await,
-            None => std::future::pending().await,
-        }
-    };
+    let lasts = args.duration.unwrap_or(Duration::MAX);
+    // One wait for Ctrl-C over all updates: between two of them it would be missed.
+    let interrupt = tokio::signal::ctrl_c();
+    let end = tokio::time::timeout(lasts, interrupt);
     tokio::pin!(end);
     loop {
         tokio::select! {
@@ -250,8 +263,7 @@ async fn simulate(args: &Args) -> Result<bool, SimError> {
                 let tally = &watch.tally;
                 progress.show(tally.acknowledged + tally.unconfirmed, || tally.line());
             }
-            () = &mut end => break,
-            _ = tokio::signal::ctrl_c() => break,
+            _ = &mut end => break,
         }
     }
     // Sessions are closed, for what is still under way nobody waits.
@@ -297,61 +309,6 @@ impl Watch {
         }
         self.tally.failed == 0 && self.troubles.count() == 0
     }
-}
-
-/// Creates what the members need.
-async fn provision(
-    rest: &Rest,
-    members: &[Member],
-    quiet: bool,
-    clock: &Clock,
-) -> Result<(), RestError> {
-    for product in Product::ALL {
-        let of_product = members.iter().filter(|m| m.product == product);
-        let devices: Vec<_> = of_product.map(new_device).collect();
-        if devices.is_empty() {
-            continue;
-        }
-        provision_devices(rest, product, &devices, 32, quiet, clock).await?;
-    }
-    Ok(())
-}
-
-/// What the server must know of a member.
-pub(super) fn new_device(member: &Member) -> NewDevice {
-    let hex = |secret: &Secret<Vec<u8>>| Secret::new(values::to_hex(secret.expose()));
-    NewDevice {
-        node_id: member.settings.node_id.clone(),
-        secret: member.secret.as_ref().map(hex),
-    }
-}
-
-/// A key of its own for a device.
-pub(super) fn random_secret() -> std::io::Result<Secret<Vec<u8>>> {
-    let mut key = vec![0; SECRET_LEN];
-    getrandom::fill(&mut key).map_err(std::io::Error::other)?;
-    Ok(Secret::new(key))
-}
-
-/// Creates a sample product with its codec and devices; gives the product's id.
-pub(super) async fn provision_devices(
-    rest: &Rest,
-    product: Product,
-    devices: &[NewDevice],
-    concurrency: usize,
-    quiet: bool,
-    clock: &Clock,
-) -> Result<String, RestError> {
-    let product_id = Sample::of(product).provision(rest).await?;
-    let mut progress = Progress::new(Some(devices.len() as u64), quiet, clock);
-    let created = |count: usize| {
-        progress.show(count as u64, || format!("{count} devices created"));
-    };
-    let outcome = rest
-        .create_devices(devices, &product_id, concurrency, created)
-        .await;
-    progress.finish();
-    outcome.map(|_| product_id)
 }
 
 impl Args {
@@ -442,6 +399,7 @@ impl Args {
 mod tests {
     use clap::Parser;
 
+    use super::provision::SECRET_LEN;
     use super::*;
 
     #[derive(Debug, Parser)]

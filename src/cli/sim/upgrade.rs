@@ -184,6 +184,9 @@ pub(super) struct UpgradeArgs {
     /// Percent of the devices with a fault, each its own, by the seed
     #[arg(long, value_name = "PERCENT", default_value_t = 0, requires = "upgrade", value_parser = clap::value_parser!(u32).range(0..=100))]
     upgrade_faults: u32,
+    /// From the order to install to the reboot
+    #[arg(long, value_name = "DURATION", default_value = "5s", requires = "upgrade", value_parser = values::duration)]
+    reboot_after: Duration,
     /// How long a device is off to install
     #[arg(long, value_name = "DURATION", default_value = "10s", requires = "upgrade", value_parser = values::duration)]
     boot_time: Duration,
@@ -244,11 +247,13 @@ impl Upgrades<'_> {
         let is_faulty = rng.u32(..100) < args.upgrade_faults;
         let fault = is_faulty.then(|| Fault::drawn(&mut rng, fragments.unwrap_or(FRAGMENTS)));
         let pcp = |stack| PcpHabits {
+            reboot_after: args.reboot_after,
             boots_for: args.boot_time,
             patience: args.upgrade_patience,
             ..PcpHabits::new(stack)
         };
         let fota = FotaHabits {
+            reboot_after: args.reboot_after,
             boots_for: args.boot_time,
             ..FotaHabits::default()
         };
@@ -322,6 +327,8 @@ mod tests {
             "1.0,none",
             "--upgrade-faults",
             "20",
+            "--reboot-after",
+            "2s",
         ];
         let line = parse(&flags).unwrap();
         let upgrades = line.args.read().unwrap();
@@ -333,6 +340,11 @@ mod tests {
         assert!((240..360).contains(&count(&of(Stack::Lwm2m))));
         let eight = |h: &Habits| h.firmware.as_ref().is_some_and(|f| f.reports_eight);
         assert!((60..140).contains(&count(&eight)));
+        let reboots = |h: &Habits| match (&h.software, &h.firmware) {
+            (Some(pcp), _) => Some(pcp.reboot_after),
+            (None, fota) => fota.as_ref().map(|fota| fota.reboot_after),
+        };
+        assert_eq!(count(&|h| reboots(h) == Some(Duration::from_secs(2))), 1000);
         assert!((150..250).contains(&count(&|h| h.fault.is_some())));
         assert!((400..600).contains(&count(&|h| h.radio.object == CellObject::Absent)));
         let cells: BTreeSet<_> = all.iter().map(|h| h.radio.cell_id).collect();

@@ -21,6 +21,7 @@
 //!
 //! ```text
 //! address:  unproven --echo of a confirmable that was first sent there--> proven
+//!           unproven --an answer was too much for it--------------------> pinged
 //!           proven   --Route::Moved (RFC 9146 §6)-----------------------> unproven, counted anew
 //! ```
 //!
@@ -44,9 +45,9 @@ use hashbrown::{DefaultHashBuilder, HashMap};
 
 use crate::base::peer::Peer;
 use crate::base::wheel::Wheel;
-use crate::wire::coap::{Builder, Code, Header, Message, Type};
+use crate::wire::coap::{Builder, Code, Header, Message, Token, Type};
 use inbound::Echo;
-use peer::{Known, SeenState};
+use peer::{Known, Queued, SeenState, Waiting};
 pub use types::{
     Arrival, Counters, Event, Failure, Incoming, MsgIds, Outgoing, Outputs, Part, ReplyId, Request,
     Response, Resume, Route, Settings, Settle, Timing,
@@ -269,18 +270,46 @@ impl Exchange {
         }
     }
 
-    /// Sends to a peer within its allowance (RFC 9175 §2.4: three times, until proven).
-    fn transmit(&mut self, address: Peer, datagram: Bytes, out: &mut Outputs) {
+    /// Sends to a peer within its allowance (RFC 9175 §2.4: three times, until proven); false when
+    /// that was too little.
+    fn transmit(&mut self, address: Peer, datagram: Bytes, out: &mut Outputs) -> bool {
         if let Some(peer) = self.peers.get_mut(&address) {
             let sent = peer.sent_bytes + datagram.len() as u64;
             if !peer.proven && sent > peer.received_bytes * self.settings.amplification {
                 self.counters.amplification_stopped += 1;
-                return;
+                return false;
             }
             peer.sent_bytes = sent;
         }
         self.counters.sent += 1;
         out.datagrams.push((address, datagram));
+        true
+    }
+
+    /// Pings a known device whose address is not proven (RFC 7252 §4.3): one that only asks, as in a
+    /// download that a restart of ours interrupts, sends nothing else that could prove it. With its
+    /// reset it is, and gets at its repetition what was withheld.
+    fn probe(&mut self, now: Instant, address: Peer, out: &mut Outputs) {
+        // The echo of what is open or waits proves it as well.
+        let is_free = |peer: &Known| peer.open.is_none() && peer.waiting.is_empty();
+        if !self.peers.get(&address).is_some_and(|peer| is_free(peer)) {
+            return;
+        }
+        // By chance, so that nobody who names an address of others answers for them.
+        let msg_id = self.rng.u16(..);
+        let datagram = Builder::empty(Type::Confirmable, msg_id).build().into();
+        let what = Queued::Response {
+            msg_id,
+            token: Token::EMPTY,
+            datagram,
+            // The device repeats what it asks, and is pinged again then.
+            timing: Timing {
+                max_retransmit: 0,
+                ..Timing::default()
+            },
+        };
+        let serial = self.next_serial();
+        self.enqueue(now, address, Waiting { serial, what }, out);
     }
 
     /// An empty message of four bytes, never more than what it answers.

@@ -76,8 +76,11 @@ impl Exchange {
                 true => SeenState::Replied(datagram.as_ref().into()),
                 false => SeenState::Quiet,
             };
-            self.transmit(id.peer, datagram, out);
+            let is_sent = self.transmit(id.peer, datagram, out);
             self.finish(now, id, reply, remember);
+            if !is_sent && remember.is_some() {
+                self.probe(now, id.peer, out);
+            }
         }
     }
 
@@ -297,7 +300,13 @@ impl Exchange {
         }
     }
 
-    fn enqueue(&mut self, now: Instant, address: Peer, next: Waiting, out: &mut Outputs) {
+    pub(super) fn enqueue(
+        &mut self,
+        now: Instant,
+        address: Peer,
+        next: Waiting,
+        out: &mut Outputs,
+    ) {
         let waiting_max = self.settings.waiting_max;
         self.keep(now, address);
         let Some(peer) = self.peers.get_mut(&address) else {

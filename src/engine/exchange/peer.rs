@@ -85,7 +85,7 @@ pub(super) struct Open {
     pub(super) retransmitted: bool,
     /// It was first sent to where the peer was before: its echo says nothing of where it is.
     pub(super) sent_elsewhere: bool,
-    /// The request; `None` for a separate response.
+    /// The request; `None` for a separate response and a ping.
     pub(super) request: Option<Box<Transfer>>,
 }
 
@@ -123,7 +123,7 @@ pub(super) struct Waiting {
 #[derive(Debug)]
 pub(super) enum Queued {
     Request(Box<Transfer>),
-    /// A separate response: datagram, message id and token are fixed already.
+    /// A separate response, or a ping: datagram, message id and token are fixed already.
     Response {
         msg_id: u16,
         token: Token,

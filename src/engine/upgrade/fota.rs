@@ -10,7 +10,8 @@
 //! What devices taught: the state is observed before the URI is written, else nothing follows; the
 //! device's state is believed over ours, so an attempt after another goes on where that ended; state
 //! 2 *after* the order to update means that the update failed, and giving the order again would
-//! loop; after the reboot the result may come with the old token, as an answer to a new observation,
+//! loop, unless its result says that nothing failed: then it lost its power before it began, and has the
+//! order again for a while ([`ORDER_AGAIN_MS`]); after the reboot the result may come with the old token, as an answer to a new observation,
 //! or not at all, so the version decides. Only a package that the device said to have whole, in this
 //! chain of attempts, is ordered to be installed: what it has of somebody else is reset first.
 
@@ -34,13 +35,16 @@ pub struct State {
     /// Until `Execute`: when the attempt got its slot. From the URI on: when that was written.
     /// From the order to update on: when it was first given.
     pub since: Timestamp,
-    /// When the download was last seen to go on.
+    /// When the download was last seen to go on. Before `since`: not since the device started anew, after
+    /// it had been told the URI in this attempt, whose time goes on.
     pub moved_at: Timestamp,
 }
 
 /// A download that stood still for so long is announced again when the device speaks: it goes on
 /// where it was for the same URI.
 pub const STALLED_MS: u64 = 10 * 60_000;
+/// So long after the first order to update, one that did not begin gets it again.
+pub const ORDER_AGAIN_MS: u64 = 10 * 60_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -61,6 +65,8 @@ pub enum Phase {
     Updating,
     /// The update ended, well or not: how is asked.
     Result,
+    /// It has the package and does not install it, after the order: why is asked.
+    Back,
     /// It is asked for its version.
     Check,
 }
@@ -93,15 +99,18 @@ impl State {
             | Phase::Starting
             | Phase::Downloading
             | Phase::Broken => DOWNLOAD_WAIT_MS,
-            Phase::Execute | Phase::Updating | Phase::Result | Phase::Check => UPDATE_WAIT_MS,
+            Phase::Execute | Phase::Updating | Phase::Result | Phase::Back | Phase::Check => {
+                UPDATE_WAIT_MS
+            }
         })
     }
 
-    /// The device has taken the package's URI.
+    /// The device has taken the package's URI, or may have: it had nothing of anybody else when that
+    /// was written, and its answer can be lost.
     pub const fn is_announced(&self) -> bool {
         !matches!(
             self.phase,
-            Phase::ObserveState | Phase::ObserveResult | Phase::Reset | Phase::WriteUri
+            Phase::ObserveState | Phase::ObserveResult | Phase::Reset
         )
     }
 
@@ -115,7 +124,7 @@ impl State {
             | Phase::Starting => Reason::StartTimeout,
             Phase::Downloading | Phase::Broken => Reason::DownloadTimeout,
             Phase::Execute => Reason::UpdateTimeout,
-            Phase::Updating | Phase::Result => Reason::ResultTimeout,
+            Phase::Updating | Phase::Result | Phase::Back => Reason::ResultTimeout,
             Phase::Check => Reason::CheckTimeout,
         })
     }
@@ -135,14 +144,12 @@ impl State {
             Input::Reachable => self.again(now),
             Input::Registered => self.registered(),
             Input::Fetched => {
+                self.begin_download(now);
                 self.moved_at = now;
-                if matches!(self.phase, Phase::Starting | Phase::WriteUri) {
-                    self.phase = Phase::Downloading;
-                }
                 Next::Nothing
             }
             Input::Said(Saying::State(state)) => self.told_state(now, state, announced),
-            Input::Said(Saying::Result(result)) => self.told_result(result),
+            Input::Said(Saying::Result(result)) => self.told_result(now, result),
             Input::Said(Saying::Version(version)) => self.told_version(version, target),
             Input::Said(Saying::Done(ask)) => self.done(now, ask),
             Input::Refused { ask, code } => self.refused(ask, code),
@@ -154,7 +161,9 @@ impl State {
     /// What installs is not stopped.
     fn stop(&self) -> Next {
         match self.phase {
-            Phase::Execute | Phase::Updating | Phase::Result | Phase::Check => Next::Nothing,
+            Phase::Execute | Phase::Updating | Phase::Result | Phase::Back | Phase::Check => {
+                Next::Nothing
+            }
             Phase::ObserveState
             | Phase::ObserveResult
             | Phase::Reset
@@ -172,7 +181,7 @@ impl State {
             Phase::ObserveResult => Next::Ask(Ask::ObserveResult),
             Phase::Reset => Next::Ask(Ask::ResetUri),
             Phase::WriteUri => Next::Ask(Ask::WriteUri),
-            Phase::Broken | Phase::Result => Next::Ask(Ask::Result),
+            Phase::Broken | Phase::Result | Phase::Back => Next::Ask(Ask::Result),
             Phase::Execute => Next::Ask(Ask::Execute),
             Phase::Check => Next::Ask(Ask::Version),
             Phase::Starting | Phase::Downloading if now.since_ms(self.moved_at) >= STALLED_MS => {
@@ -185,24 +194,33 @@ impl State {
     /// A reboot ends the device's observations. In the middle of an update it is a sign of its end.
     const fn registered(&mut self) -> Next {
         match self.phase {
-            Phase::Updating | Phase::Result => {
+            Phase::Updating | Phase::Result | Phase::Back => {
                 self.phase = Phase::Result;
                 Next::Ask(Ask::ObserveState)
             }
             Phase::Check => Next::Ask(Ask::Version),
             // It may have begun to update before its answer arrived.
             Phase::Execute => Next::Ask(Ask::ObserveState),
-            Phase::ObserveState
-            | Phase::ObserveResult
-            | Phase::Reset
-            | Phase::WriteUri
-            | Phase::Starting
-            | Phase::Downloading
-            | Phase::Broken => {
+            Phase::Starting | Phase::Downloading | Phase::Broken => {
+                self.phase = Phase::ObserveState;
+                // The time of the download goes on: one that starts anew again and again must end.
+                self.moved_at = Timestamp::from_ms(0);
+                Next::Ask(Ask::ObserveState)
+            }
+            Phase::ObserveState | Phase::ObserveResult | Phase::Reset | Phase::WriteUri => {
                 self.phase = Phase::ObserveState;
                 Next::Ask(Ask::ObserveState)
             }
         }
+    }
+
+    /// It has the URI, or what it names. The time of the download begins, unless it did before.
+    fn announce(&mut self, now: Timestamp, phase: Phase) {
+        self.phase = phase;
+        if self.moved_at >= self.since {
+            self.since = now;
+        }
+        self.moved_at = now;
     }
 
     fn done(&mut self, now: Timestamp, ask: Ask) -> Next {
@@ -216,8 +234,7 @@ impl State {
                 Next::Ask(Ask::WriteUri)
             }
             (Phase::WriteUri, Ask::WriteUri) => {
-                self.phase = Phase::Starting;
-                (self.since, self.moved_at) = (now, now);
+                self.announce(now, Phase::Starting);
                 Next::Nothing
             }
             (Phase::Starting | Phase::Downloading, Ask::WriteUri) => {
@@ -247,7 +264,7 @@ impl State {
             }
             (Phase::Broken, Ask::Result) => fail(Reason::Object5(CONNECTION_LOST)),
             // How it ended is not told: the version decides.
-            (Phase::Result, Ask::Result | Ask::ObserveState) => {
+            (Phase::Result, Ask::Result | Ask::ObserveState) | (Phase::Back, Ask::Result) => {
                 self.phase = Phase::Check;
                 Next::Ask(Ask::Version)
             }
@@ -272,8 +289,7 @@ impl State {
             }
             // It fetches still, for an attempt before this one; if not, it is told the URI again.
             (Phase::ObserveState, DOWNLOADING) if announced => {
-                self.phase = Phase::Downloading;
-                self.since = now;
+                self.announce(now, Phase::Downloading);
                 Next::Nothing
             }
             (Phase::ObserveState, DOWNLOADED) if announced => self.execute(now),
@@ -288,7 +304,7 @@ impl State {
                 Next::Nothing
             }
             (Phase::WriteUri | Phase::Starting, DOWNLOADING) => {
-                self.phase = Phase::Downloading;
+                self.begin_download(now);
                 Next::Nothing
             }
             (Phase::Starting | Phase::Downloading, DOWNLOADED) => self.execute(now),
@@ -300,20 +316,41 @@ impl State {
                 self.phase = Phase::Updating;
                 Next::Nothing
             }
-            (Phase::Execute | Phase::Updating | Phase::Result, IDLE) => {
+            (Phase::Execute | Phase::Updating | Phase::Result | Phase::Back, IDLE) => {
                 self.phase = Phase::Result;
                 Next::Ask(Ask::Result)
             }
-            // Back where it was: the update failed.
+            // Back where it was: the update failed, or never began.
             (Phase::Updating | Phase::Result, DOWNLOADED) => {
-                self.phase = Phase::Result;
+                self.phase = Phase::Back;
                 Next::Ask(Ask::Result)
             }
-            (Phase::Result, UPDATING) => {
+            (Phase::Result | Phase::Back, UPDATING) => {
                 self.phase = Phase::Updating;
                 Next::Nothing
             }
             _ => Next::Nothing,
+        }
+    }
+
+    /// It has the URI, whether it said so or not: its time runs.
+    const fn begin_download(&mut self, now: Timestamp) {
+        match self.phase {
+            Phase::WriteUri => {
+                self.phase = Phase::Downloading;
+                (self.since, self.moved_at) = (now, now);
+            }
+            Phase::Starting => self.phase = Phase::Downloading,
+            Phase::ObserveState
+            | Phase::ObserveResult
+            | Phase::Reset
+            | Phase::Downloading
+            | Phase::Broken
+            | Phase::Execute
+            | Phase::Updating
+            | Phase::Result
+            | Phase::Back
+            | Phase::Check => {}
         }
     }
 
@@ -324,7 +361,7 @@ impl State {
     }
 
     /// 5/0/5, as an answer or a notification.
-    fn told_result(&mut self, result: u8) -> Next {
+    fn told_result(&mut self, now: Timestamp, result: u8) -> Next {
         match (self.phase, result) {
             (Phase::ObserveResult, _) => {
                 self.phase = Phase::WriteUri;
@@ -334,11 +371,17 @@ impl State {
             // It started anew without a word: what it has is asked.
             (Phase::Broken, INITIAL | UPDATED) => fail(Reason::Object5(CONNECTION_LOST)),
             (Phase::Starting, 2..) => fail(Reason::Object5(result)),
-            (Phase::Result, INITIAL | UPDATED) | (Phase::Updating, UPDATED) => {
+            // It lost its power before it began, and has what it needs.
+            (Phase::Back, INITIAL) if now.since_ms(self.since) < ORDER_AGAIN_MS => {
+                self.phase = Phase::Execute;
+                Next::Ask(Ask::Execute)
+            }
+            (Phase::Back, INITIAL) => fail(Reason::Object5(UPDATE_FAILED)),
+            (Phase::Result, INITIAL | UPDATED) | (Phase::Updating | Phase::Back, UPDATED) => {
                 self.phase = Phase::Check;
                 Next::Ask(Ask::Version)
             }
-            (Phase::Execute | Phase::Updating | Phase::Result, 2..) => {
+            (Phase::Execute | Phase::Updating | Phase::Result | Phase::Back, 2..) => {
                 fail(Reason::Object5(result))
             }
             _ => Next::Nothing,
@@ -357,8 +400,9 @@ impl State {
     }
 }
 
-/// Update result 4.
+/// Update results.
 const CONNECTION_LOST: u8 = 4;
+const UPDATE_FAILED: u8 = 8;
 
 /// What passes: 4.05 while a notification of its state is not acknowledged, 5.xx.
 pub(super) fn is_for_now(code: &str) -> bool {

@@ -18,12 +18,14 @@
 pub mod fota;
 pub mod reason;
 pub mod software;
+mod stage;
 
 #[cfg(test)]
 mod tests;
 
 pub use reason::Reason;
 pub use software::Heard;
+pub use stage::Stage;
 
 use super::sota;
 use crate::base::time::Timestamp;
@@ -119,8 +121,9 @@ pub enum Input<'a> {
     Said(Saying<'a>),
     /// It refused a request: the CoAP code in words.
     Refused { ask: Ask, code: &'a str },
-    /// A request of ours came to nothing: the device does not hear us.
-    Lost { ask: Ask },
+    /// A request of ours came to nothing: the device does not hear us. `asleep`: it had been silent
+    /// when it was asked, and has been since.
+    Lost { ask: Ask, asleep: bool },
     /// It was measured.
     Measured(Measured),
     /// It has a slot.
@@ -268,7 +271,12 @@ impl Upgrade {
     /// Advances by one input; gives what is to be done. Empty when nothing is.
     pub fn step(&mut self, now: Timestamp, input: Input<'_>, target: &Target<'_>) -> Vec<Wish> {
         let mut wishes = Vec::new();
-        if self.deadline().is_some_and(|at| now >= at) {
+        let was_asleep = matches!(
+            (self.step, input),
+            (Step::Version { .. }, Input::Lost { asleep: true, .. })
+        );
+        // Who slept had no time to answer in.
+        if self.deadline().is_some_and(|at| now >= at) && !was_asleep {
             self.overdue(now, &mut wishes);
             // What is left of it sees the input all the same.
             if self.step == Step::Ended {
@@ -316,6 +324,14 @@ impl Upgrade {
             (Step::Version { .. }, Input::Reachable | Input::Registered) => {
                 wishes.push(Wish::Ask(Ask::Version));
             }
+            // Not every device that sleeps says so when it registers: it was not there after all.
+            (
+                Step::Version { since },
+                Input::Lost {
+                    ask: Ask::Version,
+                    asleep: true,
+                },
+            ) => self.step = Step::Online { since },
             (Step::Version { .. }, Input::Said(Saying::Version(version))) => {
                 self.version_at = Some(now);
                 let is_target = version == target.version;

@@ -90,7 +90,7 @@ impl Upgrade {
             Input::Said(Saying::Done(ask)) => {
                 item(ask).map_or(sota::Input::Tick, sota::Input::Arrived)
             }
-            Input::Lost { ask } => item(ask).map_or(sota::Input::Tick, sota::Input::Lost),
+            Input::Lost { ask, .. } => item(ask).map_or(sota::Input::Tick, sota::Input::Lost),
             Input::Refused { ask, code } => {
                 let needed = matches!(
                     (state.phase, ask),

@@ -98,6 +98,46 @@ fn a_firmware_upgrade_goes_well() {
     }
 }
 
+/// Not every device that sleeps says so: asked out of its sleep, it is waited for.
+#[test]
+fn who_slept_when_it_was_asked_is_waited_for() {
+    let lost = |asleep| {
+        let ask = Ask::Version;
+        Input::Lost { ask, asleep }
+    };
+    for minute in [3, 5] {
+        let (mut upgrade, wishes) = run(&[(1, Input::Reachable), (minute, lost(true))]);
+        assert_eq!(wishes, vec![], "minute {minute}");
+        assert_eq!(upgrade.step, Step::Online { since: at(MIN) });
+        let wishes = upgrade.step(at(600 * MIN), Input::Reachable, &TARGET);
+        assert_eq!(wishes, vec![Wish::Ask(Ask::Version)]);
+    }
+    let (_, wishes) = run(&[(1, Input::Reachable), (5, lost(false))]);
+    assert_eq!(wishes, failed(Reason::VersionTimeout));
+}
+
+/// A URI whose answer is lost may have been taken: what the device has then is ours.
+#[test]
+fn a_download_that_was_never_acknowledged_goes_on() {
+    let (first, wishes) = after(&[&TO_SLOT, &TO_DOWNLOAD[..2], &[(61, Input::Tick)]]);
+    assert_eq!(wishes, failed(Reason::StartTimeout));
+    let mut second = first.again(at(70 * MIN));
+    for (_, input) in TO_SLOT {
+        second.step(at(70 * MIN), input, &TARGET);
+    }
+    let wishes = second.step(at(71 * MIN), said(Saying::State(2)), &TARGET);
+    assert_eq!(wishes, vec![Wish::Ask(Ask::Execute)]);
+}
+
+/// Also when the state tells of the download before the answer to the URI does.
+#[test]
+fn a_download_has_its_hour_from_the_uri_on() {
+    for input in [said(Saying::State(1)), Input::Fetched, done(Ask::WriteUri)] {
+        let (upgrade, _) = after(&[&TO_SLOT, &TO_DOWNLOAD[..2], &[(40, input)]]);
+        assert_eq!(upgrade.deadline(), Some(at(100 * MIN)), "{input:?}");
+    }
+}
+
 /// What it is, what happened, and what comes of the last of it.
 type Case<'a> = (&'a str, Vec<&'a [(u64, Input<'a>)]>, Vec<Wish>);
 
@@ -252,6 +292,50 @@ fn a_download_that_stands_still_is_announced_again() {
     assert_eq!(later, vec![Wish::Ask(Ask::WriteUri)]);
 }
 
+/// State 2 without a result, after the order: it never began. So a device loops no longer than a while.
+#[test]
+fn a_device_that_lost_its_power_on_the_order_gets_it_again() {
+    let execute = [(9, said(Saying::State(2))), (9, done(Ask::Execute))];
+    let (mut upgrade, _) = after(&[&TO_SLOT, &TO_DOWNLOAD, &execute]);
+    let mut comes_back = |minute: u64| {
+        let inputs = [
+            done(Ask::Execute),
+            Input::Registered,
+            said(Saying::State(2)),
+            said(Saying::Result(0)),
+        ];
+        inputs.map(|input| upgrade.step(at(minute * MIN), input, &TARGET))
+    };
+    let ask = |ask| vec![Wish::Ask(ask)];
+    let [_, registered, told, order] = comes_back(10);
+    let want = [ask(Ask::ObserveState), ask(Ask::Result), ask(Ask::Execute)];
+    assert_eq!([registered, told, order], want);
+    assert_eq!(comes_back(18)[3], ask(Ask::Execute));
+    assert_eq!(comes_back(19)[3], failed(Reason::Object5(8)));
+}
+
+/// The time of a download is that of the attempt, however often the device starts anew.
+#[test]
+fn a_device_that_reboots_in_a_loop_ends_in_its_time() {
+    let (mut upgrade, _) = after(&[&TO_SLOT, &TO_DOWNLOAD]);
+    let anew = [
+        Input::Registered,
+        said(Saying::State(0)),
+        said(Saying::Result(0)),
+        done(Ask::WriteUri),
+        said(Saying::State(1)),
+        Input::Fetched,
+    ];
+    for minute in (10..62).step_by(4) {
+        for input in anew {
+            upgrade.step(at(minute * MIN), input, &TARGET);
+        }
+        assert!(upgrade.holds_slot(), "{minute}");
+    }
+    let end = upgrade.step(at(62 * MIN), anew[0], &TARGET);
+    assert_eq!(end, failed(Reason::DownloadTimeout));
+}
+
 #[test]
 fn a_sleeper_keeps_its_rank_and_is_measured_anew_after_an_hour() {
     let (mut upgrade, _) = after(&[&TO_SLOT[..3]]);
@@ -297,7 +381,7 @@ fn input() -> impl Strategy<Value = Input<'static>> {
             prop::sample::select(vec!["4.04", "4.05", "5.03"])
         )
             .prop_map(|(ask, code)| Input::Refused { ask, code }),
-        ask.prop_map(|ask| Input::Lost { ask }),
+        (ask, any::<bool>()).prop_map(|(ask, asleep)| Input::Lost { ask, asleep }),
     ]
 }
 

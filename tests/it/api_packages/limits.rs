@@ -261,7 +261,15 @@ async fn references_are_checked_field_by_field() {
     }
     let foreign = with(&base, "/app_id", Some(json!("other")));
     let answer = server.post(OTA, &foreign).await;
-    assert_eq!(answer.error().0, 404, "{:?}", answer.body);
+    let (status, code, text) = answer.error();
+    assert_eq!((status, code), (403, "IOTDA.001000"), "{text}");
+    let made = server
+        .post("/v5/iot/x/apps", &json!({"app_name": "North"}))
+        .await;
+    let elsewhere = with(&base, "/app_id", Some(made.body["app_id"].clone()));
+    let answer = server.post(OTA, &elsewhere).await;
+    let (status, code, text) = answer.error();
+    assert_eq!((status, code), (404, "IOTDA.013001"), "{text}");
     // Unknown fields are ignored, null counts as absent.
     let mut more = with(&base, "/unknown", Some(json!(1)));
     more["module_name"] = json!(null);

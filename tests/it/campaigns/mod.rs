@@ -1,6 +1,7 @@
 //! Campaigns from the API to the devices' shard: the devices are this test, what goes down is taken from the
 //! shard, what comes up is handed to it.
 
+mod cells;
 mod holding;
 mod life;
 mod restarts;
@@ -106,6 +107,10 @@ impl Bench {
 
     /// The token of the next question for the device's version.
     async fn asked(&mut self) -> u64 {
+        self.asked_for(&[b"3", b"0", b"3"]).await
+    }
+
+    async fn asked_for(&mut self, wanted: &[&[u8]]) -> u64 {
         let next = async {
             loop {
                 if let Outgoing::Request(request) = self.server.downlinks.recv().await.unwrap() {
@@ -114,23 +119,35 @@ impl Bench {
                         .filter(|(number, _)| *number == option::URI_PATH)
                         .map(|(_, value)| value.as_slice())
                         .collect();
-                    if path == [b"3", b"0", b"3"] {
+                    if path == wanted {
                         return request.token.to_u64().unwrap();
                     }
                 }
             }
         };
         let waited = tokio::time::timeout(PATIENCE, next).await;
-        waited.expect("nobody asks for its version")
+        waited.expect("nobody asks")
     }
 
     async fn answer(&mut self, node: usize, token: u64, code: Code, payload: &[u8]) {
+        self.answer_in(0, node, token, code, payload).await;
+    }
+
+    /// In a content format.
+    async fn answer_in(
+        &mut self,
+        format: u16,
+        node: usize,
+        token: u64,
+        code: Code,
+        payload: &[u8],
+    ) {
         let input = Input::Answered {
             from: self.from(node),
             token,
             code,
             payload: Bytes::copy_from_slice(payload),
-            content_format: Some(0),
+            content_format: Some(format),
         };
         self.hand(node, input).await;
     }

@@ -18,6 +18,7 @@ use axum::http::{Method, Request};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
+use strait::app::codec_pool::Quarantine;
 use strait::app::codec_runner::CodecRunner;
 use strait::app::credentials::Credentials;
 use strait::app::input::{From, Input, Origin, Reply as Reached, Via};
@@ -25,6 +26,7 @@ use strait::app::product::ProductError;
 use strait::app::product::precondition::Precondition;
 use strait::base::ids::{DeviceId, ProductId};
 use strait::base::peer::Peer;
+use strait::base::time::Timestamp;
 use strait::product::codec::call::{Call, Outside, Reply};
 use strait::product::codec::{CodecError, Decoded, LoadError, Report, ServiceReport};
 use strait::store::memory::MemoryStore;
@@ -35,8 +37,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::api::{Answer, Server, meter_product, with};
 use crate::api_batch::heard;
 
-const CODEC: &str = "/v1/products/p1/codec";
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const CODEC: &str = "/v1/products/p1/codec";
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A call that waits for its answer.
 struct Asked {
@@ -136,10 +138,13 @@ impl CodecRunner for Elsewhere {
         })
     }
 
-    fn quarantined(&self, codec: &Outside) -> Option<String> {
+    fn quarantined(&self, codec: &Outside) -> Option<Quarantine> {
         let source = text(codec);
         let is_released = self.released.lock().unwrap().contains(&source);
-        (source == "v99" && !is_released).then(|| "5 strikes".to_owned())
+        (source == "v99" && !is_released).then(|| Quarantine {
+            since: Timestamp::from_ms(1_700_000_000_250),
+            why: "5 strikes".to_owned(),
+        })
     }
 
     fn release(&self, codec: &Outside) {
@@ -147,8 +152,8 @@ impl CodecRunner for Elsewhere {
     }
 }
 
-struct Bench {
-    server: Server,
+pub(crate) struct Bench {
+    pub(crate) server: Server,
     asks: mpsc::Receiver<Asked>,
     key: u64,
 }
@@ -170,6 +175,11 @@ impl Bench {
             released: Mutex::default(),
         });
         Self::over(Some(codecs), calls).await
+    }
+
+    /// The same with worker processes.
+    pub(crate) async fn with_workers() -> Self {
+        Self::over(None, mpsc::channel(1).1).await
     }
 
     /// `None`: worker processes.
@@ -207,7 +217,7 @@ impl Bench {
         self.server.app.tasks.spawn("codec", serving);
     }
 
-    async fn put(&self, source: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn put(&self, source: &str, headers: &[(&str, &str)]) -> Answer {
         let mut request = Request::builder().method(Method::PUT).uri(CODEC);
         request = request.header("content-type", "text/javascript");
         for (name, value) in headers {
@@ -231,7 +241,7 @@ impl Bench {
         }
     }
 
-    async fn report(&mut self, device: &str, payload: &[u8]) {
+    pub(crate) async fn report(&mut self, device: &str, payload: &[u8]) {
         self.key += 1;
         let from = From {
             reply: Reached::None,
@@ -255,7 +265,7 @@ impl Bench {
     }
 
     /// Volume and version of each report that was read, oldest first.
-    fn read(&self, device: &str) -> Vec<(u64, u64)> {
+    pub(crate) fn read(&self, device: &str) -> Vec<(u64, u64)> {
         let query = HistoryQuery {
             device_seq: self.seq(device),
             from: None,
@@ -274,7 +284,7 @@ impl Bench {
         numbers.collect()
     }
 
-    fn raw(&self, device: &str) -> Vec<RawRecord> {
+    pub(crate) fn raw(&self, device: &str) -> Vec<RawRecord> {
         self.server
             .store
             .raw_uplinks(self.seq(device), 10_000)
@@ -282,13 +292,13 @@ impl Bench {
     }
 
     /// Waits until so many reports were read.
-    async fn until_read(&self, device: &str, count: usize) -> Vec<(u64, u64)> {
+    pub(crate) async fn until_read(&self, device: &str, count: usize) -> Vec<(u64, u64)> {
         self.until(device, || self.read(device).len() >= count)
             .await;
         self.read(device)
     }
 
-    async fn until_raw(&self, device: &str, count: usize) -> Vec<RawRecord> {
+    pub(crate) async fn until_raw(&self, device: &str, count: usize) -> Vec<RawRecord> {
         self.until(device, || self.raw(device).len() >= count).await;
         self.raw(device)
     }

@@ -223,6 +223,7 @@ async fn the_status_tells_what_runs_and_how() {
         (&status["is_running"], &status["quarantined"]),
         (&json!(true), &Value::Null)
     );
+    assert_eq!(status["quarantined_since"], Value::Null);
     assert_eq!(
         (&status["decoded"], &status["encoded"]),
         (&json!(3), &json!(0))
@@ -247,6 +248,7 @@ async fn the_status_tells_what_runs_and_how() {
         (&json!(0), &Value::Null)
     );
     assert_eq!(status["quarantined"], "5 strikes");
+    assert_eq!(status["quarantined_since"], "2023-11-14T22:13:20.250Z");
     assert_eq!(status["is_running"], false);
     let release = format!("{CODEC}/release");
     assert_eq!(

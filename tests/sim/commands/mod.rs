@@ -7,7 +7,6 @@ mod check;
 mod product;
 mod scenes;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Map, json};
@@ -17,6 +16,7 @@ use strait::base::ids::CommandId;
 use strait::sim::device::{Answer, Binding, Conduct, Kind, Settings};
 use strait::store::commands::Strategy;
 
+use crate::each_seed_on_two_threads;
 use crate::world::{BAD, GOOD, NEAR, World};
 use product::{WITH_MID, WITHOUT_MID};
 
@@ -57,40 +57,9 @@ pub(crate) struct Play<'a> {
     ports: Vec<&'static str>,
 }
 
-/// Runs a scene for every seed, on two threads. The seed of one that fails is told.
-fn each_seed(scene: impl AsyncFn(&mut World) + Sync) {
-    let number = crate::number;
-    let (first, last) = match number("STRAIT_SEED") {
-        Some(seed) => (seed, seed),
-        None => (1, number("STRAIT_SEEDS").unwrap_or(crate::SEEDS)),
-    };
-    let next = AtomicU64::new(first);
-    let work = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::SeqCst);
-            if seed > last {
-                return;
-            }
-            let _note = crate::Note(seed);
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_time()
-                .start_paused(true)
-                .build();
-            runtime.unwrap().block_on(async {
-                let mut world = World::start(seed).await;
-                scene(&mut world).await;
-            });
-        }
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(work);
-        work();
-    });
-}
-
 #[test]
 fn commands_end_once_in_order_and_as_the_device_said() {
-    each_seed(async |world| {
+    each_seed_on_two_threads(async |world| {
         let mut play = Play::start(world).await;
         for _ in 0..HAPPENINGS {
             let wait = play.world.span(Duration::from_secs(40));

@@ -8,7 +8,8 @@ use strait::store::commands::{CommandStatus, DownlinkKind, Strategy};
 use strait::store::{Change, Commit, Store};
 
 use super::product::{WITH_MID, WITHOUT_MID, number_of};
-use super::{Play, each_seed, minutes};
+use super::{Play, minutes};
+use crate::each_seed_on_two_threads as each_seed;
 
 use CommandStatus::{Delivered, Failed, Pending, Sent, Successful, Timeout};
 

@@ -68,7 +68,35 @@ fn smaller_than(call: &Call) -> Vec<Call> {
             }
             all
         }
-        _ => Vec::new(),
+        Call::EncodeProperties { wanted, known, .. } => {
+            let mut all = Vec::new();
+            for name in wanted.keys().chain(known.keys()) {
+                let mut smaller = call.clone();
+                if let Call::EncodeProperties { wanted, known, .. } = &mut smaller {
+                    // Without anything wanted there is nothing to set.
+                    let is_last = wanted.len() == 1 && wanted.contains_key(name);
+                    if known.shift_remove(name).is_none() && !is_last {
+                        wanted.shift_remove(name);
+                    }
+                }
+                all.extend((smaller != *call).then_some(smaller));
+            }
+            all
+        }
+        Call::Answer { request, .. } => {
+            let with = |bytes: Vec<u8>| {
+                let mut smaller = call.clone();
+                if let Call::Answer { request, .. } = &mut smaller {
+                    *request = bytes;
+                }
+                smaller
+            };
+            smaller_bytes(request).into_iter().map(with).collect()
+        }
+        Call::DecodeDownlink { bytes } => {
+            let with = |bytes: Vec<u8>| Call::DecodeDownlink { bytes };
+            smaller_bytes(bytes).into_iter().map(with).collect()
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! limit of production. The others are told: reports that don't fit the model, commands that fit it
 //! and are refused, or that read back as something else.
 
+mod judge;
 mod minimise;
 mod mutation;
 mod search;
@@ -28,7 +29,8 @@ use crate::cli::progress::Progress;
 use crate::product::codec::call::Call;
 use crate::product::codec::fixture;
 use crate::product::codec::text::hex;
-use search::{Finding, Judged, Outcome, Search, Sort, Watched, judge};
+use judge::{Judged, judge};
+use search::{Finding, Outcome, Search, Sort, Watched};
 
 /// An execution that takes longer does not come back.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -219,7 +221,32 @@ fn shown(bundle: &Arc<Bundle>, finding: &Finding, clock: &Clock) -> Value {
             });
             map.insert("command".to_owned(), command);
         }
-        Call::EncodeProperties { .. } | Call::Answer { .. } | Call::DecodeDownlink { .. } => {}
+        Call::EncodeProperties {
+            service_id,
+            wanted,
+            known,
+            mid,
+        } => {
+            map.insert("kind".to_owned(), "set".into());
+            let set = json!({
+                "service_id": service_id, "properties": wanted, "known": known, "mid": mid,
+            });
+            map.insert("set".to_owned(), set);
+        }
+        Call::Answer {
+            request,
+            errcode,
+            has_more,
+        } => {
+            map.insert("kind".to_owned(), "answer".into());
+            map.insert("hex".to_owned(), hex(request).into());
+            let answer = json!({ "errcode": errcode, "has_more": has_more });
+            map.insert("answer".to_owned(), answer);
+        }
+        // No kind of fixture, but its bytes.
+        Call::DecodeDownlink { bytes } => {
+            map.insert("decode_downlink".to_owned(), hex(bytes).into());
+        }
     }
     // What it does now is the best guess at what it should do, but for crashes and hangs.
     let mut expect = Value::Null;
@@ -260,6 +287,13 @@ fn write_text(out: &mut impl Write, name: &str, args: &Args, run: &Run) -> io::R
         args.seed,
         run.outcome.refused
     )?;
+    if run.outcome.unconfirmed > 0 {
+        let count = run.outcome.unconfirmed;
+        writeln!(
+            out,
+            "  {count} took too long once and not again: the machine is busy"
+        )?;
+    }
     for finding in &run.outcome.findings {
         let (word, count) = (finding.sort.word(), finding.count);
         writeln!(out, "  {word:<10}  {count:>8} ×  {}", finding.detail)?;
@@ -291,7 +325,8 @@ fn write_json(out: &mut impl Write, name: &str, seed: u64, run: &Run) -> io::Res
     let rate: u64 = per_second(run).parse().unwrap_or(0);
     let all = json!({
         "codec": name, "seed": seed, "executions": run.executions, "per_second": rate,
-        "refused": run.outcome.refused, "findings": findings, "fixture": run.fixture,
+        "refused": run.outcome.refused, "unconfirmed": run.outcome.unconfirmed,
+        "findings": findings, "fixture": run.fixture,
     });
     writeln!(out, "{all}")
 }

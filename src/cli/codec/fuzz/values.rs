@@ -1,10 +1,10 @@
-//! Parameters of commands that fit the product model, at its edges and between them.
+//! Parameters of commands, and properties, that fit the product model, at its edges and between them.
 
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
 use super::mutation::pick;
-use crate::product::profile::{Command, DataType, Para};
+use crate::product::profile::{Command, DataType, Para, Property};
 
 /// Longest text where the model sets no limit.
 const TEXT_MAX: usize = 32;
@@ -20,6 +20,33 @@ pub(super) fn paras(rng: &mut Rng, command: &Command) -> Map<String, Value> {
         }
     }
     values
+}
+
+/// Values for some of these properties.
+pub(super) fn properties(rng: &mut Rng, all: &[&Property]) -> Map<String, Value> {
+    let mut values = Map::new();
+    for property in all {
+        if rng.u8(..3) > 0 {
+            let name = property.property_name.clone();
+            values.insert(name, value(rng, &as_para(property)));
+        }
+    }
+    values
+}
+
+fn as_para(property: &Property) -> Para {
+    Para {
+        para_name: property.property_name.clone(),
+        data_type: property.data_type,
+        required: property.required,
+        enum_list: property.enum_list.clone(),
+        min: property.min.clone(),
+        max: property.max.clone(),
+        max_length: property.max_length,
+        step: property.step,
+        unit: None,
+        description: None,
+    }
 }
 
 fn value(rng: &mut Rng, para: &Para) -> Value {

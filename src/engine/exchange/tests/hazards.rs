@@ -220,3 +220,48 @@ fn a_request_to_an_address_of_which_nothing_is_left_goes_out() {
     let mut bench = Bench::new();
     assert_eq!(bench.observe(peer(), 42).datagrams.len(), 1);
 }
+
+/// One that only asks, as in a download that a restart of ours interrupts: its reset proves its address.
+#[test]
+fn a_known_device_that_asks_for_too_much_is_pinged_and_then_answered() {
+    let mut bench = Bench::new();
+    let get = Builder::new(Type::Confirmable, Code::GET, 1, Token::EMPTY).path("/fw/p");
+    let ask = |bench: &mut Bench, remember| {
+        let id = requested(&bench.receive(peer(), &get));
+        let response = Response {
+            payload: Bytes::from(vec![0; 512]),
+            remember,
+            ..Response::refusal(Code::CONTENT)
+        };
+        bench.send(Outgoing::Respond { id, response })
+    };
+    assert_eq!(sent(&ask(&mut bench, None)), [], "nobody of ours");
+    let known = Some(super::Duration::ZERO);
+    let out = ask(&mut bench, known);
+    let [(Type::Confirmable, Code::EMPTY, ping)] = sent(&out)[..] else {
+        panic!("{out:?}");
+    };
+    assert_eq!(sent(&ask(&mut bench, known)), [], "it is asked already");
+    bench.receive(peer(), &Builder::empty(Type::Reset, ping.wrapping_add(1)));
+    assert_eq!(sent(&ask(&mut bench, known)), [], "that was a guess");
+    bench.receive(peer(), &Builder::empty(Type::Reset, ping));
+    let answer = (Type::Acknowledgement, Code::CONTENT, 1);
+    assert_eq!(sent(&ask(&mut bench, known)), [answer]);
+}
+
+#[test]
+fn a_ping_that_nobody_answers_goes_once_and_bars_the_way_no_longer_than_that() {
+    let mut bench = Bench::new();
+    let get = Builder::new(Type::Confirmable, Code::GET, 1, Token::EMPTY).path("/fw/p");
+    let id = requested(&bench.receive(peer(), &get));
+    let response = Response {
+        payload: Bytes::from(vec![0; 512]),
+        remember: Some(super::Duration::ZERO),
+        ..Response::refusal(Code::CONTENT)
+    };
+    bench.send(Outgoing::Respond { id, response });
+    assert_eq!(sent(&bench.observe(peer(), 42)), [], "waits for its turn");
+    let out = bench.pass(23.0);
+    assert_eq!(sent(&out), [(Type::Confirmable, Code::GET, 100)]);
+    assert!(out.events.is_empty(), "{out:?}");
+}

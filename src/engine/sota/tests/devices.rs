@@ -101,6 +101,24 @@ fn what_real_devices_do() {
             ]),
         ),
         (
+            "loses its power after 22 and what it had loaded: asks again from the start, and gets no order \
+             before it has all of it",
+            script(&[
+                &LOADS,
+                &ORDERED,
+                &[
+                    (20 * S, TICK, sends(Request::Execute)),
+                    (25 * S, asks(0), FRAGMENT_0),
+                    (60 * S, TICK, NOTHING),
+                    (61 * S, asks(1), FRAGMENT_1),
+                    (300 * S, TICK, NOTHING),
+                    (301 * S, loaded(OK), ORDER),
+                    (302 * S, executed(OK), NOTHING),
+                    (400 * S, upgraded(OK, V2), DONE),
+                ],
+            ]),
+        ),
+        (
             "a result of 23 that is not listed",
             script(&[
                 &LOADS,

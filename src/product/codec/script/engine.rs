@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rquickjs::context::EvalOptions;
 use rquickjs::function::Args;
 use rquickjs::promise::PromiseState;
-use rquickjs::{Context, Ctx, Function, Runtime, Value as Js};
+use rquickjs::{Context, Ctx, Function, Persistent, Promise, Runtime, Value as Js};
 
 use super::Limits;
 use super::fault::{FILE, Fault};
+use super::mistake::Defined;
 use super::value::Odd;
 use crate::base::time::{Timestamp, thread_us};
 use crate::product::codec::CodecError;
@@ -41,6 +42,12 @@ impl std::fmt::Debug for Engine {
             .field("functions", &self.functions)
             .finish_non_exhaustive()
     }
+}
+
+/// What a call of a function came to.
+enum Begun<T> {
+    Gave(Option<T>),
+    Waits(Persistent<Promise<'static>>),
 }
 
 /// When the running call's time is over. It is the processor's time of the thread, so that a busy
@@ -110,6 +117,7 @@ impl Engine {
             text: error.to_string(),
             place: None,
             limit: Some("memory"),
+            ran: false,
         };
         let runtime = Runtime::new().map_err(unmade)?;
         runtime.set_memory_limit(limits.heap_bytes);
@@ -131,6 +139,21 @@ impl Engine {
         })
     }
 
+    /// What the script defines besides, as far as it can be seen. It runs nothing of the script's but
+    /// what it put in the way of being looked at, within the time of its top level.
+    pub(super) fn defined(&self) -> Vec<Defined> {
+        let look = "__strait.defined()";
+        let found = self.context.with(|ctx| {
+            let found = ctx.eval_with_options::<Vec<Vec<String>>, _>(look, options("prelude.js"));
+            if found.is_err() {
+                drop(ctx.catch());
+            }
+            found.unwrap_or_default()
+        });
+        let pairs = found.into_iter().map(<[String; 2]>::try_from);
+        pairs.flatten().map(|[name, kind]| (name, kind)).collect()
+    }
+
     /// What the heap holds now.
     pub(super) fn heap_bytes(&self) -> u64 {
         let usage = self.context.runtime().memory_usage();
@@ -144,27 +167,79 @@ impl Engine {
         read: impl for<'js> FnOnce(&Ctx<'js>, &Js<'js>) -> Result<T, Odd>,
     ) -> (Result<T, CodecError>, bool) {
         self.watch.start();
-        let time_ms = self.limits.time.as_millis();
-        let is_over = || self.watch.is_over.load(Ordering::Relaxed);
-        self.context.with(|ctx| {
+        let mut read = Some(read);
+        let begun: Result<Begun<T>, CodecError> = self.context.with(|ctx| {
             let value = self.invoke(&ctx, invocation);
-            let value = value.and_then(|value| self.settle(&ctx, value));
-            let result = value.and_then(|value| read(&ctx, &value));
-            let mut result = result.map_err(|odd| match odd {
-                Odd::Codec(error) => error,
-                Odd::Threw(error) => Fault::take(&ctx, &error, is_over()).into_error(time_ms),
-            });
-            let jobs = (0..JOBS_MAX).take_while(|_| !is_over() && ctx.execute_pending_job());
-            let has_left_jobs = jobs.count() == JOBS_MAX;
-            // Whatever came of it: reading a value, an exception or what was left behind runs the
-            // script, too.
-            if is_over() {
-                drop(ctx.catch());
-                result = Err(Fault::of_limit("time").into_error(time_ms));
+            let value = value.map_err(|odd| self.error_of(&ctx, odd))?;
+            if let Some(promise) = value.as_promise() {
+                return Ok(Begun::Waits(Persistent::save(&ctx, promise.clone())));
             }
-            let is_spoiled = has_left_jobs || matches!(result, Err(CodecError::Limit { .. }));
-            (result, is_spoiled)
-        })
+            let done = read.take().map(|read| read(&ctx, &value));
+            let done = done.transpose().map_err(|odd| self.error_of(&ctx, odd));
+            done.map(Begun::Gave)
+        });
+        let result = match begun {
+            Ok(Begun::Gave(done)) => Ok(done),
+            Ok(Begun::Waits(promise)) => self.settle(promise, read),
+            Err(error) => Err(error),
+        };
+        let mut result = result.and_then(|done| {
+            done.ok_or_else(|| CodecError::Unavailable {
+                reason: "its answer was read already".to_owned(),
+            })
+        });
+        let mut left = 0;
+        while left < JOBS_MAX && !self.is_over() {
+            match self.run_job() {
+                Ok(true) => left += 1,
+                Ok(false) => break,
+                Err(limit) => {
+                    result = Err(limit);
+                    break;
+                }
+            }
+        }
+        // Whatever came of it: reading a value, an exception or what was left behind runs the
+        // script, too.
+        if self.is_over() {
+            self.context.with(|ctx| drop(ctx.catch()));
+            result = Err(self.limit("time"));
+        }
+        let is_spoiled = left == JOBS_MAX || matches!(result, Err(CodecError::Limit { .. }));
+        (result, is_spoiled)
+    }
+
+    fn is_over(&self) -> bool {
+        self.watch.is_over.load(Ordering::Relaxed)
+    }
+
+    fn limit(&self, what: &'static str) -> CodecError {
+        Fault::of_limit(what).into_error(self.limits.time.as_millis())
+    }
+
+    /// Of what ended a call. It takes a pending exception.
+    fn error_of(&self, ctx: &Ctx<'_>, odd: Odd) -> CodecError {
+        let time_ms = self.limits.time.as_millis();
+        match odd {
+            Odd::Codec(error) => error,
+            Odd::Threw(error) => Fault::take(ctx, &error, self.is_over()).into_error(time_ms),
+        }
+    }
+
+    /// Runs the job that waits first; `false`: none does. What a job throws is nobody's, unless it is a
+    /// limit: the job may have been what a promise waits for.
+    fn run_job(&self) -> Result<bool, CodecError> {
+        // Not `Ctx::execute_pending_job`, which drops what was thrown.
+        match self.context.runtime().execute_pending_job() {
+            Ok(ran) => Ok(ran),
+            Err(thrown) => thrown.0.with(|ctx| {
+                let threw = Odd::Threw(rquickjs::Error::Exception);
+                match self.error_of(&ctx, threw) {
+                    limit @ CodecError::Limit { .. } => Err(limit),
+                    _ => Ok(true),
+                }
+            }),
+        }
     }
 
     fn invoke<'js>(&self, ctx: &Ctx<'js>, invocation: &Invocation<'_>) -> Result<Js<'js>, Odd> {
@@ -202,21 +277,36 @@ impl Engine {
 
     /// What an async function comes to. Nothing that it could wait for exists, so its jobs are all
     /// there is.
-    fn settle<'js>(&self, ctx: &Ctx<'js>, value: Js<'js>) -> Result<Js<'js>, Odd> {
-        let Some(promise) = value.as_promise() else {
-            return Ok(value);
+    fn settle<T>(
+        &self,
+        promise: Persistent<Promise<'static>>,
+        read: Option<impl for<'js> FnOnce(&Ctx<'js>, &Js<'js>) -> Result<T, Odd>>,
+    ) -> Result<Option<T>, CodecError> {
+        let is_pending = |ctx: Ctx<'_>| match promise.clone().restore(&ctx) {
+            Ok(promise) => promise.state() == PromiseState::Pending,
+            Err(_) => false,
         };
-        while promise.state() == PromiseState::Pending {
-            if self.watch.look() || !ctx.execute_pending_job() {
-                return Err(Odd::Codec(CodecError::Script {
+        let mut ran = Ok(true);
+        while self.context.with(is_pending) && matches!(ran, Ok(true)) {
+            ran = match self.watch.look() {
+                true => Err(self.limit("time")),
+                false => self.run_job(),
+            };
+        }
+        self.context.with(|ctx| {
+            let settled = promise.restore(&ctx).map_err(Odd::from);
+            ran?;
+            let value = settled.and_then(|promise| match promise.result::<Js<'_>>() {
+                Some(result) => Ok(result?),
+                // A job that found no room for itself is not there.
+                None if ctx.has_exception() => Err(Odd::Threw(rquickjs::Error::Exception)),
+                None => Err(Odd::Codec(CodecError::Script {
                     reason: "it gave a promise that never settles".to_owned(),
-                }));
-            }
-        }
-        match promise.result::<Js<'js>>() {
-            Some(result) => Ok(result?),
-            None => Ok(value),
-        }
+                })),
+            });
+            let done = value.and_then(|value| read.map(|read| read(&ctx, &value)).transpose());
+            done.map_err(|odd| self.error_of(&ctx, odd))
+        })
     }
 }
 
@@ -250,4 +340,58 @@ fn options(file: &str) -> EvalOptions {
     options.strict = false;
     options.filename = Some(file.to_owned());
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::product::codec::call::Options;
+    use crate::product::codec::script::Script;
+    use crate::product::codec::{Codec, Decoded, Uplink};
+
+    /// Whatever a function's form, its bytes are a list of its own, whole and in their order.
+    #[test]
+    fn bytes_of_any_length_come_as_a_list() {
+        let forms = [
+            "function decodeUplink(i) { return { data: told(i.bytes) }; }",
+            "function Decode(port, bytes) { return told(bytes); }",
+            "function Decoder(bytes, port) { return told(bytes); }",
+            "function decode(bytes, topic) {
+            return { msg_type: 'properties_report',
+                services: [{ service_id: 'data', properties: told(bytes) }] };
+        }",
+        ];
+        let told = "function told(bytes) {
+        const sum = bytes.reduce((sum, byte, at) => (sum + byte * (at % 7 + 1)) % 1000003, 0);
+        const got = { list: Array.isArray(bytes), len: bytes.length, sum };
+        bytes.push(1);
+        return got;
+    }";
+        for form in forms {
+            let source = format!("{told}\n{form}");
+            let script = Script::load(&source, &Options::default(), Limits::default()).unwrap();
+            for len in [0, 1, 7, 9, 65_536] {
+                let payload: Vec<u8> = (0..=u8::MAX).rev().cycle().take(len).collect();
+                let weighed = |sum: u64, (at, byte): (u64, &u8)| {
+                    (sum + u64::from(*byte) * (at % 7 + 1)) % 1_000_003
+                };
+                let sum = (0..).zip(&payload).fold(0, weighed);
+                let uplink = Uplink {
+                    payload: &payload,
+                    received_at: Timestamp::from_ms(0),
+                    f_port: None,
+                };
+                let Decoded::Report(report) = script.decode(&uplink, None).unwrap() else {
+                    unreachable!("a report");
+                };
+                assert_eq!(
+                    Value::Object(report.services[0].properties.clone()),
+                    json!({"list": true, "len": len, "sum": sum}),
+                    "{form}"
+                );
+            }
+        }
+    }
 }

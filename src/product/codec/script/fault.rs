@@ -2,7 +2,7 @@
 
 use rquickjs::{Coerced, Ctx, Value};
 
-use crate::product::codec::{CodecError, LoadError};
+use crate::product::codec::CodecError;
 
 /// Letters of a script's own words that are kept.
 const WORDS_MAX: usize = 300;
@@ -16,6 +16,8 @@ pub(super) struct Fault {
     pub(super) place: Option<(u32, u32)>,
     /// What limit ended it.
     pub(super) limit: Option<&'static str>,
+    /// Code of the script threw it, so its syntax is right.
+    pub(super) ran: bool,
 }
 
 impl Fault {
@@ -33,6 +35,7 @@ impl Fault {
                 text: bounded(&other.to_string()),
                 place: None,
                 limit: None,
+                ran: false,
             },
         }
     }
@@ -42,6 +45,7 @@ impl Fault {
             text: what.to_owned(),
             place: None,
             limit: Some(what),
+            ran: true,
         }
     }
 
@@ -85,6 +89,7 @@ impl Fault {
             place: place_of(&stack),
             text: bounded(&text),
             limit,
+            ran: stack.contains(RUN),
         }
     }
 
@@ -107,41 +112,12 @@ impl Fault {
             },
         }
     }
-
-    pub(super) fn into_mistake(self, time_ms: u128) -> LoadError {
-        let (line, column) = self.place.unwrap_or((1, 1));
-        let (message, hint) = match self.limit {
-            Some("time") => (
-                format!("the script's top level ran for over {time_ms} ms"),
-                Some("define functions only, and let them do the work".to_owned()),
-            ),
-            Some(what) => (format!("the script's top level used all its {what}"), None),
-            None => (self.text.clone(), hint_of(&self.text)),
-        };
-        LoadError {
-            line,
-            column,
-            message,
-            hint,
-        }
-    }
 }
 
 /// The name of a script in its own stack.
 pub(super) const FILE: &str = "codec.js";
-
-fn hint_of(text: &str) -> Option<String> {
-    let hint = if text.contains("export") || text.contains("import") {
-        "scripts are no modules: define functions at the top level, without import and export"
-    } else if text.contains("require(") {
-        "put everything into the one file"
-    } else if text.contains("is not defined") {
-        "scripts have the language, Buffer, atob, btoa, TextEncoder, TextDecoder and console, nothing else"
-    } else {
-        return None;
-    };
-    Some(hint.to_owned())
-}
+/// The name of code at the top level in a stack.
+const RUN: &str = "<eval>";
 
 /// The first `codec.js:12:5` of a stack.
 fn place_of(stack: &str) -> Option<(u32, u32)> {

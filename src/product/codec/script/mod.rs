@@ -9,6 +9,7 @@ mod contract;
 mod engine;
 mod fault;
 mod limits;
+mod mistake;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -71,14 +72,9 @@ impl Script {
     pub fn load(source: &str, options: &Options, limits: Limits) -> Result<Self, Vec<LoadError>> {
         let clock = Clock::System;
         let engine = Engine::load(source, &FUNCTIONS, limits)
-            .map_err(|fault| vec![fault.into_mistake(limits.time.as_millis())])?;
+            .map_err(|fault| vec![mistake::of_fault(fault, source, limits)])?;
         if engine.functions.is_empty() {
-            return Err(vec![LoadError {
-                line: 1,
-                column: 1,
-                message: "the script defines no function of a codec".to_owned(),
-                hint: Some(format!("it takes one of {}", FUNCTIONS.join(", "))),
-            }]);
+            return Err(vec![mistake::no_function(source, &engine.defined())]);
         }
         let plain = match (source.contains("msg_type"), source.contains("msgType")) {
             (true, false) => Plain::Iotda,

@@ -29,10 +29,37 @@
   const utcText = (date) => apply(toUtcText, date, []);
   const isoText = (date) => apply(toIsoText, date, []);
   const toText = String;
+  const getTime = RealDate.prototype.getTime;
+  const toPrimitiveOf = Symbol.toPrimitive;
+  const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function';
+  // As the language takes an object for a time (ECMA-262 §21.4.2.1), but for a text's zone.
+  const primitive = (object) => {
+    const exotic = object[toPrimitiveOf];
+    if (exotic !== undefined && exotic !== null) {
+      const got = apply(exotic, object, ['default']);
+      if (!isObject(got)) return got;
+    } else {
+      for (const name of ['valueOf', 'toString']) {
+        const got = typeof object[name] === 'function' ? object[name]() : object;
+        if (!isObject(got)) return got;
+      }
+    }
+    throw new TypeError('an object that is no time');
+  };
+  const timeOf = (given) => {
+    if (!isObject(given)) return typeof given === 'string' ? asUtc(given) : given;
+    // Of a date in any guise its time, which is exact.
+    try {
+      return apply(getTime, given, []);
+    } catch {
+      const got = primitive(given);
+      return typeof got === 'string' ? asUtc(got) : got;
+    }
+  };
   const SystemDate = function Date(...given) {
     if (new.target === undefined) return utcText(construct(RealDate, [now]));
     let at = now;
-    if (given.length === 1) at = typeof given[0] === 'string' ? asUtc(given[0]) : given[0];
+    if (given.length === 1) at = timeOf(given[0]);
     else if (given.length > 1) at = apply(utc, undefined, given);
     return construct(RealDate, [at], new.target);
   };
@@ -43,6 +70,8 @@
   put(SystemDate, 'parse', (text) => asUtc(toText(text)));
   put(SystemDate, 'UTC', utc);
   const getYear = RealDate.prototype.getUTCFullYear;
+  const setYear = RealDate.prototype.setUTCFullYear;
+  const trunc = Math.trunc;
   const methods = {
     constructor: SystemDate,
     getTimezoneOffset() { return 0; },
@@ -53,6 +82,10 @@
     toDateString() { return apply(slice, utcText(this), [0, 16]); },
     toTimeString() { return apply(slice, utcText(this), [17]); },
     getYear() { return apply(getYear, this, []) - 1900; },
+    setYear(year) {
+      const whole = trunc(year);
+      return apply(setYear, this, [whole >= 0 && whole <= 99 ? 1900 + whole : whole]);
+    },
   };
   for (const name of Object.keys(methods)) put(RealDate.prototype, name, methods[name]);
   for (const part of ['FullYear', 'Month', 'Date', 'Day', 'Hours', 'Minutes', 'Seconds', 'Milliseconds']) {
@@ -91,16 +124,18 @@
     }
     return text;
   };
-  const VALUES = Object.create(null);
-  for (let at = 0; at < 64; at += 1) VALUES[LETTERS[at]] = at;
-  VALUES['-'] = 62;
-  VALUES['_'] = 63;
+  // By code rather than by letter: a letter would be a string of its own each time.
+  const VALUES = new Array(128).fill(undefined);
+  for (let at = 0; at < 64; at += 1) VALUES[LETTERS.charCodeAt(at)] = at;
+  VALUES['-'.charCodeAt(0)] = 62;
+  VALUES['_'.charCodeAt(0)] = 63;
   const fromBase64 = (text) => {
     const bytes = [];
     let word = 0;
     let bits = 0;
     for (let at = 0; at < text.length; at += 1) {
-      const value = VALUES[text[at]];
+      const code = text.charCodeAt(at);
+      const value = code < 128 ? VALUES[code] : undefined;
       if (value === undefined) continue;
       word = ((word << 6) | value) & 0xffffff;
       bits += 6;
@@ -116,9 +151,12 @@
     for (let at = 0; at < text.length; at += 1) bytes[at] = text.charCodeAt(at) & 0xff;
     return bytes;
   };
+  const fromCodes = String.fromCharCode;
+  const PIECE = 4096;
   const toLatin = (bytes) => {
+    if (bytes.length <= PIECE) return apply(fromCodes, undefined, bytes);
     let text = '';
-    for (let at = 0; at < bytes.length; at += 1) text += String.fromCharCode(bytes[at]);
+    for (let at = 0; at < bytes.length; at += PIECE) text += apply(fromCodes, undefined, bytes.slice(at, at + PIECE));
     return text;
   };
   const btoa = (text) => {
@@ -135,7 +173,9 @@
   };
 
   // UTF-8 (RFC 3629).
+  const beyondAscii = /[^\x00-\x7f]/;
   const toUtf8 = (text) => {
+    if (!apply(exec, beyondAscii, [text])) return fromLatin(text);
     const bytes = [];
     for (const letter of text) {
       let code = letter.codePointAt(0);
@@ -150,6 +190,8 @@
     return bytes;
   };
   const fromUtf8 = (bytes) => {
+    const latin = toLatin(bytes);
+    if (!apply(exec, beyondAscii, [latin])) return latin;
     let text = '';
     for (let at = 0; at < bytes.length;) {
       const first = bytes[at];
@@ -379,6 +421,8 @@
     start(at);
     return apply(run, undefined, list);
   };
+  const keys = Object.keys;
+  const misfits = [];
   const exported = () => (module.exports !== null && typeof module.exports === 'object'
     || typeof module.exports === 'function' ? module.exports : {});
   define(globalThis, '__strait', { value: freeze({
@@ -386,7 +430,20 @@
     adopt: (name, local) => {
       const first = exported()[name];
       const one = typeof local === 'function' ? local : typeof first === 'function' ? first : given.exports[name];
-      return typeof one === 'function' ? (shapes[name] ?? encoder)(one) : undefined;
+      if (typeof one === 'function') return (shapes[name] ?? encoder)(one);
+      const misfit = local ?? first ?? given.exports[name];
+      if (misfit !== undefined) misfits[misfits.length] = [name, typeof misfit];
+      return undefined;
+    },
+    /** What the script defines besides, as pairs of name and type. */
+    defined: () => {
+      const found = [...misfits];
+      for (const place of [globalThis, exported()]) {
+        for (const name of keys(place)) {
+          if (found.length < 100) found[found.length] = [name, typeof place[name]];
+        }
+      }
+      return found;
     },
   }) });
 })();

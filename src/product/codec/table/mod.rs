@@ -36,6 +36,8 @@ use crate::product::codec::{
 };
 use crate::product::profile::Profile;
 
+pub(super) use source::closest;
+
 /// A compiled `codec.toml`.
 #[derive(Debug)]
 pub struct TableCodec {

@@ -377,7 +377,7 @@ pub(super) fn integer_key(key: &str) -> Option<u64> {
 }
 
 /// The candidate that differs least from `name`, when it differs little.
-pub(super) fn closest<'a>(
+pub(in crate::product::codec) fn closest<'a>(
     name: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {

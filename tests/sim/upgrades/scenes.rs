@@ -7,19 +7,9 @@ use strait::sim::device::{Kind, Settings};
 use strait::sim::upgrade::pcp::Stack;
 use strait::sim::upgrade::{Expected, Habits};
 
+use super::{image, minutes};
 use crate::each_seed;
 use crate::world::{BAD, GOOD, World};
-
-const fn minutes(n: u64) -> Duration {
-    Duration::from_secs(n * 60)
-}
-
-/// An image that says which version it is.
-fn image(version: &str, len: usize) -> Vec<u8> {
-    let mut image = format!("version={version}\n").into_bytes();
-    image.extend((0..len).map(|at| b'a' + u8::try_from(at * 7 % 26).unwrap()));
-    image
-}
 
 /// A device that upgrades its software, or its firmware.
 fn upgrades(settings: &mut Settings, stack: Option<Stack>, image: &[u8]) {
