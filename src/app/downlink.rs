@@ -86,6 +86,7 @@ pub fn observe(draft: &mut Draft<'_>, path: &str, new_token: u64) {
         timing: draft.loaded.timing(),
         turn_within: listens_for(draft),
         resume: None,
+        push: None,
     };
     // A request of before the device's reboot must not compete with this one.
     let tokens = vec![token];
@@ -111,6 +112,7 @@ pub fn resume_observed(draft: &mut Draft<'_>, path: &str, token: u64, resume: Re
         timing: draft.loaded.timing(),
         turn_within: None,
         resume: Some(resume),
+        push: None,
     };
     draft.effect(Outgoing::Request(Box::new(request)));
 }

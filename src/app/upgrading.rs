@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::package::Volume;
 use crate::base::ids::{AppId, DeviceId, ProductId};
 use crate::base::time::Timestamp;
 use crate::engine::batch::State;
@@ -31,6 +32,8 @@ pub struct Package {
     pub coap_uri: String,
     pub coaps_uri: String,
     pub size: u64,
+    /// Of a firmware package: its bytes, for devices that it is written to.
+    pub image: Option<Arc<Volume>>,
     /// Of a software package: what devices are told of it, and its fragments, ready to be sent.
     pub software: Option<Software>,
 }
@@ -98,6 +101,11 @@ pub enum UpgradeOrder {
     },
     /// It has fetched so much of the package by CoAP, in blocks of 512 bytes.
     Fetched {
+        done: u32,
+        total: u32,
+    },
+    /// It took so many bytes of the package, which is written to it.
+    Pushed {
         done: u32,
         total: u32,
     },

@@ -43,6 +43,20 @@ pub struct UpgradeRecord {
     /// and when.
     pub moved: u32,
     pub moved_since: Timestamp,
+    #[serde(default)]
+    pub way: WayRecord,
+    /// Bytes of the package that were written to the device, and that it took.
+    #[serde(default)]
+    pub pushed: u32,
+}
+
+/// `engine::upgrade::fota::Way`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum WayRecord {
+    #[default]
+    Unknown,
+    Pull,
+    Push,
 }
 
 /// `engine::sota::Memory`.
@@ -128,6 +142,8 @@ pub enum PhaseRecord {
     Result,
     Check,
     Back,
+    Delivery,
+    Push,
 }
 
 /// A cell (28 bits in NB-IoT) and its coverage level, 0 to 2; `None`: not known.
@@ -189,6 +205,8 @@ pub enum AskRecord {
     Execute,
     NewVersion,
     Install,
+    Delivery,
+    Push,
 }
 
 impl AskRecord {
@@ -207,16 +225,22 @@ pub struct RetryRecord {
 
 impl UpgradeRecord {
     pub fn engine(&self) -> Upgrade {
+        let way = match self.way {
+            WayRecord::Unknown => fota::Way::Unknown,
+            WayRecord::Pull => fota::Way::Pull,
+            WayRecord::Push => fota::Way::Push,
+        };
         Upgrade {
             kind: match self.kind {
                 KindRecord::Firmware => Kind::Firmware,
                 KindRecord::Software => Kind::Software,
             },
-            step: step_of(self.step),
+            step: step_of(self.step, way),
             version_at: self.version_at,
             measured_at: self.measured_at,
             ranked_at: self.ranked_at,
             announced: self.announced,
+            way,
             software: self.software.engine(),
         }
     }
@@ -228,6 +252,11 @@ impl UpgradeRecord {
         self.measured_at = upgrade.measured_at;
         self.ranked_at = upgrade.ranked_at;
         self.announced = upgrade.announced;
+        self.way = match upgrade.way {
+            fota::Way::Unknown => WayRecord::Unknown,
+            fota::Way::Pull => WayRecord::Pull,
+            fota::Way::Push => WayRecord::Push,
+        };
         self.software = MemoryRecord::from(&upgrade.software);
     }
 
@@ -242,7 +271,7 @@ impl UpgradeRecord {
     }
 }
 
-const fn step_of(record: StepRecord) -> Step {
+const fn step_of(record: StepRecord, way: fota::Way) -> Step {
     match record {
         StepRecord::Online { since } => Step::Online { since },
         StepRecord::Version { since } => Step::Version { since },
@@ -257,6 +286,7 @@ const fn step_of(record: StepRecord) -> Step {
             phase: phase_of(phase),
             since,
             moved_at,
+            way,
         }),
         StepRecord::Ended => Step::Ended,
         StepRecord::Sota {
@@ -299,6 +329,7 @@ const fn record_of(step: Step) -> StepRecord {
             phase,
             since,
             moved_at,
+            way: _,
         }) => StepRecord::Fota {
             phase: phase_record(phase),
             since,
@@ -380,6 +411,8 @@ const fn phase_of(record: PhaseRecord) -> fota::Phase {
         PhaseRecord::Result => Phase::Result,
         PhaseRecord::Check => Phase::Check,
         PhaseRecord::Back => Phase::Back,
+        PhaseRecord::Delivery => Phase::Delivery,
+        PhaseRecord::Push => Phase::Push,
     }
 }
 
@@ -398,6 +431,8 @@ const fn phase_record(phase: fota::Phase) -> PhaseRecord {
         Phase::Result => PhaseRecord::Result,
         Phase::Check => PhaseRecord::Check,
         Phase::Back => PhaseRecord::Back,
+        Phase::Delivery => PhaseRecord::Delivery,
+        Phase::Push => PhaseRecord::Push,
     }
 }
 
@@ -415,6 +450,8 @@ impl From<Ask> for AskRecord {
             Ask::Execute => Self::Execute,
             Ask::NewVersion => Self::NewVersion,
             Ask::Install => Self::Install,
+            Ask::Delivery => Self::Delivery,
+            Ask::Push => Self::Push,
         }
     }
 }
@@ -433,6 +470,8 @@ impl From<AskRecord> for Ask {
             AskRecord::Execute => Self::Execute,
             AskRecord::NewVersion => Self::NewVersion,
             AskRecord::Install => Self::Install,
+            AskRecord::Delivery => Self::Delivery,
+            AskRecord::Push => Self::Push,
         }
     }
 }

@@ -329,6 +329,7 @@ fn known_packages() -> Arc<FixedPackages> {
             coap_uri: format!("/fw/{package_id}"),
             coaps_uri: format!("/fw/{package_id}"),
             size: 1200,
+            image: None,
             software: (kind == Kind::Software).then(software),
         };
         (package_id.to_owned(), Arc::new(package))

@@ -476,5 +476,6 @@ fn request(
         timing: draft.loaded.timing(),
         turn_within,
         resume: None,
+        push: None,
     })
 }

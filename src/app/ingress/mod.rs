@@ -124,6 +124,15 @@ impl Ingress {
                 };
                 self.response(via, &message).await;
             }
+            Event::Sent {
+                token, done, total, ..
+            } => {
+                if let Some((device_id, _, TokenOf::Command)) = self.owner(token)
+                    && let Some(progress) = self.packages.progress()
+                {
+                    progress.pushed(&device_id, done as u64, total as u64);
+                }
+            }
             Event::Failed {
                 peer,
                 token,

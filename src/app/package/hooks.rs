@@ -10,10 +10,15 @@ pub trait InUse: Send + Sync + 'static {
     fn task_of(&self, package: &PackageId) -> Option<TaskId>;
 }
 
-/// Hears of what devices fetch by CoAP. Called for every block, where all datagrams pass: it must not
+/// Hears of what devices get by CoAP. Called for every block, where all datagrams pass: it must not
 /// block.
 pub trait Progress: Send + Sync + 'static {
+    /// A device fetched a block.
     fn block(&self, block: &ServedBlock<'_>);
+
+    /// A device took a block that was written to it: `done` bytes of `total` now, fewer than before if it
+    /// begins anew.
+    fn pushed(&self, device_id: &DeviceId, done: u64, total: u64);
 }
 
 /// A block that was answered. Repetitions are told again.

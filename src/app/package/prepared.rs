@@ -41,8 +41,15 @@ impl Packages {
             PackageType::Firmware => Kind::Firmware,
             PackageType::Software => Kind::Software,
         };
+        let mut image = None;
         let software = match kind {
-            Kind::Firmware => None,
+            Kind::Firmware => {
+                let opened = self.shelf().open(file).inspect_err(|error| {
+                    tracing::warn!(package_id = %record.package_id, %error, "a package can't be opened");
+                });
+                image = Some(opened.ok()?);
+                None
+            }
             Kind::Software => {
                 let made = self.frame(record, file);
                 let told = made.inspect_err(|error| {
@@ -61,6 +68,7 @@ impl Packages {
             coap_uri: format!("coap://{host}/fw/{path}"),
             coaps_uri: format!("coaps://{host}/fw/{path}"),
             size: file.size,
+            image,
             software,
         })
     }

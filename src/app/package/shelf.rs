@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::{Bytes, BytesMut};
 use hashbrown::HashMap;
@@ -55,6 +55,7 @@ impl Shelf {
             path: self.files.path(file.sha256).display().to_string(),
             file,
             cache: Arc::clone(&self.cache),
+            whole: Mutex::default(),
         });
         if open.len() >= OPEN_MAX {
             open.clear();
@@ -71,12 +72,33 @@ impl Shelf {
 }
 
 /// The file of one package.
+///
+/// Equal are those of the same bytes.
 #[derive(Debug)]
 pub struct Volume {
     file: PackageFile,
     source: File,
     path: String,
     cache: Arc<Mutex<Cache>>,
+    /// All of it, while somebody has it.
+    whole: Mutex<Weak<Vec<u8>>>,
+}
+
+impl PartialEq for Volume {
+    fn eq(&self, other: &Self) -> bool {
+        self.file == other.file
+    }
+}
+
+impl Eq for Volume {}
+
+/// The bytes of [`Volume::whole`], as `Bytes` owns them.
+struct Whole(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl Volume {
@@ -114,6 +136,24 @@ impl Volume {
             joined.extend_from_slice(&part);
         }
         Ok(joined.freeze())
+    }
+
+    /// All of it, once in memory for all who have it at the same time. Reads the whole file on the caller's
+    /// thread if nobody has it.
+    pub fn whole(&self) -> Result<Bytes, FilesError> {
+        let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = whole.upgrade() {
+            return Ok(Bytes::from_owner(Whole(known)));
+        }
+        let mut bytes = vec![0; usize::try_from(self.file.size).unwrap_or(usize::MAX)];
+        let read = self.source.read_exact_at(&mut bytes, 0);
+        read.map_err(|e| FilesError::Damaged {
+            path: self.path.clone(),
+            reason: format!("it can't be read: {e}"),
+        })?;
+        let bytes = Arc::new(bytes);
+        *whole = Arc::downgrade(&bytes);
+        Ok(Bytes::from_owner(Whole(bytes)))
     }
 
     /// Fragment number `index` of those of `size` bytes; `None` behind the last.

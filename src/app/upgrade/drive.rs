@@ -16,7 +16,9 @@ use crate::app::trace::{Direction, TraceEntry};
 use crate::base::time::Timestamp;
 use crate::engine::exchange::Failure;
 use crate::engine::upgrade::{self, Ask, Input, Kind, Measured, Reason, Saying, Upgrade, Wish};
-use crate::store::upgrades::{KindRecord, MemoryRecord, PlaceRecord, StepRecord, UpgradeRecord};
+use crate::store::upgrades::{
+    KindRecord, MemoryRecord, PlaceRecord, StepRecord, UpgradeRecord, WayRecord,
+};
 use crate::wire::coap::Code;
 
 /// A device that does not sleep listens for as long as anybody may ask.
@@ -31,6 +33,7 @@ pub fn order(loaded: &Loaded, order: &UpgradeOrder, now: Timestamp) -> Step {
         UpgradeOrder::Begin(begin) => self::begin(loaded, begin, now),
         UpgradeOrder::Admit { task_seq, place } => admit(loaded, *task_seq, *place, now),
         UpgradeOrder::Fetched { done, total } => fetched(loaded, *done, *total, now),
+        UpgradeOrder::Pushed { done, total } => pushed(loaded, *done, *total, now),
         UpgradeOrder::Stop { task_seq } => stop(loaded, *task_seq, now),
     }
 }
@@ -73,6 +76,7 @@ fn begin(loaded: &Loaded, begin: &Begin, now: Timestamp) -> Step {
         retry: begin.retry,
         // Somebody may try by hand what was given up.
         fruitless: same
+            .as_ref()
             .filter(|_| begin.tries > 1)
             .map_or(0, |last| last.fruitless),
         software: MemoryRecord::from(&upgrade.software),
@@ -81,6 +85,8 @@ fn begin(loaded: &Loaded, begin: &Begin, now: Timestamp) -> Step {
         at: now,
         moved: 0,
         moved_since: now,
+        way: WayRecord::Unknown,
+        pushed: same.map_or(0, |last| last.pushed),
     };
     record.note(&upgrade);
     draft.state.upgrade = Some(Box::new(record));
@@ -128,6 +134,27 @@ fn fetched(loaded: &Loaded, done: u32, total: u32, now: Timestamp) -> Step {
         (upgrade.moved, upgrade.moved_since) = (done, now);
     }
     news(&mut draft, What::Moved { done, total });
+    let mut step = draft.finish(Outcome::Done);
+    step.told = Some(Ok(Told::Upgrade(Began::UnderWay)));
+    step
+}
+
+/// Blocks of 512 bytes, as others are told.
+const UNIT: u32 = 512;
+
+fn pushed(loaded: &Loaded, done: u32, total: u32, now: Timestamp) -> Step {
+    let mut draft = Draft::new(loaded, now);
+    if !is_running(&draft) {
+        return told(Began::Gone);
+    }
+    take(&mut draft, Input::Fetched);
+    let units = done.div_ceil(UNIT);
+    if let Some(upgrade) = &mut draft.state.upgrade {
+        upgrade.pushed = done;
+        (upgrade.moved, upgrade.moved_since) = (units, now);
+    }
+    let total = total.div_ceil(UNIT);
+    news(&mut draft, What::Moved { done: units, total });
     let mut step = draft.finish(Outcome::Done);
     step.told = Some(Ok(Told::Upgrade(Began::UnderWay)));
     step
@@ -233,6 +260,9 @@ pub fn answered(loaded: &Loaded, from: From, answer: &TokenAnswer<'_>, now: Time
             false => reading::answer(ask, answer.payload, answer.content_format),
         };
         take_reading(&mut draft, ask, reading);
+    } else if ask == Ask::Push && forget_pushed(&mut draft) {
+        // It does not go on in the middle: from the start.
+        self::ask(&mut draft, ask);
     } else {
         take(&mut draft, Input::Refused { ask, code: &code });
     }
@@ -240,6 +270,12 @@ pub fn answered(loaded: &Loaded, from: From, answer: &TokenAnswer<'_>, now: Time
     let mut step = draft.finish(Outcome::Done);
     step.note = Some(Note::new(format!("answered {code} to {}", ask.words())));
     step
+}
+
+/// What was written to the device counts no more. True when it had something.
+fn forget_pushed(draft: &mut Draft<'_>) -> bool {
+    let upgrade = draft.state.upgrade.as_mut();
+    upgrade.is_some_and(|u| std::mem::take(&mut u.pushed) > 0)
 }
 
 /// Such a request came to nothing: it goes again when the device speaks.
@@ -254,6 +290,9 @@ pub fn failed(loaded: &Loaded, token: u64, reason: Failure, now: Timestamp) -> S
     };
     let ask = Ask::from(open.ask);
     let asleep = !was_awake(&draft, open.asked_at);
+    if reason == Failure::Blockwise {
+        forget_pushed(&mut draft);
+    }
     match reason {
         Failure::Reset => take(&mut draft, Input::Refused { ask, code: "RST" }),
         Failure::Timeout | Failure::Busy | Failure::Blockwise => {
@@ -318,7 +357,16 @@ fn take_reading(draft: &mut Draft<'_>, ask: Ask, reading: Reading) -> bool {
             note_version(draft, &version);
             take(draft, Input::Said(Saying::Version(&version)))
         }
-        Reading::State(state) => take(draft, Input::Said(Saying::State(state))),
+        Reading::State(state) => {
+            // Nothing is begun: what was written to it is gone.
+            if state == 0
+                && let Some(upgrade) = &mut draft.state.upgrade
+            {
+                upgrade.pushed = 0;
+            }
+            take(draft, Input::Said(Saying::State(state)))
+        }
+        Reading::Delivery(delivery) => take(draft, Input::Said(Saying::Delivery(delivery))),
         Reading::Result(result) => take(draft, Input::Said(Saying::Result(result))),
         Reading::Done => take(draft, Input::Said(Saying::Done(ask))),
         Reading::Radio(radio) => {

@@ -77,4 +77,14 @@ impl Progress for Fetches {
         // When nobody keeps up, the next one tells more.
         drop(self.told.try_send((block.device_id.clone(), order)));
     }
+
+    /// Every block: a device that lost the server goes on where it was, and knows no other place.
+    fn pushed(&self, device_id: &DeviceId, done: u64, total: u64) {
+        let bytes = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        let order = UpgradeOrder::Pushed {
+            done: bytes(done),
+            total: bytes(total),
+        };
+        drop(self.told.try_send((device_id.clone(), order)));
+    }
 }

@@ -191,6 +191,7 @@ fn send(draft: &mut Draft<'_>, token: u64, payload: Bytes) {
         timing: draft.loaded.timing(),
         turn_within: listens_for(draft),
         resume: None,
+        push: None,
     };
     draft.effect(Outgoing::Request(Box::new(request)));
 }

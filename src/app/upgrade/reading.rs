@@ -23,6 +23,7 @@ pub(super) enum Reading {
     Version(String),
     State(u8),
     Result(u8),
+    Delivery(u8),
     Radio(Measurement),
     /// It took the request.
     Done,
@@ -32,9 +33,16 @@ pub(super) enum Reading {
 /// Reads the answer to `ask`.
 pub(super) fn answer(ask: Ask, payload: &[u8], content_format: Option<u16>) -> Reading {
     match ask {
-        Ask::WriteUri | Ask::ResetUri | Ask::Execute | Ask::NewVersion | Ask::Install => {
-            Reading::Done
-        }
+        Ask::WriteUri
+        | Ask::ResetUri
+        | Ask::Push
+        | Ask::Execute
+        | Ask::NewVersion
+        | Ask::Install => Reading::Done,
+        Ask::Delivery => match number("/5/0/9", payload, content_format) {
+            Some(delivery) => Reading::Delivery(delivery),
+            None => Reading::Unreadable,
+        },
         Ask::Version => version(payload, content_format),
         Ask::ObserveState => match number("/5/0/3", payload, content_format) {
             Some(state) => Reading::State(state),

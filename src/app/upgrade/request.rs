@@ -7,6 +7,8 @@
 //! | cell | GET `/4/0/8`, Accept text |
 //! | state, result | GET `/5/0/3`, `/5/0/5` with Observe 0 |
 //! | the package's URI, or none | PUT `/5/0/1`, text: devices refuse it in TLV |
+//! | how it takes packages | GET `/5/0/9`, Accept text |
+//! | the package, to one that takes it no other way | PUT `/5/0/0`, opaque, in blocks of 512 bytes |
 //! | result once | GET `/5/0/5` |
 //! | update | POST `/5/0/2`, without a payload |
 
@@ -17,14 +19,16 @@ use super::pcp;
 use crate::app::command::send::{is_reachable, listens_for};
 use crate::app::downlink::observe;
 use crate::app::step::Draft;
-use crate::engine::exchange::{MsgIds, Outgoing, Request};
-use crate::engine::upgrade::Ask;
+use crate::engine::exchange::{MsgIds, Outgoing, Push, Request};
+use crate::engine::upgrade::{Ask, DOWNLOAD_WAIT_MS};
 use crate::store::upgrades::{AskRecord, OpenAskRecord};
 use crate::wire::coap::{Code, ContentFormat, Token, option};
 
 pub(super) const STATE: &str = "/5/0/3";
 pub(super) const RESULT: &str = "/5/0/5";
 const URI: &str = "/5/0/1";
+const PACKAGE: &str = "/5/0/0";
+const DELIVERY: &str = "/5/0/9";
 const UPDATE: &str = "/5/0/2";
 const VERSION: &str = "/3/0/3";
 const COVERAGE: &str = "/4/0";
@@ -32,6 +36,12 @@ const CELL: &str = "/4/0/8";
 
 /// Message ids of a request with an answer that may come in blocks.
 const MSG_IDS: u16 = 16;
+/// Of a package: those of its blocks, twice, since a device may have it begin anew. More than half of all
+/// ids may not be under way at once.
+const PUSH_MSG_IDS_MAX: u16 = 32_768;
+/// Blocks of 512 bytes, as modules have room for.
+const PUSH_SZX: u8 = 5;
+const PUSH_BLOCK: u64 = 512;
 
 /// Puts a request on its way, after the commit; not while the same is under way, and not to a device
 /// that does not listen. True when anything changed.
@@ -43,6 +53,11 @@ pub(super) fn ask(draft: &mut Draft<'_>, ask: Ask) -> bool {
         return false;
     };
     let record = AskRecord::from(ask);
+    // A package takes as long as it takes: its end is told.
+    let span_ms = match ask {
+        Ask::Push => DOWNLOAD_WAIT_MS,
+        _ => span_ms,
+    };
     let is_carried = |open: &OpenAskRecord| {
         open.ask == record && open.asked_at >= started_at && now.since_ms(open.asked_at) < span_ms
     };
@@ -79,6 +94,8 @@ pub(super) fn ask(draft: &mut Draft<'_>, ask: Ask) -> bool {
             let uri = uri(draft);
             send(draft, token, &Form::write_text(URI, uri));
         }
+        Ask::Delivery => send(draft, token, &Form::read(DELIVERY, true)),
+        Ask::Push => push(draft, token),
         Ask::ResetUri => send(draft, token, &Form::write_text(URI, String::new())),
         Ask::Execute => send(draft, token, &Form::execute(UPDATE)),
         // Over PCP alone.
@@ -142,6 +159,45 @@ impl Form {
 }
 
 fn send(draft: &mut Draft<'_>, token: u64, form: &Form) {
+    let msg_ids = draft.msg_ids(MSG_IDS);
+    let payload = Bytes::from(form.payload.clone());
+    transmit(draft, token, form, (payload, msg_ids, None));
+}
+
+/// Writes the package, from where the device has it.
+fn push(draft: &mut Draft<'_>, token: u64) {
+    let from = draft.state.upgrade.as_ref().map_or(0, |u| u.pushed);
+    let package = draft.loaded.package.as_ref();
+    let image = package.and_then(|package| package.image.as_ref());
+    let payload = match image.map(|image| image.whole()) {
+        Some(Ok(payload)) => payload,
+        // It is asked again when the device speaks, until its time is over.
+        Some(Err(error)) => {
+            tracing::warn!(%error, "a package can't be read");
+            return;
+        }
+        None => return,
+    };
+    let blocks = (payload.len() as u64).div_ceil(PUSH_BLOCK);
+    let ids = blocks.saturating_mul(2).saturating_add(u64::from(MSG_IDS));
+    let ids = u16::try_from(ids).map_or(PUSH_MSG_IDS_MAX, |ids| ids.min(PUSH_MSG_IDS_MAX));
+    let msg_ids = draft.msg_ids(ids);
+    let push = Push {
+        from: usize::try_from(from).unwrap_or(0),
+        szx: PUSH_SZX,
+    };
+    let form = Form {
+        format: Some(ContentFormat::OPAQUE),
+        ..Form::write_text(PACKAGE, String::new())
+    };
+    transmit(draft, token, &form, (payload, msg_ids, Some(push)));
+}
+
+/// What goes down, with which ids, and how.
+type Body = (Bytes, MsgIds, Option<Push>);
+
+fn transmit(draft: &mut Draft<'_>, token: u64, form: &Form, body: Body) {
+    let (payload, msg_ids, push) = body;
     let Some(peer) = draft.loaded.peer_in(&draft.state) else {
         return;
     };
@@ -157,18 +213,18 @@ fn send(draft: &mut Draft<'_>, token: u64, form: &Form) {
     };
     format(option::CONTENT_FORMAT, form.format);
     format(option::ACCEPT, form.accept);
-    let msg_ids: MsgIds = draft.msg_ids(MSG_IDS);
     let request = Request {
         peer,
         token: Token::from_u64(token),
         body_token: Token::from_u64((draft.loaded.random)()),
         code: form.code,
         options,
-        payload: Bytes::from(form.payload.clone()),
+        payload,
         msg_ids,
         timing: draft.loaded.timing(),
         turn_within: listens_for(draft),
         resume: None,
+        push,
     };
     draft.effect(Outgoing::Request(Box::new(request)));
 }

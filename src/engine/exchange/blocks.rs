@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::Exchange;
 use super::peer::{Pending, Queued, Transfer, Waiting};
 use super::types::{
-    Event, Failure, Incoming, Outputs, Part, ReplyId, Request, Response, Resume, Settle, Timing,
+    Event, Failure, Incoming, Outputs, Part, Push, ReplyId, Request, Response, Resume, Settle,
+    Timing,
 };
 use crate::engine::blockwise::{
     Collected, Collector, Received, Refusal, Sender, Sent, Settings, TransferError, etag, slice,
@@ -125,6 +126,14 @@ impl Exchange {
         match transfer.answered(answer) {
             Ok(Progress::Next) => {
                 acknowledge(self, out);
+                if transfer.request.push.is_some() && transfer.asking.is_none() {
+                    out.events.push(Event::Sent {
+                        peer,
+                        token,
+                        done: transfer.sender.offset(),
+                        total: transfer.sender.len(),
+                    });
+                }
                 let serial = self.next_serial();
                 if let Some(known) = self.peers.get_mut(&peer) {
                     // Ahead of what waits: a transfer is one exchange to the device.
@@ -170,7 +179,11 @@ impl Transfer {
     /// Error: a body to go on with does not go on; what waits for it comes back.
     pub(super) fn new(mut request: Request) -> Result<Self, Option<ReplyId>> {
         let settings = Settings::default();
-        let sender = Sender::new(request.payload.clone(), settings.szx_max);
+        let payload = request.payload.clone();
+        let sender = match request.push {
+            Some(Push { from, szx }) => Sender::new(payload, szx).starting_at(from),
+            None => Sender::new(payload, settings.szx_max),
+        };
         let mut collector = Collector::new(&settings);
         let mut asking = None;
         let (mut first, mut settle) = (None, None);

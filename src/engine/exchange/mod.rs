@@ -49,8 +49,8 @@ use crate::wire::coap::{Builder, Code, Header, Message, Token, Type};
 use inbound::Echo;
 use peer::{Known, Queued, SeenState, Waiting};
 pub use types::{
-    Arrival, Counters, Event, Failure, Incoming, MsgIds, Outgoing, Outputs, Part, ReplyId, Request,
-    Response, Resume, Route, Settings, Settle, Timing,
+    Arrival, Counters, Event, Failure, Incoming, MsgIds, Outgoing, Outputs, Part, Push, ReplyId,
+    Request, Response, Resume, Route, Settings, Settle, Timing,
 };
 
 use super::blockwise::{self, Uploads};

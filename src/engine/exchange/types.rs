@@ -203,6 +203,14 @@ pub enum Event {
         token: Token,
         mark: Option<Mark>,
     },
+    /// The device took a block of a request with [`Push`], and more follow. `done`: bytes until there, of
+    /// `total`.
+    Sent {
+        peer: Peer,
+        token: Token,
+        done: usize,
+        total: usize,
+    },
     /// A request of ours came to nothing. `mark`: of the message that ended it; `None` when time
     /// did, or the server itself.
     Failed {
@@ -298,6 +306,17 @@ pub struct Request {
     pub turn_within: Option<Duration>,
     /// Goes on with the body of a notification that came in part.
     pub resume: Option<Resume>,
+    /// The payload is long, and it is told how far it is.
+    pub push: Option<Push>,
+}
+
+/// A payload that takes long: each of its blocks that the device took is told ([`Event::Sent`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Push {
+    /// Bytes that the device has already. From the start, if these don't fill blocks of 16 bytes.
+    pub from: usize,
+    /// The exponent of the first block's size, at most 6.
+    pub szx: u8,
 }
 
 /// A notification whose body goes on in further blocks (RFC 7959 §3.4).

@@ -1,10 +1,12 @@
 //! Firmware over LwM2M Object 5 (OMA LwM2M 1.0.2, E.6), from the slot to the result. Pull: the
-//! device is told a URI and fetches the package itself.
+//! device is told a URI and fetches the package itself. Push, for one that refuses the URI and says that
+//! it takes packages no other way (5/0/9): the package is written to it, block by block.
 //!
 //! ```text
 //! ObserveState -> ObserveResult -> WriteUri -> Starting -> Downloading -> Execute -> Updating -> Check
 //!      |               (reset when it has something else)  state 1,   state 2   2.04, state 3  state 0
 //!      '-- state 1, 2, 3: goes on where the device is      a block
+//!                                      WriteUri -refused-> Delivery -push-> Push -state 2-> Execute
 //! ```
 //!
 //! What devices taught: the state is observed before the URI is written, else nothing follows; the
@@ -38,6 +40,19 @@ pub struct State {
     /// When the download was last seen to go on. Before `since`: not since the device started anew, after
     /// it had been told the URI in this attempt, whose time goes on.
     pub moved_at: Timestamp,
+    pub way: Way,
+}
+
+/// How the device takes packages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Way {
+    /// Nobody asked: it is told the URI, as most want it.
+    #[default]
+    Unknown,
+    /// It fetches them.
+    Pull,
+    /// They are written to it.
+    Push,
 }
 
 /// A download that stood still for so long is announced again when the device speaks: it goes on
@@ -53,6 +68,10 @@ pub enum Phase {
     /// What it has is not ours.
     Reset,
     WriteUri,
+    /// It did not take the URI: is asked how it takes packages.
+    Delivery,
+    /// The package is written to it.
+    Push,
     /// It has the URI.
     Starting,
     /// It fetches.
@@ -81,11 +100,12 @@ pub enum Next {
 
 impl State {
     /// The attempt has its slot now.
-    pub const fn begin(now: Timestamp) -> (Self, Next) {
+    pub const fn begin(now: Timestamp, way: Way) -> (Self, Next) {
         let state = Self {
             phase: Phase::ObserveState,
             since: now,
             moved_at: now,
+            way,
         };
         (state, Next::Ask(Ask::ObserveState))
     }
@@ -96,6 +116,8 @@ impl State {
             | Phase::ObserveResult
             | Phase::Reset
             | Phase::WriteUri
+            | Phase::Delivery
+            | Phase::Push
             | Phase::Starting
             | Phase::Downloading
             | Phase::Broken => DOWNLOAD_WAIT_MS,
@@ -110,7 +132,7 @@ impl State {
     pub const fn is_announced(&self) -> bool {
         !matches!(
             self.phase,
-            Phase::ObserveState | Phase::ObserveResult | Phase::Reset
+            Phase::ObserveState | Phase::ObserveResult | Phase::Reset | Phase::Delivery
         )
     }
 
@@ -121,8 +143,9 @@ impl State {
             | Phase::ObserveResult
             | Phase::Reset
             | Phase::WriteUri
+            | Phase::Delivery
             | Phase::Starting => Reason::StartTimeout,
-            Phase::Downloading | Phase::Broken => Reason::DownloadTimeout,
+            Phase::Push | Phase::Downloading | Phase::Broken => Reason::DownloadTimeout,
             Phase::Execute => Reason::UpdateTimeout,
             Phase::Updating | Phase::Result | Phase::Back => Reason::ResultTimeout,
             Phase::Check => Reason::CheckTimeout,
@@ -151,8 +174,9 @@ impl State {
             Input::Said(Saying::State(state)) => self.told_state(now, state, announced),
             Input::Said(Saying::Result(result)) => self.told_result(now, result),
             Input::Said(Saying::Version(version)) => self.told_version(version, target),
+            Input::Said(Saying::Delivery(delivery)) => self.told_delivery(now, delivery),
             Input::Said(Saying::Done(ask)) => self.done(now, ask),
-            Input::Refused { ask, code } => self.refused(ask, code),
+            Input::Refused { ask, code } => self.refused(now, ask, code),
             // Asked again when it shows itself.
             Input::Lost { .. } => Next::Nothing,
         }
@@ -168,6 +192,8 @@ impl State {
             | Phase::ObserveResult
             | Phase::Reset
             | Phase::WriteUri
+            | Phase::Delivery
+            | Phase::Push
             | Phase::Starting
             | Phase::Downloading
             | Phase::Broken => Next::End(Outcome::Stopped),
@@ -181,11 +207,17 @@ impl State {
             Phase::ObserveResult => Next::Ask(Ask::ObserveResult),
             Phase::Reset => Next::Ask(Ask::ResetUri),
             Phase::WriteUri => Next::Ask(Ask::WriteUri),
+            Phase::Delivery => Next::Ask(Ask::Delivery),
+            Phase::Push => Next::Ask(Ask::Push),
             Phase::Broken | Phase::Result | Phase::Back => Next::Ask(Ask::Result),
             Phase::Execute => Next::Ask(Ask::Execute),
             Phase::Check => Next::Ask(Ask::Version),
             Phase::Starting | Phase::Downloading if now.since_ms(self.moved_at) >= STALLED_MS => {
-                Next::Ask(Ask::WriteUri)
+                match self.way {
+                    // It has all of it, and did not say so.
+                    Way::Push => Next::Ask(Ask::ObserveState),
+                    Way::Unknown | Way::Pull => Next::Ask(Ask::WriteUri),
+                }
             }
             Phase::Starting | Phase::Downloading | Phase::Updating => Next::Nothing,
         }
@@ -201,13 +233,17 @@ impl State {
             Phase::Check => Next::Ask(Ask::Version),
             // It may have begun to update before its answer arrived.
             Phase::Execute => Next::Ask(Ask::ObserveState),
-            Phase::Starting | Phase::Downloading | Phase::Broken => {
+            Phase::Push | Phase::Starting | Phase::Downloading | Phase::Broken => {
                 self.phase = Phase::ObserveState;
                 // The time of the download goes on: one that starts anew again and again must end.
                 self.moved_at = Timestamp::from_ms(0);
                 Next::Ask(Ask::ObserveState)
             }
-            Phase::ObserveState | Phase::ObserveResult | Phase::Reset | Phase::WriteUri => {
+            Phase::ObserveState
+            | Phase::ObserveResult
+            | Phase::Reset
+            | Phase::WriteUri
+            | Phase::Delivery => {
                 self.phase = Phase::ObserveState;
                 Next::Ask(Ask::ObserveState)
             }
@@ -223,15 +259,41 @@ impl State {
         self.moved_at = now;
     }
 
-    fn done(&mut self, now: Timestamp, ask: Ask) -> Next {
-        match (self.phase, ask) {
-            (Phase::ObserveResult, Ask::ObserveResult) => {
+    /// The package comes next, in the way that the device takes it.
+    fn offer(&mut self, now: Timestamp) -> Next {
+        match self.way {
+            Way::Push => {
+                self.announce(now, Phase::Push);
+                Next::Ask(Ask::Push)
+            }
+            Way::Unknown | Way::Pull => {
                 self.phase = Phase::WriteUri;
                 Next::Ask(Ask::WriteUri)
             }
-            (Phase::Reset, Ask::ResetUri) => {
-                self.phase = Phase::WriteUri;
-                Next::Ask(Ask::WriteUri)
+        }
+    }
+
+    /// 5/0/9: the URI once more if that is how it takes packages, or if it does not say.
+    fn told_delivery(&mut self, now: Timestamp, delivery: u8) -> Next {
+        if self.phase != Phase::Delivery {
+            return Next::Nothing;
+        }
+        self.way = match delivery {
+            PUSH => Way::Push,
+            _ => Way::Pull,
+        };
+        self.offer(now)
+    }
+
+    fn done(&mut self, now: Timestamp, ask: Ask) -> Next {
+        match (self.phase, ask) {
+            (Phase::ObserveResult, Ask::ObserveResult) | (Phase::Reset, Ask::ResetUri) => {
+                self.offer(now)
+            }
+            // It has all of it, and says so in its state.
+            (Phase::Push, Ask::Push) => {
+                (self.phase, self.moved_at) = (Phase::Downloading, now);
+                Next::Nothing
             }
             (Phase::WriteUri, Ask::WriteUri) => {
                 self.announce(now, Phase::Starting);
@@ -249,15 +311,25 @@ impl State {
         }
     }
 
-    fn refused(&mut self, ask: Ask, code: &str) -> Next {
+    fn refused(&mut self, now: Timestamp, ask: Ask, code: &str) -> Next {
         match (self.phase, ask) {
             // Not every device can tell its result by itself: it is read when it is needed.
-            (Phase::ObserveResult, Ask::ObserveResult) => {
-                self.phase = Phase::WriteUri;
-                Next::Ask(Ask::WriteUri)
+            (Phase::ObserveResult, Ask::ObserveResult) => self.offer(now),
+            // Not every device takes a URI.
+            (Phase::WriteUri, Ask::WriteUri)
+                if self.way == Way::Unknown && !code.starts_with("5.") =>
+            {
+                self.phase = Phase::Delivery;
+                Next::Ask(Ask::Delivery)
+            }
+            (Phase::Delivery, Ask::Delivery) => {
+                self.way = Way::Pull;
+                self.offer(now)
             }
             // Busy with a notification of its own: once more when it has spoken.
-            (Phase::WriteUri, Ask::WriteUri) | (Phase::Execute, Ask::Execute)
+            (Phase::WriteUri, Ask::WriteUri)
+            | (Phase::Push, Ask::Push)
+            | (Phase::Execute, Ask::Execute)
                 if is_for_now(code) =>
             {
                 Next::Nothing
@@ -271,6 +343,7 @@ impl State {
             (Phase::ObserveState, Ask::ObserveState)
             | (Phase::Reset, Ask::ResetUri)
             | (Phase::WriteUri, Ask::WriteUri)
+            | (Phase::Push, Ask::Push)
             | (Phase::Execute, Ask::Execute)
             | (Phase::Check, Ask::Version) => fail(Reason::Refused {
                 what: ask.words(),
@@ -288,6 +361,9 @@ impl State {
                 Next::Ask(Ask::ObserveResult)
             }
             // It fetches still, for an attempt before this one; if not, it is told the URI again.
+            (Phase::ObserveState, DOWNLOADING) if announced && self.way == Way::Push => {
+                self.offer(now)
+            }
             (Phase::ObserveState, DOWNLOADING) if announced => {
                 self.announce(now, Phase::Downloading);
                 Next::Nothing
@@ -307,8 +383,10 @@ impl State {
                 self.begin_download(now);
                 Next::Nothing
             }
-            (Phase::Starting | Phase::Downloading, DOWNLOADED) => self.execute(now),
-            (Phase::Downloading, IDLE) => {
+            (Phase::Push | Phase::Starting | Phase::Downloading, DOWNLOADED) => self.execute(now),
+            // Until it has taken a block, it is what it was before.
+            (Phase::Push, IDLE) if self.moved_at <= self.since => Next::Nothing,
+            (Phase::Push | Phase::Downloading, IDLE) => {
                 self.phase = Phase::Broken;
                 Next::Ask(Ask::Result)
             }
@@ -344,6 +422,8 @@ impl State {
             Phase::ObserveState
             | Phase::ObserveResult
             | Phase::Reset
+            | Phase::Delivery
+            | Phase::Push
             | Phase::Downloading
             | Phase::Broken
             | Phase::Execute
@@ -363,11 +443,15 @@ impl State {
     /// 5/0/5, as an answer or a notification.
     fn told_result(&mut self, now: Timestamp, result: u8) -> Next {
         match (self.phase, result) {
-            (Phase::ObserveResult, _) => {
-                self.phase = Phase::WriteUri;
-                Next::Ask(Ask::WriteUri)
+            (Phase::ObserveResult, _) => self.offer(now),
+            // It took the URI, and can't use it.
+            (Phase::Starting, BAD_URI | NO_PROTOCOL) if self.way == Way::Unknown => {
+                self.phase = Phase::Delivery;
+                Next::Ask(Ask::Delivery)
             }
-            (Phase::Downloading | Phase::Broken, 2..) => fail(Reason::Object5(result)),
+            (Phase::Push | Phase::Downloading | Phase::Broken, 2..) => {
+                fail(Reason::Object5(result))
+            }
             // It started anew without a word: what it has is asked.
             (Phase::Broken, INITIAL | UPDATED) => fail(Reason::Object5(CONNECTION_LOST)),
             (Phase::Starting, 2..) => fail(Reason::Object5(result)),
@@ -402,7 +486,12 @@ impl State {
 
 /// Update results.
 const CONNECTION_LOST: u8 = 4;
+const BAD_URI: u8 = 7;
 const UPDATE_FAILED: u8 = 8;
+const NO_PROTOCOL: u8 = 9;
+
+/// 5/0/9: by push alone. 2 is both ways, and then the URI costs the fewest messages of ours.
+const PUSH: u8 = 1;
 
 /// What passes: 4.05 while a notification of its state is not acknowledged, 5.xx.
 pub(super) fn is_for_now(code: &str) -> bool {

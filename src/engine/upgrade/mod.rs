@@ -65,6 +65,8 @@ pub struct Upgrade {
     pub ranked_at: Option<Timestamp>,
     /// The device took the package's URI, in this attempt or one before it.
     pub announced: bool,
+    /// Firmware: how the device takes packages.
+    pub way: fota::Way,
     /// Software: what the device is known to have heard of the package and to have of it.
     pub software: sota::Memory,
 }
@@ -142,6 +144,8 @@ pub enum Saying<'a> {
     State(u8),
     /// 5/0/5
     Result(u8),
+    /// 5/0/9
+    Delivery(u8),
     /// It took the request.
     Done(Ask),
 }
@@ -172,6 +176,10 @@ pub enum Ask {
     WriteUri,
     /// Write an empty URI: Object 5 forgets what it has.
     ResetUri,
+    /// Read 5/0/9.
+    Delivery,
+    /// Write the package itself to 5/0/0, from where the device has it.
+    Push,
     /// Read 5/0/5.
     Result,
     /// Execute 5/0/2, without a payload.
@@ -193,6 +201,8 @@ impl Ask {
             Self::ObserveResult => "the observation of the update result (5/0/5)",
             Self::WriteUri => "the package's URI (5/0/1)",
             Self::ResetUri => "the reset of the package's URI (5/0/1)",
+            Self::Delivery => "the question how it takes packages (5/0/9)",
+            Self::Push => "the package (5/0/0)",
             Self::Result => "the question for the update result (5/0/5)",
             Self::Execute => "the order to update (5/0/2)",
             Self::NewVersion => "the announcement of the new version (PCP 20)",
@@ -231,6 +241,7 @@ impl Upgrade {
             measured_at: None,
             ranked_at: None,
             announced: false,
+            way: fota::Way::Unknown,
             software: sota::Memory::NEW,
         }
     }
@@ -239,6 +250,7 @@ impl Upgrade {
     pub const fn again(&self, now: Timestamp) -> Self {
         Self {
             announced: self.announced,
+            way: self.way,
             software: self.software,
             ..Self::new(self.kind, now)
         }
@@ -395,7 +407,7 @@ impl Upgrade {
                 self.begin_software(now, wishes);
             }
             (Step::Line { .. }, Input::Admitted) => {
-                let (state, next) = fota::State::begin(now);
+                let (state, next) = fota::State::begin(now, self.way);
                 self.follow(state, next, wishes);
             }
             // Late, repeated, or not for this step.
@@ -433,6 +445,7 @@ impl Upgrade {
     fn follow(&mut self, state: fota::State, next: fota::Next, wishes: &mut Vec<Wish>) {
         self.step = Step::Fota(state);
         self.announced |= state.is_announced();
+        self.way = state.way;
         match next {
             fota::Next::Nothing => {}
             fota::Next::Ask(ask) => wishes.push(Wish::Ask(ask)),

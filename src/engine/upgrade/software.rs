@@ -102,7 +102,9 @@ impl Upgrade {
                 }
                 item(ask).map_or(sota::Input::Tick, sota::Input::Lost)
             }
-            Input::Said(Saying::Version(_) | Saying::State(_) | Saying::Result(_))
+            Input::Said(
+                Saying::Version(_) | Saying::State(_) | Saying::Result(_) | Saying::Delivery(_),
+            )
             | Input::Measured(_)
             | Input::Admitted
             | Input::Fetched => sota::Input::Tick,
@@ -167,6 +169,8 @@ impl TryFrom<Ask> for Request {
             | Ask::ObserveResult
             | Ask::WriteUri
             | Ask::ResetUri
+            | Ask::Delivery
+            | Ask::Push
             | Ask::Result
             | Ask::Execute => Err(ask),
         }

@@ -35,6 +35,8 @@ impl Upgrade {
                 | fota::Phase::ObserveResult
                 | fota::Phase::Reset
                 | fota::Phase::WriteUri
+                | fota::Phase::Delivery
+                | fota::Phase::Push
                 | fota::Phase::Starting
                 | fota::Phase::Downloading
                 | fota::Phase::Broken => Stage::Downloads,
@@ -68,6 +70,8 @@ impl Upgrade {
                 }
                 fota::Phase::Reset => "has a slot, drops a package that is not this one",
                 fota::Phase::WriteUri => "has a slot, announces the package",
+                fota::Phase::Delivery => "has a slot, asks how the device takes packages",
+                fota::Phase::Push => "is sent the package",
                 fota::Phase::Starting => "waits for the download to begin",
                 fota::Phase::Downloading => "downloads",
                 fota::Phase::Broken => "asks why the download ended",

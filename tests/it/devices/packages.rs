@@ -6,6 +6,7 @@ use std::time::Duration;
 use coap_lite::{CoapOption, MessageType, Packet};
 use serde_json::{Value, json};
 use strait::app::package::{Progress, ServedBlock};
+use strait::base::ids::DeviceId;
 use strait::net::{Downward, Route};
 use strait::sim::message::{self, Draft};
 use strait::store::package_files::PackageFiles;
@@ -275,6 +276,8 @@ impl Progress for Listener {
             block.total,
         ));
     }
+
+    fn pushed(&self, _: &DeviceId, _: u64, _: u64) {}
 }
 
 #[tokio::test(start_paused = true)]

@@ -188,7 +188,7 @@ fn habits(rng: &mut fastrand::Rng, stack: Option<Stack>, version: &str) -> Habit
     let Some(stack) = stack else {
         return Habits {
             firmware: Some(FotaHabits {
-                delivery: [Delivery::Pull, Delivery::Both][rng.usize(..2)],
+                delivery: [Delivery::Pull, Delivery::Both, Delivery::Push][rng.usize(..3)],
                 reports_eight: rng.u8(..4) == 0,
                 szx: rng.u8(3..=6),
                 pace,

@@ -42,7 +42,7 @@ proptest! {
                 match event {
                     Event::Request { id, .. } => open.push(id),
                     Event::Response { settle: Some(id), .. } => open.push(id),
-                    Event::Response { .. } | Event::Repeated { .. } | Event::Acknowledged { .. } | Event::Failed { .. } => {}
+                    Event::Response { .. } | Event::Repeated { .. } | Event::Acknowledged { .. } | Event::Sent { .. } | Event::Failed { .. } => {}
                 }
             }
             match choice {

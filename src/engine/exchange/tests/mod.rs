@@ -108,6 +108,7 @@ fn request(peer: Peer, token: u64) -> Request {
         timing: TIMING,
         turn_within: None,
         resume: None,
+        push: None,
     }
 }
 
