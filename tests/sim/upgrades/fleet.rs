@@ -140,6 +140,10 @@ pub(crate) async fn add(world: &mut World, packages: &Packages, temper: Temper) 
     };
     let mut habits = habits(rng, stack, version);
     let pieces = match &habits.firmware {
+        // Written to it in blocks of 512 bytes, or fetched in what it asks for.
+        Some(habits) if habits.delivery == Delivery::Push => {
+            packages.of(what).len().div_ceil(512) as u64
+        }
         Some(habits) => packages.of(what).len().div_ceil(16 << habits.szx) as u64,
         None => packages.fragments(what).into(),
     };
