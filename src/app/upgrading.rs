@@ -1,14 +1,17 @@
 //! What goes between campaigns, the line and the shards about upgrades of devices: packages, orders and
 //! news. Plain data; what is done with it is in `upgrade`.
 
+use std::fmt;
 use std::sync::Arc;
 
-use super::package::Volume;
+use bytes::Bytes;
+
 use crate::base::ids::{AppId, DeviceId, ProductId};
 use crate::base::time::Timestamp;
 use crate::engine::batch::State;
 use crate::engine::sota::Plan;
 use crate::engine::upgrade::{Kind, Target};
+use crate::store::package_files::FilesError;
 use crate::store::upgrades::{PlaceRecord, RetryRecord};
 use crate::store::{Change, Guard};
 use crate::wire::pcp::{
@@ -16,7 +19,7 @@ use crate::wire::pcp::{
 };
 
 /// What the steps need of a package.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Package {
     pub package_id: String,
     /// Whose devices take it, and the space that it is in.
@@ -33,9 +36,16 @@ pub struct Package {
     pub coaps_uri: String,
     pub size: u64,
     /// Of a firmware package: its bytes, for devices that it is written to.
-    pub image: Option<Arc<Volume>>,
+    pub image: Option<Arc<dyn Image>>,
     /// Of a software package: what devices are told of it, and its fragments, ready to be sent.
     pub software: Option<Software>,
+}
+
+/// The bytes of a package.
+pub trait Image: fmt::Debug + Send + Sync {
+    /// All of them, once in memory for all who have them at the same time. May read the file on the
+    /// caller's thread.
+    fn whole(&self) -> Result<Bytes, FilesError>;
 }
 
 /// A software package as PCP has it.

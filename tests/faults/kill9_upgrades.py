@@ -43,6 +43,8 @@ BLOCK, FRAGMENT, PIECES = 512, 500, 24
 OLD, NEW = "V1.0", "V2.0"
 # Of a datagram that arrives: how long the server has until it is killed.
 GRACE_S = 0.004
+# What a block takes on the air, at the least. A push that outruns the disk begins anew after a kill.
+AIR_S = 0.02
 # What a point does: waits only; kills, and the datagram is lost, or arrives; moves the device, as a NAT does.
 SEE, DROP, GIVE, MOVE = "see", "drop", "give", "move"
 LAST = PIECES - 1
@@ -111,7 +113,13 @@ def sota(accepts, repeats):
     }
 
 
-KINDS = {"fota": FOTA, "at": sota(False, False), "lwm2m": sota(True, True)}
+PUSHED = {
+    "6": each("uri?", "uri!", "delivery?", "delivery!"),
+    "6-taken": each("push=0?", "push=0!", f"push={HALF}?", f"push={HALF}!")
+    + [(f"push={LAST}?", DROP), (f"push={LAST}!", DROP)],
+    "7": each("state=2"),
+}
+KINDS = {"fota": FOTA, "fota-push": PUSHED, "at": sota(False, False), "lwm2m": sota(True, True)}
 
 
 def image(seed):
@@ -134,6 +142,7 @@ class Run:
         self.kills, self.holds, self.sim = 0, False, None
         self.names = [f"{kind}{step}-{n}" for n in range(2)]
         self.subject = self.names[0]
+        self.is_firmware = kind.startswith("fota")
 
     # What the relay asks, in its thread.
 
@@ -144,6 +153,8 @@ class Run:
         # A result that it tells by itself may be there before its state: then nobody asks for it.
         if self.step == "9-result" and name == "result" and device.name == self.subject:
             return LOSE
+        if name == "push":
+            time.sleep(AIR_S)
         if not self.points or device.name != self.subject or word != self.points[0][0]:
             return PASS
         _, how = self.points.pop(0)
@@ -210,15 +221,15 @@ class Run:
         settings = {"coap": {"ack_timeout_s": 1}}
         self.rest("PUT", f"/v1/products/{self.product}/settings", settings)
         self.devices = [self.server.create_device(self.product, name) for name in self.names]
-        kind = "firmware" if self.kind == "fota" else "software"
+        kind = "firmware" if self.is_firmware else "software"
         query = f"package_type={kind}Package&product_id={self.product}&version={NEW}"
-        query += "" if self.kind == "fota" else f"&fragment_size={FRAGMENT}"
+        query += "" if self.is_firmware else f"&fragment_size={FRAGMENT}"
         body, binary = self.package.read_bytes(), "application/octet-stream"
         answer = self.rest("PUT", f"/v1/packages?{query}", body, content_type=binary)
         self.package_id = answer["package_id"]
 
     def campaign(self, name, devices):
-        kind = "firmwareUpgrade" if self.kind == "fota" else "softwareUpgrade"
+        kind = "firmwareUpgrade" if self.is_firmware else "softwareUpgrade"
         body = {"task_name": name, "task_type": kind, "targets": devices}
         body["document"] = {"package_ids": [self.package_id]}
         return self.rest("POST", f"{V5}/batchtasks", body)["task_id"]
@@ -305,7 +316,7 @@ class Run:
     def begun(self, name):
         """It has the slot, and is asked what only such a device is."""
         device = self.relay.named(name)
-        return device and device.words["state?" if self.kind == "fota" else "ask20"] > 0
+        return device and device.words["state?" if self.is_firmware else "ask20"] > 0
 
     def until_over(self, task):
         def is_over():
@@ -326,7 +337,7 @@ class Run:
         self.slot_of = self.eventually("one is admitted", admitted)[0]
         other = next(name for name in self.names if name != self.slot_of)
         self.eventually("the other is measured", lambda: self.relay.named(other).words["coverage!"])
-        wants = "get" if self.kind == "fota" else "want"
+        wants = "get" if self.is_firmware else "want"
         half = f"{wants}={HALF // 2}"
         self.eventually("half is there", lambda: self.relay.named(self.slot_of).words[half])
         for _ in range(3):
@@ -365,12 +376,12 @@ class Run:
             raise Failure(f"store check: {found.stdout.decode()}")
 
     def judge_pieces(self):
-        word = "block" if self.kind == "fota" else "part"
-        count = -(-self.package.stat().st_size // (BLOCK if self.kind == "fota" else FRAGMENT))
+        word = {"fota": "block={}", "fota-push": "push={}?"}.get(self.kind, "part={}")
+        count = -(-self.package.stat().st_size // (BLOCK if self.is_firmware else FRAGMENT))
         for device in sum(self.tasks.values(), []):
             name = self.names[self.devices.index(device)]
             words = self.relay.named(name).words
-            got = [words[f"{word}={n}"] for n in range(count)]
+            got = [words[word.format(n)] for n in range(count)]
             if min(got) < 1 or sum(got) - count > self.repeated_max():
                 raise Failure(f"{name} got the pieces {got} times, with {self.kills} kills")
 
@@ -378,7 +389,10 @@ class Run:
         """Pieces that may have been under way when the server died or the device moved, and one more."""
         if self.step == "4":
             return self.kills
-        loading = ("uri", "get", "block", "ask20", "told20", "want", "part")
+        if self.kind == "fota-push":
+            # Begun anew at each kill, at the worst: what it has is durable only after the device has it.
+            return self.kills * PIECES
+        loading = ("uri", "get", "block", "push", "ask20", "told20", "want", "part")
         points = KINDS[self.kind][self.step]
         return 1 + sum(word.startswith(loading) or how == MOVE for word, how in points)
 

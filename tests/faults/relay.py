@@ -7,6 +7,7 @@ device's answer to it with `!`:
     check? check!                                           the version again, once the order to install was taken
     state=2 result=1                                        notifications of object 5
     get=7 block=7                                           request for a block of a package, and the block
+    delivery? delivery! push=7? push=7!                     how it takes packages; a block written to it
     ask19 told19 ask20 told20 … ask24 told24                messages of PCP: `ask` from the server, `told` from the device
     want=7 part=7                                           request for a fragment, and the fragment
     register report                                         a registration, any other report
@@ -21,7 +22,7 @@ import socket
 import threading
 
 GET, POST, PUT = 1, 2, 3
-OBSERVE, URI_PATH, URI_QUERY, BLOCK2 = 6, 11, 15, 23
+OBSERVE, URI_PATH, URI_QUERY, BLOCK2, BLOCK1 = 6, 11, 15, 23, 27
 # What the server asks, by the path of it.
 QUESTIONS = {
     "3/0/3": "version",
@@ -30,6 +31,8 @@ QUESTIONS = {
     "5/0/3": "state",
     "5/0/5": "result",
     "5/0/1": "uri",
+    "5/0/9": "delivery",
+    "5/0/0": "push",
     "5/0/2": "execute",
 }
 FRONT = None
@@ -71,7 +74,15 @@ class Datagram:
     @property
     def block(self):
         """The number of the block, if it is one of several."""
-        values = self.options[BLOCK2]
+        return self._number(BLOCK2)
+
+    @property
+    def pushed(self):
+        """The same of a request's body."""
+        return self._number(BLOCK1)
+
+    def _number(self, option):
+        values = self.options[option]
         return int.from_bytes(values[0], "big") >> 4 if values else None
 
     @property
@@ -136,6 +147,8 @@ class Device:
             return None
         if word == "version" and self.ordered:
             word = "check"
+        if word == "push":
+            word = f"push={datagram.pushed or 0}"
         return word + "?"
 
     def _up(self, datagram):

@@ -44,7 +44,6 @@ pub use create::{NewPackage, Source};
 pub use error::PackageError;
 pub use hooks::{InUse, Progress, ServedBlock};
 pub use settings::Settings;
-pub use shelf::Volume;
 pub use upload::{Body, NewUpload, Uploaded};
 
 /// Letters of a package's CoAP path.

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use super::Packages;
-use crate::app::upgrading::{self, Package, Software};
+use crate::app::upgrading::{self, Image, Package, Software};
 use crate::base::ids::PackageId;
 use crate::engine::upgrade::Kind;
 use crate::store::packages::{PackageFile, PackageRecord, PackageType};
@@ -41,7 +41,7 @@ impl Packages {
             PackageType::Firmware => Kind::Firmware,
             PackageType::Software => Kind::Software,
         };
-        let mut image = None;
+        let mut image: Option<Arc<dyn Image>> = None;
         let software = match kind {
             Kind::Firmware => {
                 let opened = self.shelf().open(file).inspect_err(|error| {

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::{Bytes, BytesMut};
 use hashbrown::HashMap;
 
+use crate::app::upgrading::Image;
 use crate::store::package_files::{FilesError, PackageFiles};
 use crate::store::packages::{FileHash, PackageFile};
 
@@ -72,8 +73,6 @@ impl Shelf {
 }
 
 /// The file of one package.
-///
-/// Equal are those of the same bytes.
 #[derive(Debug)]
 pub struct Volume {
     file: PackageFile,
@@ -84,15 +83,7 @@ pub struct Volume {
     whole: Mutex<Weak<Vec<u8>>>,
 }
 
-impl PartialEq for Volume {
-    fn eq(&self, other: &Self) -> bool {
-        self.file == other.file
-    }
-}
-
-impl Eq for Volume {}
-
-/// The bytes of [`Volume::whole`], as `Bytes` owns them.
+/// The bytes of [`Image::whole`], as `Bytes` owns them.
 struct Whole(Arc<Vec<u8>>);
 
 impl AsRef<[u8]> for Whole {
@@ -136,24 +127,6 @@ impl Volume {
             joined.extend_from_slice(&part);
         }
         Ok(joined.freeze())
-    }
-
-    /// All of it, once in memory for all who have it at the same time. Reads the whole file on the caller's
-    /// thread if nobody has it.
-    pub fn whole(&self) -> Result<Bytes, FilesError> {
-        let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = whole.upgrade() {
-            return Ok(Bytes::from_owner(Whole(known)));
-        }
-        let mut bytes = vec![0; usize::try_from(self.file.size).unwrap_or(usize::MAX)];
-        let read = self.source.read_exact_at(&mut bytes, 0);
-        read.map_err(|e| FilesError::Damaged {
-            path: self.path.clone(),
-            reason: format!("it can't be read: {e}"),
-        })?;
-        let bytes = Arc::new(bytes);
-        *whole = Arc::downgrade(&bytes);
-        Ok(Bytes::from_owner(Whole(bytes)))
     }
 
     /// Fragment number `index` of those of `size` bytes; `None` behind the last.
@@ -207,6 +180,24 @@ impl Volume {
 
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Image for Volume {
+    fn whole(&self) -> Result<Bytes, FilesError> {
+        let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = whole.upgrade() {
+            return Ok(Bytes::from_owner(Whole(known)));
+        }
+        let mut bytes = vec![0; usize::try_from(self.file.size).unwrap_or(usize::MAX)];
+        let read = self.source.read_exact_at(&mut bytes, 0);
+        read.map_err(|e| FilesError::Damaged {
+            path: self.path.clone(),
+            reason: format!("it can't be read: {e}"),
+        })?;
+        let bytes = Arc::new(bytes);
+        *whole = Arc::downgrade(&bytes);
+        Ok(Bytes::from_owner(Whole(bytes)))
     }
 }
 

@@ -51,7 +51,7 @@ impl Sender {
     /// The body from `offset` on: the receiver has what is before. From the start, if no block can
     /// begin there. Errors of a receiver that has not: 4.08, and it is sent from the start.
     pub fn starting_at(self, offset: usize) -> Self {
-        let fits = |szx: &u8| offset % (16 << szx) == 0;
+        let fits = |szx: &u8| offset.is_multiple_of(16 << szx);
         let szx = (0..=self.szx).rev().find(fits);
         match szx {
             Some(szx) if offset > 0 && offset < self.body.len() => Self {

@@ -413,24 +413,11 @@ impl State {
 
     /// It has the URI, whether it said so or not: its time runs.
     const fn begin_download(&mut self, now: Timestamp) {
-        match self.phase {
-            Phase::WriteUri => {
-                self.phase = Phase::Downloading;
-                (self.since, self.moved_at) = (now, now);
-            }
-            Phase::Starting => self.phase = Phase::Downloading,
-            Phase::ObserveState
-            | Phase::ObserveResult
-            | Phase::Reset
-            | Phase::Delivery
-            | Phase::Push
-            | Phase::Downloading
-            | Phase::Broken
-            | Phase::Execute
-            | Phase::Updating
-            | Phase::Result
-            | Phase::Back
-            | Phase::Check => {}
+        if matches!(self.phase, Phase::WriteUri) {
+            (self.since, self.moved_at) = (now, now);
+        }
+        if matches!(self.phase, Phase::WriteUri | Phase::Starting) {
+            self.phase = Phase::Downloading;
         }
     }
 

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::{Bench, peer, post, request, requested, sent};
-use crate::engine::exchange::{Event, Outgoing, Outputs, Request, Response, Resume, Settle};
+use crate::engine::exchange::{
+    Event, MsgIds, Outgoing, Outputs, Push, Request, Response, Resume, Settle,
+};
 use crate::wire::coap::{Block, Builder, Code, Message, Token, Type};
 
 /// A body of 3000 bytes.
@@ -123,6 +125,68 @@ fn a_long_request_of_ours_goes_out_in_blocks() {
             ..
         }]
     ));
+}
+
+/// The blocks of a push that the peer takes, each with what is told of it; 4.08 to the first block of `from`,
+/// if there is one.
+fn pushed(from: usize, refuses: bool) -> Vec<(u32, Option<usize>)> {
+    let mut bench = Bench::new();
+    let id = requested(&bench.receive(peer(), &post(1).payload(&[0; 1400])));
+    bench.answer(id, Some(1));
+    let put = Request {
+        code: Code::PUT,
+        payload: long_body(),
+        push: Some(Push { from, szx: 5 }),
+        msg_ids: MsgIds {
+            first: 100,
+            count: 50,
+        },
+        ..request(peer(), 42)
+    };
+    let mut out = bench.send(Outgoing::Request(Box::new(put)));
+    let mut blocks = Vec::new();
+    let mut refuses = refuses;
+    loop {
+        let (datagram, _) = answer_to(&out, Code::CONTINUE);
+        let m = Message::parse(&datagram).unwrap();
+        let block = m.options.block1().unwrap().unwrap();
+        let at = block.offset();
+        let end = long_body().len().min(at + 512);
+        assert_eq!(m.payload, &long_body()[at..end]);
+        let code = match (std::mem::take(&mut refuses), block.more()) {
+            (true, _) => Code::REQUEST_ENTITY_INCOMPLETE,
+            (false, true) => Code::CONTINUE,
+            (false, false) => Code::CHANGED,
+        };
+        let (_, answer) = answer_to(&out, code);
+        out = bench.receive(peer(), &answer.block1(block));
+        let told = out.events.iter().find_map(|event| {
+            let Event::Sent { done, total, .. } = event else {
+                return None;
+            };
+            assert_eq!(*total, long_body().len());
+            Some(*done)
+        });
+        blocks.push((block.num(), told));
+        if code == Code::CHANGED {
+            return blocks;
+        }
+    }
+}
+
+#[test]
+fn a_push_tells_how_far_it_is_and_goes_on_there() {
+    let len = long_body().len();
+    let count = u32::try_from(len.div_ceil(512)).unwrap();
+    let after = |num: u32| (num + 1 < count).then(|| (num as usize + 1) * 512);
+    let all: Vec<_> = (0..count).map(|num| (num, after(num))).collect();
+    assert_eq!(pushed(0, false), all);
+    assert_eq!(pushed(1024, false), all[2..]);
+    // The peer has not what is before.
+    assert_eq!(pushed(1024, true), [&[(2, Some(0))], &all[..]].concat());
+    // No place to go on at.
+    assert_eq!(pushed(7, false), all);
+    assert_eq!(pushed(len, false), all);
 }
 
 #[test]

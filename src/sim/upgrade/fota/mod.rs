@@ -1,4 +1,4 @@
-//! The firmware object (LwM2M object 5) with a real client's habits (`docs/spec/lwm2m.md` "Firmware download").
+//! The firmware object (LwM2M object 5) with a real client's habits.
 //!
 //! ```text
 //! Idle 0 -URI-> Downloading 1 -last block-> Downloaded 2 -execute-> Updating 3 -restart-> Idle 0, result 1

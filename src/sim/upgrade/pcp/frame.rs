@@ -1,4 +1,4 @@
-//! PCP frames as a device reads and writes them (`docs/spec/pcp.md` "Frame"), apart from the server's.
+//! PCP frames as a device reads and writes them, apart from the server's.
 //!
 //! ```text
 //! ff fe | version 1 | code 1 | checksum 2 | length 2 | data       big-endian

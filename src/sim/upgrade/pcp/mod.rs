@@ -1,5 +1,4 @@
-//! The device side of PCP, behaving as one of two implementations from the field does
-//! (`docs/spec/pcp.md` "What real devices do").
+//! The device side of PCP, behaving as one of two implementations from the field does.
 //!
 //! ```text
 //! Idle -20-> Downloading -last 21-> Downloaded -23-> Installing -restart-> Reporting -24 answered-> Idle
