@@ -3,6 +3,8 @@
 //! The subscriber and the recorder are the process's only globals. Tests and embedders install
 //! neither and take [`detached_metrics`].
 
+pub mod gauges;
+
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
