@@ -53,6 +53,31 @@ impl Figures {
             "strait_package_blocks_total",
             "Blocks of packages that devices fetched over CoAP, repetitions too"
         );
+        let plain = [
+            (
+                "strait_refused_total",
+                "Messages of known devices that were refused",
+            ),
+            (
+                "strait_strangers_total",
+                "Requests of nobody known, or for nothing that exists",
+            ),
+            (
+                "strait_unavailable_total",
+                "Not acknowledged because not durable",
+            ),
+            (
+                "strait_overloaded_total",
+                "Refused because too much waited for one device",
+            ),
+            (
+                "strait_package_bytes_total",
+                "Bytes of packages that devices fetched over CoAP, repetitions too",
+            ),
+        ];
+        for (name, text) in plain {
+            describe_counter!(name, text);
+        }
         describe_counter!(
             "strait_commands_total",
             "Commands that came to a status, property sets and answers of codecs among them"
@@ -65,8 +90,6 @@ impl Figures {
         for status in COMMAND_STATUSES {
             count_command(status, 0);
         }
-        counter!("strait_bugs_total").increment(0);
-        counter!("strait_store_failed_batches_total").increment(0);
         let uplink = |result: &'static str| counter!("strait_uplinks_total", "result" => result);
         let registration = |operation: &'static str| counter!("strait_registrations_total", "operation" => operation);
         Self {

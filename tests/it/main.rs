@@ -58,6 +58,7 @@ mod codecs_sent;
 mod conformity;
 mod credentials_cli;
 mod devices;
+mod ops_files;
 mod pcp;
 mod pushes;
 mod registration;
