@@ -59,6 +59,7 @@ mod conformity;
 mod credentials_cli;
 mod devices;
 mod ops_files;
+mod ops_guide;
 mod pcp;
 mod pushes;
 mod registration;

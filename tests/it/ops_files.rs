@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::Uri;
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
@@ -83,11 +83,11 @@ fn the_page_has_every_metric_of_the_code_and_no_other() {
 }
 
 /// A server that does not outlive its test.
-struct Server(Child, String);
+pub(super) struct Server(Child, pub(super) String);
 
 impl Server {
-    fn start(data: &Path) -> Self {
-        let words = ["serve", "--no-auth", "--http", "127.0.0.1:0"];
+    pub(super) fn start(data: &Path) -> Self {
+        let words = ["serve", "--http", "127.0.0.1:0"];
         let mut child = Command::new(env!("CARGO_BIN_EXE_strait"))
             .args(words)
             .args(["--coap", "127.0.0.1:0", "--coaps", "127.0.0.1:0"])
@@ -113,12 +113,27 @@ impl Drop for Server {
     }
 }
 
+/// The token of the first admin.
+pub(super) fn token(data: &Path) -> String {
+    let file = fs::read_to_string(data.join("credentials.toml")).unwrap();
+    let line = file.lines().find_map(|l| l.strip_prefix("token = \""));
+    line.expect("a token").trim_end_matches('"').to_owned()
+}
+
+/// Status and body.
+pub(super) async fn ask(request: Request<Full<Bytes>>) -> (u16, String) {
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let answer = client.request(request).await.unwrap();
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
 /// Kinds by name, and the whole text.
-async fn shown(server: &Server) -> (BTreeMap<String, String>, String) {
-    let uri: Uri = format!("{}/metrics", server.1).parse().unwrap();
-    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-    let body = client.get(uri).await.unwrap().into_body();
-    let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+async fn shown(server: &Server, token: &str) -> (BTreeMap<String, String>, String) {
+    let request = Request::get(format!("{}/metrics", server.1)).header("x-auth-token", token);
+    let (status, text) = ask(request.body(Full::default()).unwrap()).await;
+    assert_eq!(status, 200, "{text}");
     let types = text.lines().filter_map(|l| l.strip_prefix("# TYPE "));
     let kinds = types.map(|line| {
         let (name, kind) = line.split_once(' ').unwrap();
@@ -133,6 +148,7 @@ async fn shown(server: &Server) -> (BTreeMap<String, String>, String) {
 async fn a_running_server_shows_what_the_page_says() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path());
+    let token = token(data.path());
     let page = documented();
     let first = [
         "process_resident_memory_bytes",
@@ -143,14 +159,17 @@ async fn a_running_server_shows_what_the_page_says() {
         "strait_upgrades_ended_total",
         "strait_http_requests_total",
     ];
-    // The gauges are read by tasks that begin with the server: each answer is looked at until they are there.
-    let (kinds, text) = loop {
-        let (kinds, text) = shown(&server).await;
+    // The gauges are read by tasks that begin with the server: answers are looked at until they are there.
+    let (mut kinds, mut text) = (BTreeMap::new(), String::new());
+    for _ in 0..10_000 {
+        (kinds, text) = shown(&server, &token).await;
         if first.iter().all(|name| kinds.contains_key(*name)) {
-            break (kinds, text);
+            break;
         }
-        tokio::task::yield_now().await;
-    };
+    }
+    for name in first {
+        assert!(kinds.contains_key(name), "{name} is not shown");
+    }
     for (name, kind) in &kinds {
         assert_eq!(page.get(name), Some(kind), "{name}");
         assert!(text.contains(&format!("# HELP {name} ")), "{name}: no help");
