@@ -19,7 +19,7 @@ use crate::store::Store;
 use crate::store::find::{Filter, Find, FindOrder};
 use crate::store::package_files::DIRECTORY as PACKAGES;
 
-/// A walk over all devices takes milliseconds with a million of them.
+/// Counting by status walks over all devices: often enough to watch, and little work in all.
 const EVERY: Duration = Duration::from_secs(15);
 
 /// Reads until `stop`. `data` is the data directory.
