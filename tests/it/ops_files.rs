@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
+use hyper::http::request::Builder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
@@ -129,10 +130,18 @@ pub(super) async fn ask(request: Request<Full<Bytes>>) -> (u16, String) {
     (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
+/// A request of JSON by this caller.
+pub(super) fn request(server: &Server, path: &str, token: &str) -> Builder {
+    Request::builder()
+        .uri(format!("{}{path}", server.1))
+        .header("x-auth-token", token)
+        .header("content-type", "application/json")
+}
+
 /// Kinds by name, and the whole text.
 async fn shown(server: &Server, token: &str) -> (BTreeMap<String, String>, String) {
-    let request = Request::get(format!("{}/metrics", server.1)).header("x-auth-token", token);
-    let (status, text) = ask(request.body(Full::default()).unwrap()).await;
+    let get = request(server, "/metrics", token).body(Full::default());
+    let (status, text) = ask(get.unwrap()).await;
     assert_eq!(status, 200, "{text}");
     let types = text.lines().filter_map(|l| l.strip_prefix("# TYPE "));
     let kinds = types.map(|line| {
@@ -179,6 +188,54 @@ async fn a_running_server_shows_what_the_page_says() {
         .find_map(|l| l.strip_prefix("process_resident_memory_bytes "));
     let bytes: f64 = memory.unwrap().parse().unwrap();
     assert!(bytes > 1e6, "{bytes}");
+}
+
+/// Of a device that never came: what is sent to it at once fails, and is counted by its end alone.
+#[tokio::test]
+async fn a_command_that_fails_is_counted() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path());
+    let token = token(data.path());
+    let folder = "codecs/smoke-detector";
+    let device = r#"{"node_id": "1", "product_id": "smoke-detector"}"#;
+    let command = r#"{"service_id": "smokerdector", "command_name": "SET_ALARM",
+        "paras": {"value": 1}, "send_strategy": "immediately"}"#;
+    let commands = "/v5/iot/p/devices/smoke-detector_1/async-commands";
+    let steps = [
+        (
+            "POST",
+            "/v5/iot/p/products",
+            "application/json",
+            read(&format!("{folder}/profile.json")),
+        ),
+        (
+            "PUT",
+            "/v1/products/smoke-detector/codec",
+            "application/toml",
+            read(&format!("{folder}/codec.toml")),
+        ),
+        (
+            "POST",
+            "/v5/iot/p/devices",
+            "application/json",
+            device.to_owned(),
+        ),
+        ("POST", commands, "application/json", command.to_owned()),
+    ];
+    for (method, path, kind, body) in steps {
+        let asked = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", server.1))
+            .header("x-auth-token", &token)
+            .header("content-type", kind);
+        let (status, told) = ask(asked.body(Full::from(body)).unwrap()).await;
+        assert!(status < 300, "{path}: {told}");
+    }
+    let (_, text) = shown(&server, &token).await;
+    for (status, want) in [("FAILED", 1), ("SENT", 0), ("SUCCESSFUL", 0)] {
+        let line = format!("strait_commands_total{{status=\"{status}\"}} {want}\n");
+        assert!(text.contains(&line), "{line}{text}");
+    }
 }
 
 /// Names as queries have them: those of histograms with what Prometheus adds.

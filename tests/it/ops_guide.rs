@@ -7,9 +7,8 @@ use std::process::Command;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::Request;
 
-use super::ops_files::{Server, ask, token};
+use super::ops_files::{Server, ask, request, token};
 
 /// The block of the page that is called so.
 fn block(name: &str) -> String {
@@ -52,13 +51,6 @@ fn run(name: &str, home: &Path, file: &Path) {
     let told = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{name}: {told}");
     assert!(!told.contains("no backup"), "{name}: {told}");
-}
-
-fn request(server: &Server, path: &str, token: &str) -> hyper::http::request::Builder {
-    Request::builder()
-        .uri(format!("{}{path}", server.1))
-        .header("x-auth-token", token)
-        .header("content-type", "application/json")
 }
 
 #[tokio::test]
