@@ -34,8 +34,12 @@ pub async fn watch(data: PathBuf, store: Arc<dyn Store>, clock: Clock, mut stop:
             read_disk(&data);
             count_devices(&*store, &clock);
         });
-        if let Err(error) = read.await {
-            tracing::warn!(%error, "the gauges of /metrics could not be read");
+        // A disk that stands still must not hold up the stop.
+        tokio::select! {
+            () = stop.requested() => return,
+            read = read => if let Err(error) = read {
+                tracing::warn!(%error, "the gauges of /metrics could not be read");
+            }
         }
         tokio::select! {
             () = stop.requested() => return,
