@@ -68,6 +68,7 @@ const TOP_LEVEL: &[&str] = &[
     "README.md",
     "benches",
     "codecs",
+    "deploy",
     "docs",
     "fixtures",
     "src",

@@ -2,7 +2,19 @@
 
 use metrics::{Counter, counter, describe_counter};
 
-use super::step::Outcome;
+use super::command::transit::status_word;
+use super::step::{Count, Outcome};
+use crate::store::commands::CommandStatus;
+
+/// What a command comes to after `PENDING`.
+const COMMAND_STATUSES: [CommandStatus; 6] = [
+    CommandStatus::Sent,
+    CommandStatus::Delivered,
+    CommandStatus::Successful,
+    CommandStatus::Failed,
+    CommandStatus::Timeout,
+    CommandStatus::Expired,
+];
 
 /// Handles made once: counting costs one atomic addition.
 pub struct Figures {
@@ -23,6 +35,7 @@ pub struct Figures {
     /// Blocks of packages, and their bytes.
     pub package_blocks: Counter,
     pub package_bytes: Counter,
+    fragments: Counter,
 }
 
 impl Figures {
@@ -40,9 +53,43 @@ impl Figures {
             "strait_package_blocks_total",
             "Blocks of packages that devices fetched over CoAP, repetitions too"
         );
+        let plain = [
+            (
+                "strait_refused_total",
+                "Messages of known devices that were refused",
+            ),
+            (
+                "strait_strangers_total",
+                "Requests of nobody known, or for nothing that exists",
+            ),
+            (
+                "strait_unavailable_total",
+                "Not acknowledged because not durable",
+            ),
+            (
+                "strait_overloaded_total",
+                "Refused because too much waited for one device",
+            ),
+            (
+                "strait_package_bytes_total",
+                "Bytes of packages that devices fetched over CoAP, repetitions too",
+            ),
+        ];
+        for (name, text) in plain {
+            describe_counter!(name, text);
+        }
+        describe_counter!(
+            "strait_commands_total",
+            "Commands that came to a status, property sets and answers of codecs among them"
+        );
+        describe_counter!(
+            "strait_upgrades_fragments_total",
+            "Fragments of packages that went to devices over PCP, repetitions too"
+        );
         // Known to Prometheus before the first one happens.
-        counter!("strait_bugs_total").increment(0);
-        counter!("strait_store_failed_batches_total").increment(0);
+        for status in COMMAND_STATUSES {
+            count_command(status, 0);
+        }
         let uplink = |result: &'static str| counter!("strait_uplinks_total", "result" => result);
         let registration = |operation: &'static str| counter!("strait_registrations_total", "operation" => operation);
         Self {
@@ -59,6 +106,17 @@ impl Figures {
             strangers: counter!("strait_strangers_total"),
             package_blocks: counter!("strait_package_blocks_total"),
             package_bytes: counter!("strait_package_bytes_total"),
+            fragments: counter!("strait_upgrades_fragments_total"),
+        }
+    }
+
+    /// Counts what else a step did.
+    pub fn add(&self, counts: &[Count]) {
+        for count in counts {
+            match count {
+                Count::Command(status) => count_command(*status, 1),
+                Count::Fragment => self.fragments.increment(1),
+            }
         }
     }
 
@@ -77,6 +135,10 @@ impl Figures {
         };
         counter.increment(1);
     }
+}
+
+fn count_command(status: CommandStatus, by: u64) {
+    counter!("strait_commands_total", "status" => status_word(status)).increment(by);
 }
 
 impl Default for Figures {

@@ -22,7 +22,7 @@ use crate::base::peer::{Mark, Peer};
 use crate::base::time::Timestamp;
 use crate::engine::exchange::{MsgIds, Outgoing, Response, Settle};
 use crate::engine::presence::Presence;
-use crate::store::commands::CommandRecord;
+use crate::store::commands::{CommandRecord, CommandStatus};
 use crate::store::records::{
     EnvelopeRecord, EventRecord, PresenceRecord, RecentRecord, StateRecord,
 };
@@ -55,6 +55,8 @@ pub struct Step {
     pub entries: Vec<TraceEntry>,
     /// For those who look over all devices.
     pub news: Vec<News>,
+    /// For metrics, beside the outcome.
+    pub counts: Vec<Count>,
     /// What the device's state is from now on, ahead of the stored one.
     pub live: Option<Box<Live>>,
     /// For who gave the order.
@@ -70,6 +72,15 @@ pub struct Live {
     pub state: StateRecord,
     /// Message ids from the state's next one on that no later process uses.
     pub ids: u16,
+}
+
+/// What a step did that is counted when it is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// A command came to this status.
+    Command(CommandStatus),
+    /// A fragment of a package was given to a device.
+    Fragment,
 }
 
 /// How an input ended, for metrics.
@@ -144,6 +155,8 @@ pub struct Draft<'a> {
     pub follow: bool,
     /// See [`Step::news`].
     pub news: Vec<News>,
+    /// See [`Step::counts`].
+    pub counts: Vec<Count>,
     /// What changed of the upgrade need not be durable.
     pub is_passing: bool,
     changes: Vec<Change>,
@@ -164,6 +177,7 @@ impl<'a> Draft<'a> {
             entries: Vec::new(),
             follow: false,
             news: Vec::new(),
+            counts: Vec::new(),
             is_passing: false,
             changes: Vec::new(),
             envelopes: Vec::new(),
@@ -347,6 +361,7 @@ impl<'a> Draft<'a> {
             outcome,
             entries: self.entries,
             news: self.news,
+            counts: self.counts,
             live: Some(Box::new(Live { state, ids })),
             ..Step::default()
         }
@@ -385,6 +400,7 @@ impl<'a> Draft<'a> {
             entries,
             follow,
             news,
+            counts,
             is_passing: _,
             mut changes,
             envelopes,
@@ -423,6 +439,7 @@ impl<'a> Draft<'a> {
             entries,
             follow,
             news,
+            counts,
             live,
             ..Step::default()
         }

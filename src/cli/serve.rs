@@ -224,6 +224,11 @@ impl Running {
             "network figures",
             telemetry::watch_network(figures.0, figures.1, tasks.stop()),
         );
+        let stored = Arc::clone(&store) as Arc<dyn Store>;
+        tasks.spawn(
+            "gauges",
+            telemetry::gauges::watch(config.data.clone(), stored, Clock::System, tasks.stop()),
+        );
         tasks.spawn(
             "metrics upkeep",
             telemetry::keep_up(platform.app.metrics.clone(), tasks.stop()),

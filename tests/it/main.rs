@@ -58,6 +58,8 @@ mod codecs_sent;
 mod conformity;
 mod credentials_cli;
 mod devices;
+mod ops_files;
+mod ops_guide;
 mod pcp;
 mod pushes;
 mod registration;

@@ -4,7 +4,7 @@ use serde_json::Map;
 
 use super::{converge, story};
 use crate::app::envelope::{self, DeviceHeader};
-use crate::app::step::Draft;
+use crate::app::step::{Count, Draft};
 use crate::app::timers::open_state;
 use crate::base::ids::CommandId;
 use crate::engine::command::{self, Input, Outcome, State};
@@ -178,6 +178,9 @@ fn enter(
         }
     }
     let record = record.clone();
+    if record.status != before {
+        draft.counts.push(Count::Command(record.status));
+    }
     if matches!(next, State::Rested | State::Ended(_)) {
         // What comes too late to count has come, too.
         let has_come = matches!(input, Input::Answered { .. });

@@ -375,9 +375,11 @@ impl Shard {
             effects,
             outcome,
             news,
+            counts,
             ..
         } = step;
         self.parts.figures.count(outcome);
+        self.parts.figures.add(&counts);
         if is_overdue {
             let (devices, device_id) = (Arc::clone(&self.parts.devices), device_id.clone());
             let tracer = Arc::clone(&self.parts.tracer);

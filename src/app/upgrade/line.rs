@@ -416,6 +416,10 @@ impl Figures {
             "strait_upgrades_ended_total",
             "Attempts that ended, by the status that the device has then"
         );
+        // Each shows from the start: a series that begins with 1 looks like no growth.
+        for state in [State::Success, State::Fail, State::Stopped, State::Removed] {
+            counter!("strait_upgrades_ended_total", "status" => state.word()).increment(0);
+        }
         Self {
             waiting: gauge!("strait_upgrades_waiting"),
             slots: gauge!("strait_upgrades_slots"),

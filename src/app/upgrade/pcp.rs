@@ -14,7 +14,7 @@ use super::What;
 use super::drive::{follow, news, note};
 use crate::app::command::send::{downlink_to, listens_for, wake};
 use crate::app::report::Taken;
-use crate::app::step::{Draft, Loaded, Note, Origin, Outcome, Step};
+use crate::app::step::{Count, Draft, Loaded, Note, Origin, Outcome, Step};
 use crate::base::time::Timestamp;
 use crate::engine::exchange::{Outgoing, Request};
 use crate::engine::sota::{self, Answer};
@@ -138,6 +138,9 @@ fn send_answer(draft: &mut Draft<'_>, answer: Option<Answer>, bytes: Bytes) {
         Some(Answer::Fragment(index)) => Some(index),
         _ => None,
     };
+    if index.is_some() {
+        draft.counts.push(Count::Fragment);
+    }
     let token = match &mut draft.state.upgrade {
         Some(upgrade) => {
             let before = upgrade.answering.replace(index);

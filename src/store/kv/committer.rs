@@ -225,7 +225,10 @@ impl<E: Kv> Committer<E> {
             keys::meta(Meta::Batch),
             Some(self.batch.to_be_bytes().to_vec()),
         );
+        let began = Clock::System.instant();
         let mut done = engine.apply(&writes).and_then(|()| engine.sync());
+        let took = Clock::System.instant().saturating_duration_since(began);
+        metrics::histogram!("strait_store_batch_seconds").record(took.as_secs_f64());
         if let Err(e) = &done {
             tracing::warn!(error = %e, "a batch failed, the database is opened anew");
             if self.recovered() {

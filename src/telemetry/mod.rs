@@ -3,12 +3,14 @@
 //! The subscriber and the recorder are the process's only globals. Tests and embedders install
 //! neither and take [`detached_metrics`].
 
+pub mod gauges;
+
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
@@ -89,7 +91,52 @@ pub fn install_metrics() -> Result<PrometheusHandle, TelemetryError> {
     let recorder = builder()?.build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).map_err(|e| TelemetryError::Metrics(e.to_string()))?;
+    describe();
     Ok(handle)
+}
+
+/// What is counted where nothing starts: its help texts, and its zeros for what has no labels.
+fn describe() {
+    let counters = [
+        ("strait_bugs_total", "Cases that should not happen"),
+        (
+            "strait_audit_failed_total",
+            "Ends of requests that the audit log lacks",
+        ),
+        ("strait_expired_rows_total", "Rows that went by age"),
+        ("strait_store_batches_total", "Batches that are durable"),
+        ("strait_store_failed_batches_total", "Batches that failed"),
+        (
+            "strait_store_commits_total",
+            "Commits that were answered, conflicts included",
+        ),
+    ];
+    for (name, text) in counters {
+        describe_counter!(name, text);
+        counter!(name).absolute(0);
+    }
+    describe_counter!(
+        "strait_http_requests_total",
+        "HTTP requests that were answered"
+    );
+    describe_counter!(
+        "strait_http_refused_total",
+        "HTTP requests and connections refused before anything was done"
+    );
+    describe_counter!(
+        "strait_https_handshakes_failed_total",
+        "TLS handshakes of callers that failed"
+    );
+    describe_histogram!(
+        "strait_http_request_seconds",
+        Unit::Seconds,
+        "From the head of an HTTP request to its answer"
+    );
+    describe_histogram!(
+        "strait_store_batch_seconds",
+        Unit::Seconds,
+        "How long a batch took to be written and synced"
+    );
 }
 
 /// A handle whose recorder nobody writes to.
@@ -128,6 +175,7 @@ pub async fn watch_network(
     mut stop: Stop,
 ) {
     describe_counter!("strait_coap_messages_total", "CoAP messages, by fate");
+    describe_gauge!("strait_coap_peers", "Peers of which anything is remembered");
     let fate = |fate: &'static str| counter!("strait_coap_messages_total", "fate" => fate);
     let peers = gauge!("strait_coap_peers");
     loop {
