@@ -2,6 +2,7 @@
 //! point: the server did not keep up with that rate.
 
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 
 use super::sweep::Point;
 use crate::cli::svg::{self, LEFT, WIDTH};
@@ -14,6 +15,8 @@ const BOTTOM: f64 = TOP + HEIGHT;
 const LABEL_WIDTH: f64 = 56.0;
 /// Nothing below a microsecond is measured.
 const LEAST_MS: f64 = 0.001;
+/// From there to the longest latency that counts, ten minutes, in powers of ten of a millisecond.
+const DECADES: RangeInclusive<i32> = -3..=6;
 
 /// Name, colour and value of a line.
 type Line = (&'static str, &'static str, fn(&Latency) -> f64);
@@ -72,9 +75,11 @@ impl Scale {
         let least = latencies().map(|l| l.p50_ms).fold(f64::MAX, f64::min);
         let most = latencies().map(|l| l.p999_ms).fold(LEAST_MS, f64::max);
         let least = least.clamp(LEAST_MS, most);
-        // Within LEAST_MS and the longest latency there are few decades.
-        #[allow(clippy::cast_possible_truncation)]
-        let (low, high) = (least.log10().floor() as i32, most.log10().ceil() as i32);
+        let power = |decade: &i32| 10f64.powi(*decade);
+        let low = DECADES.rev().find(|decade| power(decade) <= least);
+        let low = low.unwrap_or(*DECADES.start());
+        let high = DECADES.clone().find(|decade| power(decade) >= most);
+        let high = high.unwrap_or(*DECADES.end());
         Self {
             low,
             high: high.max(low + 1),
