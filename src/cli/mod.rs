@@ -14,6 +14,7 @@ pub mod samples;
 pub mod serve;
 pub mod sim;
 pub mod store;
+pub mod svg;
 pub mod tail;
 pub mod values;
 

@@ -130,6 +130,7 @@ impl<'a> Handshakes<'a> {
     ) -> Result<Report, LoadError> {
         let begun = self.job.clock.instant();
         let end = begun + self.job.duration;
+        progress(Progress::measuring(0, Duration::ZERO));
         loop {
             let now = self.job.clock.instant();
             if now >= end {
@@ -142,6 +143,7 @@ impl<'a> Handshakes<'a> {
         }
         let elapsed = self.job.clock.instant() - begun;
         let in_time = self.sums.succeeded;
+        progress(Progress::measuring(self.sums.answered, elapsed));
         while self.busy > 0 {
             self.hear(NAP)?;
             self.repeat_overdue()?;

@@ -145,6 +145,17 @@ pub struct Progress {
     pub elapsed: Duration,
 }
 
+impl Progress {
+    /// Told at the begin and the end of the measured phase too, for those who measure beside it.
+    const fn measuring(done: u64, elapsed: Duration) -> Self {
+        Self {
+            phase: Phase::Measuring,
+            done,
+            elapsed,
+        }
+    }
+}
+
 /// Why a run came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {

@@ -190,6 +190,20 @@ fn an_open_loop_counts_from_the_intended_start() {
     assert!(flooded.latency.max_ms > 50.0, "{flooded:?}");
 }
 
+/// Whoever measures beside a run, such as the server's CPU, needs both ends of the measured phase, however short.
+#[test]
+fn both_ends_of_the_measured_phase_are_told() {
+    let fake = Fake::start(0, false);
+    let job = job(fake.address, Workload::Uplink { raw: true });
+    let mut told = Vec::new();
+    let report = run(&job, &mut |p| told.push(p)).unwrap();
+    told.retain(|p| p.phase == Phase::Measuring);
+    let (first, last) = (told.first().unwrap(), told.last().unwrap());
+    assert_eq!((first.done, first.elapsed), (0, Duration::ZERO));
+    assert!(last.elapsed >= job.duration);
+    assert!(last.done > 0 && last.done <= report.answered, "{last:?}");
+}
+
 #[test]
 fn the_bare_echo_measures_the_machine() {
     let job = job(([127, 0, 0, 1], 1).into(), Workload::Uplink { raw: false });

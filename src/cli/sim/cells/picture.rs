@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 
+use crate::cli::svg::{self, LEFT, WIDTH};
 use crate::sim::cell::campaign::{Outcome, SECOND, Scenario};
 
-const WIDTH: f64 = 860.0;
 const PANEL: f64 = 110.0;
-const LEFT: f64 = 60.0;
 const TOP: f64 = 44.0;
 const GAP: f64 = 28.0;
 const COLOURS: [&str; 3] = ["#2a7f9e", "#c98a1b", "#b0413e"];
@@ -17,12 +16,7 @@ const COLUMNS: u64 = 800;
 pub(super) fn draw(title: &str, scenario: &Scenario, outcome: &Outcome) -> String {
     let end_us = outcome.makespan_us.max(outcome.bound_us).max(1);
     let height = TOP + 3.0 * (PANEL + GAP) + 24.0;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 960 {height}\" \
-         font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"960\" height=\"{height}\" fill=\"#fff\"/>\n\
-         <text x=\"{LEFT}\" y=\"22\" font-size=\"15\">{title}</text>\n"
-    );
+    let mut svg = svg::begin(title, height);
     let levels = COLOURS.iter().zip(scenario.slots).zip(scenario.devices);
     let mut top = TOP;
     for (level, ((colour, slots), devices)) in levels.enumerate() {
@@ -61,7 +55,7 @@ pub(super) fn draw(title: &str, scenario: &Scenario, outcome: &Outcome) -> Strin
             bottom + 16.0
         );
     }
-    svg.push_str("</svg>\n");
+    svg.push_str(svg::END);
     svg
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::{Body, Engine, LoadError, NAP, Phase, Progress, Step, Workload, template};
 use crate::sim::payload::{Command, Verdict};
@@ -41,12 +42,16 @@ impl Engine<'_> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Answered, LoadError> {
         let begun = self.job.clock.instant();
+        progress(Progress::measuring(0, Duration::ZERO));
         while !is_over.load(Ordering::Relaxed) {
             self.hear(NAP)?;
             self.repeat_overdue()?;
             let done = succeeded.load(Ordering::Relaxed);
             self.tell(progress, Phase::Measuring, done, begun);
         }
+        let done = succeeded.load(Ordering::Relaxed);
+        let elapsed = self.job.clock.instant() - begun;
+        progress(Progress::measuring(done, elapsed));
         self.lines.close()?;
         Ok(Answered {
             retransmitted: self.sums.retransmitted,

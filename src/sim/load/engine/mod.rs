@@ -199,6 +199,7 @@ impl<'a> Engine<'a> {
         let step = Step::Work(self.job.workload.clone());
         let begun = self.job.clock.instant();
         let end = begun + self.job.duration;
+        progress(Progress::measuring(0, Duration::ZERO));
         loop {
             let now = self.job.clock.instant();
             if now >= end {
@@ -215,6 +216,7 @@ impl<'a> Engine<'a> {
         }
         let elapsed = self.job.clock.instant() - begun;
         let in_time = self.sums.succeeded;
+        progress(Progress::measuring(self.sums.answered, elapsed));
         // What is under way may still come to its end, but adds nothing to the rate.
         while self.busy > 0 {
             self.hear(NAP)?;

@@ -2,11 +2,19 @@
 //!
 //! Exit codes: 0 the run was measured, 1 nothing succeeded or it could not run, 2 usage.
 
+mod plot;
+mod process;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use serde::Serialize;
 
 use super::progress::{Progress, note, print};
 use super::samples::{self, Sample};
@@ -19,6 +27,7 @@ use crate::sim::load::{
 };
 use crate::sim::payload::Product;
 use crate::sim::rest::{NewDevice, Rest, RestError};
+use process::{Usage, Watch};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum WorkloadArg {
@@ -68,6 +77,12 @@ pub struct Args {
     /// Requests started per second whatever the server does (open loop)
     #[arg(long)]
     rate: Option<f64>,
+    /// One run for each of these rates, one after the other (open loop)
+    #[arg(long, value_name = "R,R,…", value_delimiter = ',', value_parser = sweep::rate, conflicts_with_all = ["rate", "in_flight", "baseline"])]
+    rates: Vec<f64>,
+    /// Draws the latency over --rates into this file, as SVG
+    #[arg(long, value_name = "FILE", requires = "rates")]
+    plot: Option<PathBuf>,
     #[arg(long, default_value = "10s", value_parser = values::some_duration)]
     duration: Duration,
     /// Raw CoAP devices instead of LwM2M ones (uplink, command)
@@ -99,6 +114,9 @@ pub struct Args {
     baseline: bool,
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Process id of the server, whose CPU and memory are told; without it, who listens on the port, when that is seen
+    #[arg(long, value_name = "PID")]
+    pid: Option<u32>,
     /// Creates product, codec and devices there first
     #[arg(long, value_name = "http://HOST:PORT")]
     provision: Option<String>,
@@ -134,6 +152,13 @@ pub enum RunError {
     Rest(#[from] RestError),
     #[error("the operating system: {0}")]
     Runtime(#[from] std::io::Error),
+    #[error("--pid {pid}: {source}")]
+    Process { pid: u32, source: std::io::Error },
+    #[error("--plot {path}: {source}")]
+    Plot {
+        path: String,
+        source: std::io::Error,
+    },
 }
 
 impl RunError {
@@ -143,6 +168,8 @@ impl RunError {
             Self::Load(e) => e.kind(),
             Self::Rest(e) => e.kind(),
             Self::Runtime(_) => "runtime",
+            Self::Process { .. } => "process",
+            Self::Plot { .. } => "plot",
         }
     }
 }
@@ -178,21 +205,26 @@ fn run_load(args: &Args) -> Result<bool, RunError> {
     if let Some(base) = &args.provision {
         provision(args, &job, base)?;
     }
+    if !args.rates.is_empty() {
+        return sweep::run(args, &job);
+    }
     let bare = if args.baseline {
         let job = Job {
             duration: args.duration.min(Duration::from_secs(5)),
             ..job.clone()
         };
-        Some(measure(&job, args.json, load::baseline)?)
+        Some(measure(&job, args.json, None, load::baseline)?)
     } else {
         None
     };
+    let mut watch = args.watch()?;
     if let Some(base) = args.http() {
-        return run_commands(args, &job, base);
+        return run_commands(args, &job, base, watch);
     }
-    let report = measure(&job, args.json, load::run)?;
+    let report = measure(&job, args.json, watch.as_mut(), load::run)?;
+    let usage = watch.as_mut().and_then(Watch::finish);
     if args.json {
-        let mut json = serde_json::json!(report);
+        let mut json = with_usage(&report, usage);
         if let (Some(fields), Some(bare)) = (json.as_object_mut(), &bare) {
             fields.insert("baseline".to_owned(), serde_json::json!(bare));
         }
@@ -204,6 +236,7 @@ fn run_load(args: &Args) -> Result<bool, RunError> {
             print(&format!("{share:.0}% of the bare echo's rate"));
         }
         print(&report.text());
+        print_usage(usage);
     }
     if job.workload == Workload::Handshake && report.succeeded == 0 {
         note("no handshake succeeded: a wrong key or identity may be met with silence");
@@ -212,7 +245,12 @@ fn run_load(args: &Args) -> Result<bool, RunError> {
 }
 
 /// True when any command succeeded.
-fn run_commands(args: &Args, job: &Job, base: &str) -> Result<bool, RunError> {
+fn run_commands(
+    args: &Args,
+    job: &Job,
+    base: &str,
+    mut watch: Option<Watch>,
+) -> Result<bool, RunError> {
     let commands = Commands {
         rest: Rest::new(base, args.token.clone())?,
         product_id: Sample::of(args.product).product_id(),
@@ -225,22 +263,43 @@ fn run_commands(args: &Args, job: &Job, base: &str) -> Result<bool, RunError> {
         patience: args.patience,
     };
     let run = |job: &Job, told: &mut dyn FnMut(load::Progress)| load::command(job, &commands, told);
-    let report = measure(job, args.json, run)?;
+    let report = measure(job, args.json, watch.as_mut(), run)?;
+    let usage = watch.as_mut().and_then(Watch::finish);
     if args.json {
-        print(&serde_json::to_string(&report).unwrap_or_default());
+        print(&with_usage(&report, usage).to_string());
     } else {
         print(&report.text());
+        print_usage(usage);
     }
     Ok(report.succeeded > 0)
+}
+
+/// A report as JSON, with what the server's process took as `server`.
+fn with_usage(report: &impl Serialize, usage: Option<Usage>) -> serde_json::Value {
+    let mut json = serde_json::json!(report);
+    if let (Some(fields), Some(usage)) = (json.as_object_mut(), usage) {
+        fields.insert("server".to_owned(), serde_json::json!(usage));
+    }
+    json
+}
+
+fn print_usage(usage: Option<Usage>) {
+    if let Some(usage) = usage {
+        print(&usage.text());
+    }
 }
 
 fn measure<R>(
     job: &Job,
     quiet: bool,
+    mut watch: Option<&mut Watch>,
     run: impl FnOnce(&Job, &mut dyn FnMut(load::Progress)) -> Result<R, LoadError>,
 ) -> Result<R, RunError> {
     let mut bar = Progress::new(None, quiet, &job.clock);
     let report = run(job, &mut |p| {
+        if let Some(watch) = &mut watch {
+            watch.take(&p);
+        }
         bar.show(p.done, || {
             let what = match p.phase {
                 Phase::Connecting => "sessions",
@@ -334,6 +393,9 @@ impl Args {
         if self.api.is_some() && !commands {
             return Some("--api is for --workload command");
         }
+        if !self.rates.is_empty() && (commands || self.workload == WorkloadArg::Hostile) {
+            return Some("--rates is for workloads whose requests are datagrams; leave it");
+        }
         if self.token.is_some() && self.provision.is_none() && self.api.is_none() {
             return Some("--token goes with --provision or --api");
         }
@@ -354,6 +416,16 @@ impl Args {
             return Some("--workload hostile sends plain datagrams and takes no --psk");
         }
         None
+    }
+
+    /// The server's process, when it is named or seen.
+    fn watch(&self) -> Result<Option<Watch>, RunError> {
+        match self.pid {
+            None => Ok(Watch::listening(self.address())),
+            Some(pid) => Watch::of(pid)
+                .map(Some)
+                .map_err(|source| RunError::Process { pid, source }),
+        }
     }
 
     fn address(&self) -> SocketAddr {
@@ -412,68 +484,5 @@ impl Args {
             seed: self.seed,
             secure: self.secure()?,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    fn args(flags: &[&str]) -> Args {
-        Line::parse_from(["load"].iter().chain(flags)).args
-    }
-
-    #[test]
-    fn what_contradicts_itself_says_what_would_be_right() {
-        let base = ["--provision", "http://127.0.0.1:1"];
-        let cases: [(&[&str], Option<&str>); 12] = [
-            (&[], None),
-            (&["--workload", "command"], Some("--provision")),
-            (&["--workload", "command", "--api", base[1]], None),
-            (
-                &["--workload", "command", base[0], base[1], "--baseline"],
-                Some("--baseline"),
-            ),
-            (&["--api", base[1]], Some("--workload command")),
-            (&["--token", "t"], Some("--provision or --api")),
-            (&["--psk", "00ff"], None),
-            (&["--workload", "handshake"], Some("needs --psk")),
-            (&["--psk"], Some("--provision")),
-            (&["--psk", base[0], base[1]], None),
-            (
-                &["--workload", "handshake", "--psk", "ff", "--baseline"],
-                Some("--baseline"),
-            ),
-            (
-                &["--workload", "hostile", "--psk", "ff"],
-                Some("takes no --psk"),
-            ),
-        ];
-        for (flags, want) in cases {
-            let got = args(flags).contradiction();
-            match want {
-                None => assert_eq!(got, None, "{flags:?}"),
-                Some(part) => assert!(got.unwrap().contains(part), "{flags:?}: {got:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn the_usual_port_follows_the_key() {
-        assert_eq!(args(&[]).address().port(), 5683);
-        assert_eq!(args(&["--psk", "ff"]).address().port(), 5684);
-        let named = args(&["--psk", "ff", "--server", "127.0.0.1:7", "--identity", "me"]);
-        assert_eq!(named.address().port(), 7);
-        let secure = named.job().unwrap().secure.unwrap();
-        assert_eq!(secure.identity.as_deref(), Some("me"));
-        assert_eq!(secure.key.expose(), &[255]);
     }
 }
