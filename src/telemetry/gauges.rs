@@ -1,4 +1,4 @@
-//! What is read rather than counted, every [`EVERY`]: the process (under the names that every exporter
+//! What is read rather than counted, every `EVERY`: the process (under the names that every exporter
 //! of Prometheus uses), room on its disk, and the devices by status.
 //!
 //! Bytes and seconds. What can't be read keeps its last value: the next reading may succeed.
