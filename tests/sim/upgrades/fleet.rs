@@ -43,6 +43,8 @@ pub(crate) struct Member {
     pub(crate) object: CellObject,
     /// Blocks or fragments of its package.
     pub(crate) pieces: u64,
+    /// Its firmware is written to it.
+    pub(crate) is_pushed: bool,
     /// It had the new version from the start.
     pub(crate) is_new: bool,
     pub(crate) is_deleted: bool,
@@ -139,11 +141,11 @@ pub(crate) async fn add(world: &mut World, packages: &Packages, temper: Temper) 
         (false, _) => OLD,
     };
     let mut habits = habits(rng, stack, version);
+    let firmware = habits.firmware.as_ref();
+    let is_pushed = firmware.is_some_and(|f| f.delivery == Delivery::Push);
     let pieces = match &habits.firmware {
-        // Written to it in blocks of 512 bytes, or fetched in what it asks for.
-        Some(habits) if habits.delivery == Delivery::Push => {
-            packages.of(what).len().div_ceil(512) as u64
-        }
+        // Blocks of 512 bytes, or of what it asks for.
+        Some(_) if is_pushed => packages.of(what).len().div_ceil(512) as u64,
         Some(habits) => packages.of(what).len().div_ceil(16 << habits.szx) as u64,
         None => packages.fragments(what).into(),
     };
@@ -179,6 +181,7 @@ pub(crate) async fn add(world: &mut World, packages: &Packages, temper: Temper) 
         fault,
         object,
         pieces,
+        is_pushed,
         is_new,
         is_deleted: false,
     }
