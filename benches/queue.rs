@@ -137,6 +137,7 @@ impl Server {
             batch: strait::app::batch::Settings::default(),
             upgrade: strait::app::upgrade::Settings::default(),
             replay: strait::app::replay::Settings::default(),
+            limits: strait::engine::limit::Settings::OFF,
             commands: strait::app::command::Settings::default(),
             push: strait::app::push::Settings::default(),
             packages: strait::app::package::Settings::default(),

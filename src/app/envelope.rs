@@ -266,6 +266,25 @@ pub fn upgrade_result(
     of_device("device.upgrade", "update", header, json)
 }
 
+/// `device.limit:report`: the device sends more than a limit allows, whose name, number and effect these
+/// are.
+pub fn device_limit(
+    header: &DeviceHeader,
+    limit: &str,
+    most: u32,
+    action: &str,
+    at: Timestamp,
+) -> EnvelopeRecord {
+    let mut json = opening("device.limit", "report", at, 512);
+    json.push_str("{\"header\":");
+    header.write(&mut json);
+    let body = serde_json::json!({"limit": limit, "most": most, "action": action});
+    json.push_str(",\"body\":");
+    json.push_str(&body.to_string());
+    json.push_str("}}");
+    of_device("device.limit", "report", header, json)
+}
+
 fn with_body<B: Serialize>(
     resource: &str,
     event: &str,

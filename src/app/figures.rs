@@ -4,6 +4,7 @@ use metrics::{Counter, counter, describe_counter};
 
 use super::command::transit::status_word;
 use super::step::{Count, Outcome};
+use crate::engine::limit::Limit;
 use crate::store::commands::CommandStatus;
 
 /// What a command comes to after `PENDING`.
@@ -36,6 +37,12 @@ pub struct Figures {
     pub package_blocks: Counter,
     pub package_bytes: Counter,
     fragments: Counter,
+    /// Refused because the device sends more than its limit.
+    pub limited: Counter,
+}
+
+fn alarms(limit: Limit) -> Counter {
+    counter!("strait_limit_alarms_total", "limit" => limit.as_str())
 }
 
 impl Figures {
@@ -71,6 +78,10 @@ impl Figures {
                 "Refused because too much waited for one device",
             ),
             (
+                "strait_limited_total",
+                "Messages refused because their device sends more than its limit",
+            ),
+            (
                 "strait_package_bytes_total",
                 "Bytes of packages that devices fetched over CoAP, repetitions too",
             ),
@@ -86,7 +97,14 @@ impl Figures {
             "strait_upgrades_fragments_total",
             "Fragments of packages that went to devices over PCP, repetitions too"
         );
+        describe_counter!(
+            "strait_limit_alarms_total",
+            "Episodes in which a device sent more than a limit, by limit"
+        );
         // Known to Prometheus before the first one happens.
+        for limit in [Limit::PerSecond, Limit::PerMinute] {
+            alarms(limit).increment(0);
+        }
         for status in COMMAND_STATUSES {
             count_command(status, 0);
         }
@@ -107,7 +125,13 @@ impl Figures {
             package_blocks: counter!("strait_package_blocks_total"),
             package_bytes: counter!("strait_package_bytes_total"),
             fragments: counter!("strait_upgrades_fragments_total"),
+            limited: counter!("strait_limited_total"),
         }
+    }
+
+    /// Counts an episode over a limit.
+    pub fn count_alarm(&self, limit: Limit) {
+        alarms(limit).increment(1);
     }
 
     /// Counts what else a step did.

@@ -9,6 +9,7 @@ use super::order::{Order, OrderError, Ticket};
 use super::trace::{self, Direction};
 use crate::base::peer::{Mark, Peer};
 use crate::engine::exchange::{Failure, ReplyId, Resume};
+use crate::engine::limit::Limit;
 use crate::engine::registration::{Register, Update};
 use crate::store::records::RegistrationKind;
 use crate::wire::coap::Code;
@@ -95,6 +96,10 @@ pub enum Input {
     Order {
         order: Order,
         ticket: Ticket,
+    },
+    /// It passed a limit, which is to be told.
+    Over {
+        limit: Limit,
     },
     /// A timer fired.
     Due,
@@ -192,6 +197,7 @@ impl Input {
             | Self::RequestFailed { .. }
             | Self::Resume { .. }
             | Self::Order { .. }
+            | Self::Over { .. }
             | Self::Due
             | Self::Changed => None,
         }
@@ -219,7 +225,11 @@ impl Input {
             | Self::Repeated { origin } => Some(*origin),
             // Nobody's message has to cause it.
             Self::RequestFailed { origin, .. } => origin.mark.is_some().then_some(*origin),
-            Self::Resume { .. } | Self::Order { .. } | Self::Due | Self::Changed => None,
+            Self::Resume { .. }
+            | Self::Order { .. }
+            | Self::Over { .. }
+            | Self::Due
+            | Self::Changed => None,
         }
     }
 
@@ -243,6 +253,7 @@ impl Input {
             | Self::RequestFailed { .. }
             | Self::Resume { .. }
             | Self::Order { .. }
+            | Self::Over { .. }
             | Self::Due
             | Self::Changed => None,
         }
@@ -276,6 +287,7 @@ impl Input {
                 order: Order::Upgrade(_),
                 ..
             } => "upgrade",
+            Self::Over { .. } => "limit",
             Self::Due => "timer",
             Self::Changed => "change",
         }
@@ -298,9 +310,11 @@ impl Input {
                 Failure::Reset => Direction::Up,
                 Failure::Timeout | Failure::Busy | Failure::Blockwise => Direction::Platform,
             },
-            Self::Resume { .. } | Self::Order { .. } | Self::Due | Self::Changed => {
-                Direction::Platform
-            }
+            Self::Resume { .. }
+            | Self::Order { .. }
+            | Self::Over { .. }
+            | Self::Due
+            | Self::Changed => Direction::Platform,
         }
     }
 
@@ -321,6 +335,7 @@ impl Input {
             | Self::RequestFailed { .. }
             | Self::Resume { .. }
             | Self::Order { .. }
+            | Self::Over { .. }
             | Self::Due
             | Self::Changed => None,
         }

@@ -30,6 +30,7 @@ use super::{App, batch, codec_pool, command, package, push, replay, retention, t
 use crate::base::peer::Peer;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::exchange::Settings as ExchangeSettings;
+use crate::engine::limit;
 use crate::net::dtls::{self, Stored};
 use crate::net::endpoint::{self, Channels, EVENT_QUEUE, OUTGOING_QUEUE};
 use crate::net::webhook::Dialer;
@@ -63,6 +64,7 @@ pub struct Settings {
     /// Where pushes leave.
     pub dialer: Dialer,
     pub commands: command::Settings,
+    pub limits: limit::Settings,
     /// Who may use the HTTP face.
     pub credentials: Arc<Credentials>,
 }
@@ -162,6 +164,7 @@ impl Platform {
             upgrades,
             levels: admission.table,
             pending_max: settings.commands.pending_max,
+            limits: settings.limits,
         };
         let line = Arc::clone(&app.line);
         let (shards, sessions) = load(settings.shards.max(1), &parts, &line)?;

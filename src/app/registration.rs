@@ -341,6 +341,7 @@ pub fn step(loaded: &Loaded, input: &Input, now: Timestamp, fresh: &Fresh) -> Op
         | Input::RequestFailed { .. }
         | Input::Resume { .. }
         | Input::Order { .. }
+        | Input::Over { .. }
         | Input::Due
         | Input::Changed => return None,
     })

@@ -406,6 +406,7 @@ fn settings(config: &Config, credentials: &Arc<Credentials>) -> Settings {
         codec_worker: None,
         dialer: crate::net::webhook::Dialer::Network,
         commands: config.commands,
+        limits: config.limits,
         credentials: Arc::clone(credentials),
     }
 }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::api::server::tls::TlsError;
 use crate::app::{batch, codec_pool, command, package, push, replay, upgrade};
 use crate::engine::admission::coverage::TableError;
+use crate::engine::limit;
 use crate::store::StoreSettings;
 use crate::telemetry::LogFormat;
 
@@ -38,6 +39,7 @@ pub struct Config {
     pub push: push::Settings,
     pub packages: package::Settings,
     pub commands: command::Settings,
+    pub limits: limit::Settings,
     pub codecs: codec_pool::Settings,
     pub trace: Trace,
     pub log: Log,
@@ -57,6 +59,7 @@ impl Default for Config {
             push: push::Settings::default(),
             packages: package::Settings::default(),
             commands: command::Settings::default(),
+            limits: limit::Settings::default(),
             codecs: codec_pool::Settings::default(),
             trace: Trace::default(),
             log: Log::default(),
@@ -264,6 +267,9 @@ impl Config {
             }
         }
         self.upgrade.check()?;
+        if let Err((field, got, takes)) = self.limits.check() {
+            return wrong(field, &got, takes);
+        }
         if let Err((field, got, takes)) = self.replay.check() {
             return wrong(field, &got, takes);
         }

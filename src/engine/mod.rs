@@ -9,6 +9,7 @@ pub mod blockwise;
 pub mod command;
 pub mod dtls;
 pub mod exchange;
+pub mod limit;
 pub mod observe;
 pub mod presence;
 pub mod queue;

@@ -15,6 +15,7 @@ SUBJECTS = {
     "device.status": ["update", "device.status"],
     "batchtask": ["update", "batchtask"],
     "device.upgrade": ["update", "device.upgrade"],
+    "device.limit": ["report", "device.limit"],
     "product": ["create", "update", "delete", "product"],
     "device.command.status": ["update", "device.command.status"],
 }

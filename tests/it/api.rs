@@ -141,6 +141,7 @@ impl Server {
             batch: app::batch::Settings::default(),
             upgrade: app::upgrade::Settings::default(),
             replay: app::replay::Settings::default(),
+            limits: strait::engine::limit::Settings::OFF,
             push: app::push::Settings::default(),
             packages,
             package_files: PackageFiles::of(data.path()),

@@ -9,7 +9,7 @@ const REPORT: &[&str] = &["report"];
 const UPDATE: &[&str] = &["update"];
 
 /// Every resource with its events.
-pub const SUBJECTS: [(&str, &[&str]); 10] = [
+pub const SUBJECTS: [(&str, &[&str]); 11] = [
     ("device", CHANGES),
     ("device.property", REPORT),
     ("device.message", REPORT),
@@ -20,6 +20,7 @@ pub const SUBJECTS: [(&str, &[&str]); 10] = [
     ("device.command.status", UPDATE),
     ("device.commmad.status", UPDATE),
     ("device.upgrade", UPDATE),
+    ("device.limit", REPORT),
 ];
 
 /// The events of a resource; none of one that is not known.

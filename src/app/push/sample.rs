@@ -42,6 +42,10 @@ pub fn envelope(resource: &str, now: Timestamp) -> Value {
             json!({"task_id": "000000000000000000000001", "package_id": "sample",
                    "version": "2.0", "status": "Success", "attempts": 1, "reason": null}),
         ),
+        "device.limit" => (
+            "report",
+            json!({"limit": "per_second", "most": 5, "action": "refused"}),
+        ),
         "batchtask" => (
             "update",
             json!({"app_id": "default", "task_id": "sample", "task_type": "createCommands",

@@ -94,6 +94,11 @@ impl Attempt {
         self.asked.as_ref().map_or_else(|| clock.now(), |a| a.at)
     }
 
+    /// Nothing came of the input so far.
+    pub(super) const fn is_first(&self) -> bool {
+        self.tries == 0 && self.asked.is_none()
+    }
+
     /// What stands for the product's codec, if that runs elsewhere.
     pub(super) fn memo(&mut self, loaded: &Loaded) -> Option<Memo> {
         let outside = outside_of(loaded)?;

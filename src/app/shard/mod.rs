@@ -8,6 +8,7 @@
 
 mod calling;
 mod committing;
+mod limiting;
 mod loading;
 mod refuse;
 mod timing;
@@ -43,6 +44,7 @@ use crate::base::ids::DeviceId;
 use crate::base::time::{Clock, Timestamp};
 use crate::engine::admission::coverage::Table;
 use crate::engine::exchange::Outgoing;
+use crate::engine::limit::{self, Limit, Meter};
 use crate::store::{CommitError, Store};
 use crate::wire::coap::{Code, Token};
 
@@ -84,6 +86,8 @@ pub struct Parts {
     pub levels: Table,
     /// Commands that may wait for one device.
     pub pending_max: usize,
+    /// Messages of one device.
+    pub limits: limit::Settings,
 }
 
 /// One shard. See the module's description.
@@ -103,12 +107,16 @@ pub struct Shard {
     deadlines: Deadlines,
     /// States that are ahead of the stored ones: of devices that fetch fragments.
     live: HashMap<DeviceId, Box<Live>>,
+    meter: Meter,
+    /// Limits that were passed and are not told of yet.
+    alarms: Vec<(DeviceId, Limit)>,
 }
 
 impl Shard {
     pub fn new(parts: Parts) -> Self {
         let started_at = parts.clock.now();
         let deadlines = Deadlines::new(parts.clock.clone(), Arc::clone(&parts.directory));
+        let meter = Meter::new(parts.limits);
         Self {
             parts,
             lines: HashMap::new(),
@@ -119,6 +127,8 @@ impl Shard {
             doubtful: HashMap::new(),
             deadlines,
             live: HashMap::new(),
+            meter,
+            alarms: Vec::new(),
         }
     }
 
@@ -144,6 +154,9 @@ impl Shard {
                 }
                 Some(called) = self.calls.next() => self.called(called).await,
                 () = timer, if open => {}
+            }
+            if !self.alarms.is_empty() {
+                self.sound_alarms().await;
             }
             // Looked at here rather than on the timer, which a busy shard starts anew each time.
             let now = self.parts.clock.instant();
@@ -194,6 +207,12 @@ impl Shard {
         loaded.origin = input.origin();
         loaded.memo = attempt.memo(&loaded);
         let refusal = loaded.origin.and_then(|o| loaded.refusal(o.peer));
+        // Not who only says that it is the device.
+        if refusal.is_none()
+            && let Some(wait) = self.charge(&loaded, &input, &attempt)
+        {
+            return self.refuse_over(&device_id, &input, wait, now).await;
+        }
         let mut step = if let Some(why) = refusal {
             registration::refuse(&loaded, &input, why, now)
         } else {
@@ -276,6 +295,7 @@ impl Shard {
                 Order::Replay(late) => replay::step(loaded, late, now),
                 Order::Upgrade(order) => upgrade::drive::order(loaded, order, now),
             },
+            Input::Over { limit } => limiting::tell(loaded, *limit, &self.parts.limits, now),
             Input::Due => due::due(loaded, now),
             Input::Changed => due::changed(loaded, now),
             Input::Register { .. }

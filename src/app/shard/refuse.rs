@@ -55,6 +55,7 @@ impl Shard {
             | Input::Partial { .. }
             | Input::ObserveFailed { .. }
             | Input::Order { .. }
+            | Input::Over { .. }
             | Input::Strayed { .. }
             | Input::Repeated { .. } => {}
         }

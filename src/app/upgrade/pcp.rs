@@ -20,7 +20,7 @@ use crate::engine::exchange::{Outgoing, Request};
 use crate::engine::sota::{self, Answer};
 use crate::engine::upgrade::{Ask, Input, Saying};
 use crate::product::settings::SoftwareProtocol;
-use crate::store::upgrades::KindRecord;
+use crate::store::upgrades::{KindRecord, StepRecord, UpgradeRecord};
 use crate::wire::coap::Token;
 use crate::wire::pcp::{Frame, FromDevice, ResultCode, ToDevice, Verdict, Version, recognise};
 
@@ -50,6 +50,13 @@ pub fn heard(draft: &mut Draft<'_>, payload: &[u8]) -> Option<Taken> {
     let supports = product.settings.upgrade.software == Some(SoftwareProtocol::Pcp);
     let frame = recognise(supports, payload)?;
     Some(take(draft, &frame))
+}
+
+/// Whether a report is a frame of PCP of an upgrade that is under way.
+pub fn is_of_upgrade(loaded: &Loaded, payload: &[u8]) -> bool {
+    let runs =
+        |u: &UpgradeRecord| u.kind == KindRecord::Software && !matches!(u.step, StepRecord::Ended);
+    loaded.state.upgrade.as_deref().is_some_and(runs) && recognise(true, payload).is_some()
 }
 
 fn take(draft: &mut Draft<'_>, frame: &Frame<'_>) -> Taken {

@@ -89,7 +89,7 @@ async fn a_rule_is_made_shown_changed_and_deleted() {
 /// Every event of every resource, and the resource's own name for all of them; nothing else.
 #[tokio::test]
 async fn rules_take_what_there_is() {
-    let table: [(&str, &[&str]); 10] = [
+    let table: [(&str, &[&str]); 11] = [
         ("device", &["create", "update", "delete"]),
         ("device.property", &["report"]),
         ("device.message", &["report"]),
@@ -100,6 +100,7 @@ async fn rules_take_what_there_is() {
         ("device.command.status", &["update"]),
         ("device.commmad.status", &["update"]),
         ("device.upgrade", &["update"]),
+        ("device.limit", &["report"]),
     ];
     let names = table.map(|(resource, _)| resource);
     let events = ["create", "update", "delete", "report"]

@@ -25,6 +25,7 @@ const RESOURCES: &[&str] = &[
     "device.command.status",
     "device.commmad.status",
     "device.upgrade",
+    "device.limit",
 ];
 const CHANNELS: &[&str] = &[
     "HTTP_FORWARDING",
