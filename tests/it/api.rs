@@ -141,7 +141,6 @@ impl Server {
             batch: app::batch::Settings::default(),
             upgrade: app::upgrade::Settings::default(),
             replay: app::replay::Settings::default(),
-            limits: strait::engine::limit::Settings::OFF,
             push: app::push::Settings::default(),
             packages,
             package_files: PackageFiles::of(data.path()),
@@ -174,6 +173,7 @@ impl Server {
             figures: Arc::new(Figures::new()),
             upgrades,
             levels: admission::coverage::Table::default(),
+            limits: strait::engine::limit::Settings::OFF,
             pending_max: 20,
         });
         app.tasks.spawn("shard", shard.run(intakes.remove(0)));
