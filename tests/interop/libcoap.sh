@@ -32,7 +32,7 @@ fail() {
     exit 1
 }
 
-"$strait" serve --no-auth --data "$work/data" --http 127.0.0.1:0 --coap 127.0.0.1:0 --coaps off \
+STRAIT_LIMITS__DEVICE_PER_S=0 "$strait" serve --no-auth --data "$work/data" --http 127.0.0.1:0 --coap 127.0.0.1:0 --coaps off \
     >"$work/ready" 2>"$work/log" </dev/null &
 server=$!
 for _ in $(seq 600); do

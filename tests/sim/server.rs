@@ -92,7 +92,7 @@ impl Server {
             upgrade: strait::app::upgrade::Settings::default(),
             batch: strait::app::batch::Settings::default(),
             replay: strait::app::replay::Settings::default(),
-            limits: strait::engine::limit::Settings::OFF,
+            limits: strait::engine::limit::Settings::default(),
             push: strait::app::push::Settings::default(),
             packages: strait::app::package::Settings::default(),
             package_files,

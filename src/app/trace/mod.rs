@@ -41,7 +41,7 @@ pub const DEVICES_MAX: usize = 10;
 const HEX_BYTES_MAX: usize = 2048;
 
 /// All kinds of entries.
-pub const KINDS: [&str; 14] = [
+pub const KINDS: [&str; 15] = [
     "register",
     "update",
     "deregister",
@@ -56,6 +56,7 @@ pub const KINDS: [&str; 14] = [
     "dtls",
     "push",
     "timer",
+    "limit",
 ];
 
 /// One thing that happened.

@@ -2,6 +2,7 @@
 //! byte. The requests are written by coap-lite, and what comes back is compared with bytes.
 
 mod dtls;
+mod limits;
 mod packages;
 mod repeats;
 mod reports;

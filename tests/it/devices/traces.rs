@@ -12,12 +12,12 @@ use super::{Bench, CONFIRMABLE, LINKS, report};
 const API: &str = "/v5/iot/x/devices";
 
 /// One entry: kind, direction, summary, error.
-type Told = (String, String, String, Option<String>);
+pub(super) type Told = (String, String, String, Option<String>);
 /// Kind, direction and a part of the summary.
 type Want<'a> = (&'a str, &'a str, &'a str);
 
 impl Bench {
-    async fn trace(&self, device_id: &str) {
+    pub(super) async fn trace(&self, device_id: &str) {
         let path = format!("/v1/devices/{device_id}/trace");
         let on = json!({"enabled": true});
         self.server.call("PUT", &path, &on).await;
@@ -33,7 +33,7 @@ impl Bench {
     }
 
     /// What was told since `from` entries; every error has a hint, every kind is one of those listed.
-    async fn told(&self, device_id: &str, from: usize) -> Vec<Told> {
+    pub(super) async fn told(&self, device_id: &str, from: usize) -> Vec<Told> {
         let entries = self.entries(device_id).await;
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let told = entries.iter().skip(from).map(|e| {
