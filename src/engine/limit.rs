@@ -223,6 +223,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::base::time::Clock;
 
     fn id(name: &str) -> DeviceId {
         DeviceId::parse(name).unwrap()
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_backlog_passes_and_a_flood_does_not() {
-        let (mut meter, start) = (meter(5, 24, 0), Instant::now());
+        let (mut meter, start) = (meter(5, 24, 0), Clock::System.instant());
         for n in 0..24 {
             assert_eq!(meter.charge(&id("a"), start), Charged::default(), "{n}");
         }
@@ -262,7 +263,7 @@ mod tests {
 
     #[test]
     fn an_episode_is_told_once() {
-        let (mut meter, start) = (meter(1, 1, 0), Instant::now());
+        let (mut meter, start) = (meter(1, 1, 0), Clock::System.instant());
         let mut alarms = 0;
         for n in 0..1000 {
             let charged = meter.charge(&id("a"), start + ms(n * 500));
@@ -277,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_minute_with_too_many_is_told_and_taken() {
-        let (mut meter, start) = (meter(0, 1, 300), Instant::now());
+        let (mut meter, start) = (meter(0, 1, 300), Clock::System.instant());
         let mut told = Vec::new();
         for n in 0..=600 {
             let charged = meter.charge(&id("a"), start + ms(n * 100));
@@ -296,7 +297,7 @@ mod tests {
 
     #[test]
     fn who_is_quiet_is_forgotten() {
-        let (mut meter, start) = (meter(5, 24, 300), Instant::now());
+        let (mut meter, start) = (meter(5, 24, 300), Clock::System.instant());
         for n in 0..1000 {
             meter.charge(&id(&format!("d{n}")), start);
         }
@@ -309,7 +310,7 @@ mod tests {
 
     #[test]
     fn off_is_off() {
-        let (mut meter, start) = (Meter::new(Settings::OFF), Instant::now());
+        let (mut meter, start) = (Meter::new(Settings::OFF), Clock::System.instant());
         for _ in 0..100_000 {
             assert_eq!(meter.charge(&id("a"), start), Charged::default());
         }
@@ -325,7 +326,7 @@ mod tests {
             burst in 1u32..50,
             gaps in prop::collection::vec(0u64..2000, 1..300),
         ) {
-            let (mut meter, start) = (meter(rate, burst, 0), Instant::now());
+            let (mut meter, start) = (meter(rate, burst, 0), Clock::System.instant());
             let mut at = start;
             let mut passed: Vec<Instant> = Vec::new();
             for gap in gaps {
@@ -345,7 +346,7 @@ mod tests {
 
         #[test]
         fn who_keeps_to_the_rate_is_not_refused(rate in 1u32..50, burst in 1u32..50, count in 1u32..300) {
-            let (mut meter, start) = (meter(rate, burst, 0), Instant::now());
+            let (mut meter, start) = (meter(rate, burst, 0), Clock::System.instant());
             for n in 0..count {
                 let at = start + (Duration::from_secs(1) / rate) * n;
                 prop_assert_eq!(meter.charge(&id("a"), at).refused, None);
