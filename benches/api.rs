@@ -40,7 +40,7 @@ use strait::base::time::{Clock, Timestamp};
 use strait::product::profile::Profile;
 use strait::store::generation::Generation;
 use strait::store::records::{DeviceRecord, ProductRecord, StateRecord, TagRecord};
-use strait::store::sled::SledStore;
+use strait::store::disk::DiskStore;
 use strait::store::{Change, Commit, Completion, Store, StoreSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -389,7 +389,7 @@ fn fill(data: &Path, devices: u64) {
         cache_mb: 256,
         ..StoreSettings::default()
     };
-    let store = SledStore::open_with_key(&data.join("store"), &settings, &key).unwrap();
+    let store = DiskStore::open_with_key(&data.join("store"), &settings, &key).unwrap();
     let (generation, _) = Generation::check(&store, &data.join("sealing.generation")).unwrap();
     let now = Clock::System.now();
     let mut waiting: VecDeque<Completion> = VecDeque::new();

@@ -44,7 +44,7 @@ use strait::store::records::{
     AuthRecord, DeviceRecord, PresenceRecord, ProductRecord, RegistrationKind, RegistrationRecord,
     SessionRecord, StateRecord,
 };
-use strait::store::sled::SledStore;
+use strait::store::disk::DiskStore;
 use strait::store::{Change, Commit, Completion, Store, StoreSettings};
 // Where the client looks for them.
 use strait::{engine, wire};
@@ -157,7 +157,7 @@ fn fill(data: &Path, devices: u64, with_sessions: bool) -> Option<(u64, Client)>
     let _lock = DataLock::hold(data).unwrap();
     let config = StoreSettings::default();
     let key = config.key_path(data);
-    let store = SledStore::open_with_key(&data.join("store"), &config, &key).unwrap();
+    let store = DiskStore::open_with_key(&data.join("store"), &config, &key).unwrap();
     let (generation, _) = Generation::check(&store, &config.generation_path(data)).unwrap();
     let clock = Clock::System;
     let mut engine = Server::keeping(settings(), clock.instant(), Box::new(OsRandom));

@@ -26,7 +26,7 @@ use strait::net::webhook::Dialer;
 use strait::store::forwarding::{ActionRecord, HttpRecord, RuleRecord};
 use strait::store::records::{EnvelopeRecord, EventRecord};
 use strait::store::seal::Sealer;
-use strait::store::sled::SledStore;
+use strait::store::disk::DiskStore;
 use strait::store::{Change, Commit, Store, StoreSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -44,7 +44,7 @@ async fn main() {
     let parent = std::env::var_os("STRAIT_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
     let dir = tempfile::tempdir_in(&parent).unwrap();
     let sealer = Sealer::new([1; 32]);
-    let store = SledStore::open(dir.path(), &StoreSettings::default(), sealer).unwrap();
+    let store = DiskStore::open(dir.path(), &StoreSettings::default(), sealer).unwrap();
     let store: Arc<dyn Store> = Arc::new(store);
     let outbox = Arc::new(Outbox::new(Arc::clone(&store)));
     let (sender, mut heard) = mpsc::channel(100_000);

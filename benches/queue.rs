@@ -46,7 +46,7 @@ use strait::store::records::{
     DeviceRecord, PresenceRecord, RegistrationKind, RegistrationRecord, StateRecord,
 };
 use strait::store::seal::Sealer;
-use strait::store::sled::SledStore;
+use strait::store::disk::DiskStore;
 use strait::store::{Change, Commit, Completion, Store, StoreSettings};
 use strait::telemetry;
 use strait::wire::coap::{Builder, Code, Message, Token, Type, option};
@@ -111,21 +111,21 @@ async fn serve(dir: &Path, devices: u64) {
     println!("memory at the end: {} MB", rss_mb());
 }
 
-fn open(path: &Path) -> Arc<SledStore> {
+fn open(path: &Path) -> Arc<DiskStore> {
     let sealer = Sealer::new([1; 32]);
-    Arc::new(SledStore::open(path, &StoreSettings::default(), sealer).unwrap())
+    Arc::new(DiskStore::open(path, &StoreSettings::default(), sealer).unwrap())
 }
 
 /// A device side without sockets.
 struct Server {
     platform: Platform,
-    store: Arc<SledStore>,
+    store: Arc<DiskStore>,
     uplinks: mpsc::Sender<Vec<Arrival>>,
     downlinks: mpsc::Receiver<Vec<Datagram>>,
 }
 
 impl Server {
-    fn start(store: Arc<SledStore>) -> Self {
+    fn start(store: Arc<DiskStore>) -> Self {
         let (uplinks, arrivals_in) = mpsc::channel(DATAGRAM_QUEUE);
         let (plain_out, downlinks) = mpsc::channel(DATAGRAM_QUEUE);
         let (secured_out, _) = mpsc::channel(1);
@@ -194,7 +194,7 @@ impl Server {
     }
 }
 
-fn fill(store: &SledStore, devices: u64) {
+fn fill(store: &DiskStore, devices: u64) {
     let mut waiting: VecDeque<Completion> = VecDeque::new();
     for seq in 1..=devices {
         let queue: Vec<CommandRecord> = (0..EACH).map(|n| command(seq, n)).collect();
@@ -223,7 +223,7 @@ const fn any(n: u64, devices: u64) -> u64 {
     n * 7919 % devices + 1
 }
 
-fn look_up(store: &SledStore, devices: u64) -> String {
+fn look_up(store: &DiskStore, devices: u64) -> String {
     let mut times = Histogram::<u64>::new(3).unwrap();
     for n in 0..LOOK_UPS {
         let seq = any(n, devices);

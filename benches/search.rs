@@ -27,7 +27,7 @@ use strait::store::index::{Index, Life};
 use strait::store::keys;
 use strait::store::records::{DeviceRecord, StateRecord, TagRecord};
 use strait::store::seal::Sealer;
-use strait::store::sled::SledStore;
+use strait::store::disk::DiskStore;
 use strait::store::{Change, Commit, Store, StoreSettings};
 
 const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
@@ -45,7 +45,7 @@ fn main() {
         let dir = tempfile::tempdir_in(&parent).unwrap();
         let open = || {
             let sealer = Sealer::new([1; 32]);
-            SledStore::open(dir.path(), &StoreSettings::default(), sealer).unwrap()
+            DiskStore::open(dir.path(), &StoreSettings::default(), sealer).unwrap()
         };
         let store = open();
         let begun = Instant::now();
@@ -161,7 +161,7 @@ fn device(seq: u64) -> DeviceRecord {
     }
 }
 
-fn fill(store: &SledStore, devices: u64) {
+fn fill(store: &DiskStore, devices: u64) {
     let mut waiting = std::collections::VecDeque::new();
     let seqs: Vec<u64> = (1..=devices).collect();
     for chunk in seqs.chunks(500) {
@@ -193,7 +193,7 @@ fn fill(store: &SledStore, devices: u64) {
 }
 
 /// Asks with other values each round; prints median, longest, and what was found.
-fn ask(store: &SledStore, what: &str, question: &dyn Fn(u64) -> (Filter, usize, Option<u64>)) {
+fn ask(store: &DiskStore, what: &str, question: &dyn Fn(u64) -> (Filter, usize, Option<u64>)) {
     let mut took: Vec<Duration> = Vec::new();
     let mut counts = 0;
     for round in 0..ROUNDS {
@@ -220,7 +220,7 @@ fn ask(store: &SledStore, what: &str, question: &dyn Fn(u64) -> (Filter, usize, 
     println!("{what:<44} {median:>12.2?} {longest:>12.2?} {found:>9}");
 }
 
-fn pages(store: &SledStore, devices: u64) {
+fn pages(store: &DiskStore, devices: u64) {
     println!(
         "{:<44} {:>12} {:>12} {:>9}",
         "page of", "median", "longest", "fit"
@@ -250,7 +250,7 @@ fn pages(store: &SledStore, devices: u64) {
     });
 }
 
-fn searches(store: &SledStore, devices: u64) {
+fn searches(store: &DiskStore, devices: u64) {
     let seq = |n: u64| n % devices + 1;
     let product = |n: u64| Filter::Product(ProductId::parse(&format!("meter-{}", n % 20)).unwrap());
     let tag = |n: u64, all: bool| Filter::Tag {

@@ -1,11 +1,12 @@
-//! The committer alone: durable uplinks per second on sled, with 1, 16 and 256 commits in
+//! The committer alone: durable uplinks per second on an engine, with 1 to 1,024 commits in
 //! flight, and reading every device at start.
 //!
 //! One uplink is what the server commits for one: state (about 600 bytes), history (150), event
 //! (400), guarded by the versions it read. Figures depend on the disk: `STRAIT_BENCH_DIR` names
 //! the directory (default: the system's temporary one), `STRAIT_BENCH_SECONDS` the length of each
-//! run (default 3), `STRAIT_BENCH_DEVICES` the size of the fleet (default 10,000; the start is
-//! measured with the same fleet).
+//! run (default 3), `STRAIT_BENCH_ENGINE` the engine (default `sled`; `fjall`, `memory`),
+//! `STRAIT_BENCH_DEVICES` the size of the fleet (default 10,000; the start is measured with the same
+//! fleet).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -31,7 +32,7 @@ use strait::store::records::{
     RegistrationRecord, ShadowRecord, StateRecord,
 };
 use strait::store::seal::Sealer;
-use strait::store::sled::SledStore;
+use strait::store::disk::{DiskStore, EngineName};
 use strait::store::{Change, Commit, Completion, Guard, Store, StoreSettings};
 
 fn main() {
@@ -43,8 +44,13 @@ fn main() {
     let devices = setting("STRAIT_BENCH_DEVICES", 10_000);
     let parent = std::env::var_os("STRAIT_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
     let dir = tempfile::tempdir_in(&parent).unwrap();
-    let open =
-        || SledStore::open(dir.path(), &StoreSettings::default(), Sealer::new([1; 32])).unwrap();
+    let engine = std::env::var("STRAIT_BENCH_ENGINE").unwrap_or_else(|_| "sled".to_owned());
+    let settings = StoreSettings {
+        engine: serde_json::from_value(engine.clone().into()).unwrap(),
+        ..StoreSettings::default()
+    };
+    let open = || DiskStore::open(dir.path(), &settings, Sealer::new([1; 32])).unwrap();
+    println!("engine: {engine}");
 
     let store = open();
     let begun = Instant::now();
@@ -76,7 +82,7 @@ fn main() {
     println!("size on disk: {} MB", size / 1_000_000);
 }
 
-fn create(store: &SledStore, devices: u64) {
+fn create(store: &DiskStore, devices: u64) {
     let mut waiting: VecDeque<Completion> = VecDeque::new();
     for seq in 1..=devices {
         let record = device(seq);
@@ -98,7 +104,7 @@ fn create(store: &SledStore, devices: u64) {
 }
 
 /// Keeps so many uplinks in flight, each of another device, for so long.
-fn measure(store: &SledStore, devices: u64, in_flight: usize, length: Duration) -> String {
+fn measure(store: &DiskStore, devices: u64, in_flight: usize, length: Duration) -> String {
     let mut versions: Vec<u64> = (0..=devices)
         .map(|seq| {
             store
@@ -110,7 +116,7 @@ fn measure(store: &SledStore, devices: u64, in_flight: usize, length: Duration) 
     let mut waiting: VecDeque<(Instant, Completion)> = VecDeque::new();
     let mut latency = Histogram::<u64>::new(3).unwrap();
     let mut done = 0_u64;
-    let threads = ["", "store-committer", "sled-io"];
+    let threads = ["", "store-committer", background(store)];
     let cpu = threads.map(cpu_time);
     let begun = Instant::now();
     let mut n = 0_u64;
@@ -143,11 +149,20 @@ fn measure(store: &SledStore, devices: u64, in_flight: usize, length: Duration) 
     let [all, committer, io] = cpu_us;
     format!(
         "{:>6} commits/s, p50 {} us, p99 {} us; cpu per commit {all} us: \
-         committer {committer}, sled's threads {io}, callers the rest",
+         committer {committer}, the engine's threads {io}, callers the rest",
         u128::from(done) * 1000 / spent.as_millis(),
         latency.value_at_quantile(0.5),
         latency.value_at_quantile(0.99),
     )
+}
+
+/// How the names of the engine's own threads begin.
+fn background(store: &DiskStore) -> &'static str {
+    match store.engine().name() {
+        EngineName::Sled => "sled-io",
+        EngineName::Fjall => "fjall:",
+        EngineName::Memory => "none",
+    }
 }
 
 /// Processor time so far, of threads whose name begins so.

@@ -29,7 +29,7 @@ use crate::store::Store;
 use crate::store::generation::Generation;
 use crate::store::lock::DataLock;
 use crate::store::package_files::PackageFiles;
-use crate::store::sled::SledStore;
+use crate::store::disk::DiskStore;
 use crate::telemetry;
 
 /// Arguments of `strait serve`.
@@ -148,7 +148,7 @@ pub struct Running {
     pub coap: Option<SocketAddr>,
     pub coaps: Option<SocketAddr>,
     platform: Platform,
-    store: Arc<SledStore>,
+    store: Arc<DiskStore>,
     generation: Arc<Generation>,
     /// Held until the store is closed.
     lock: DataLock,
@@ -169,7 +169,7 @@ impl Running {
         let lock = DataLock::hold(&config.data)?;
         let callers = Callers::load(config, clock.now())?;
         let key = config.store.key_path(&config.data);
-        let store = SledStore::open_with_key(&config.data.join("store"), &config.store, &key)?;
+        let store = DiskStore::open_with_key(&config.data.join("store"), &config.store, &key)?;
         let store = Arc::new(store);
         let generation = config.store.generation_path(&config.data);
         let (generation, _) = Generation::check(&store, &generation)?;
@@ -293,7 +293,7 @@ impl Running {
 const GENERATION_EVERY: Duration = Duration::from_secs(60);
 
 /// Lets older copies of the database be told from it.
-async fn keep_generation(generation: Arc<Generation>, store: Arc<SledStore>, mut stop: Stop) {
+async fn keep_generation(generation: Arc<Generation>, store: Arc<DiskStore>, mut stop: Stop) {
     loop {
         tokio::select! {
             () = stop.requested() => return,

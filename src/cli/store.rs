@@ -15,12 +15,13 @@ use serde_json::{Value, json};
 
 use crate::store::archive::{self, ArchiveError, Contents};
 use crate::store::check::check;
+use crate::store::disk::{Disk, EngineName};
 use crate::store::key_file::KeyError;
 use crate::store::kv::Kv;
 use crate::store::lock::DataLock;
 use crate::store::package_files::PackageFiles;
 use crate::store::seal::Sealer;
-use crate::store::sled::Sled;
+
 use crate::store::{StoreError, StoreSettings, migrate};
 
 /// Arguments of `strait store`.
@@ -47,7 +48,26 @@ enum Command {
         place: Place,
         /// The file to read
         file: PathBuf,
+        /// What keeps the rows
+        #[arg(long, value_enum, default_value_t = DurableEngine::Sled)]
+        engine: DurableEngine,
     },
+}
+
+/// Engines that an archive may go into.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum DurableEngine {
+    Sled,
+    Fjall,
+}
+
+impl From<DurableEngine> for EngineName {
+    fn from(engine: DurableEngine) -> Self {
+        match engine {
+            DurableEngine::Sled => Self::Sled,
+            DurableEngine::Fjall => Self::Fjall,
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -118,7 +138,11 @@ pub fn run(args: Args) -> ExitCode {
     let done = match args.command {
         Command::Check(place) => run_check(&place),
         Command::Export { place, file } => run_export(&place, &file),
-        Command::Import { place, file } => run_import(&place, &file),
+        Command::Import {
+            place,
+            file,
+            engine,
+        } => run_import(&place, &file, engine.into()),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -134,12 +158,12 @@ pub fn run(args: Args) -> ExitCode {
 /// Whether nothing was wrong.
 fn run_check(place: &Place) -> Result<bool, Failure> {
     let engine = Existing::open(place)?;
-    let sealer = key_for_check(place, &engine.sled)?;
+    let sealer = key_for_check(place, &engine.rows)?;
     let progress = Progress::new("checked", None);
     let mut out = io::stdout().lock();
     let mut printed = Ok(());
     let totals = check(
-        &engine.sled,
+        &engine.rows,
         sealer.as_ref(),
         &place.package_files(),
         &mut |totals| progress.set(totals.rows),
@@ -170,7 +194,7 @@ fn run_check(place: &Place) -> Result<bool, Failure> {
 }
 
 /// The key that opens the database; `None`: there is no key file, and stderr says so.
-fn key_for_check(place: &Place, engine: &Sled) -> Result<Option<Sealer>, Failure> {
+fn key_for_check(place: &Place, engine: &Disk) -> Result<Option<Sealer>, Failure> {
     let path = place.key();
     let Some(check) = migrate::seal_check(engine)? else {
         return Ok(None);
@@ -232,7 +256,7 @@ fn run_export(place: &Place, file: &Path) -> Result<bool, Failure> {
     let progress = Progress::new("exported", None);
     let mut buffered = BufWriter::new(&out);
     let contents = archive::export(
-        &engine.sled,
+        &engine.rows,
         &place.package_files(),
         &mut buffered,
         &mut |rows| progress.set(rows),
@@ -267,7 +291,7 @@ fn run_export(place: &Place, file: &Path) -> Result<bool, Failure> {
     Ok(contents.left_out.is_empty())
 }
 
-fn run_import(place: &Place, file: &Path) -> Result<bool, Failure> {
+fn run_import(place: &Place, file: &Path, engine: EngineName) -> Result<bool, Failure> {
     let dir = place.store();
     let open = || {
         File::open(file)
@@ -295,7 +319,7 @@ fn run_import(place: &Place, file: &Path) -> Result<bool, Failure> {
         Some(sealer) => sealer,
         None => Sealer::open_or_create(&key, &archive, None)?,
     };
-    let engine = Sled::open(&dir, &StoreSettings::default())?;
+    let engine = Disk::open(&dir, &on(engine))?;
     let progress = Progress::new("imported", Some(contents.rows));
     let files = place.package_files();
     let rows = archive::import(&engine, &files, &mut open()?, &mut |rows| {
@@ -317,23 +341,30 @@ fn run_import(place: &Place, file: &Path) -> Result<bool, Failure> {
     Ok(true)
 }
 
+fn on(engine: EngineName) -> StoreSettings {
+    StoreSettings {
+        engine,
+        ..StoreSettings::default()
+    }
+}
+
 /// The database of a data directory, locked; none is created.
 struct Existing {
-    sled: Sled,
+    rows: Disk,
     _lock: DataLock,
 }
 
 impl Existing {
     fn open(place: &Place) -> Result<Self, Failure> {
         let dir = place.store();
-        if !dir.join("db").exists() {
+        let Some(engine) = Disk::found(&dir) else {
             return Err(Failure::NoDatabase {
                 path: dir.display().to_string(),
             });
-        }
+        };
         let lock = DataLock::hold(&place.data)?;
-        let sled = Sled::open(&dir, &StoreSettings::default())?;
-        Ok(Self { sled, _lock: lock })
+        let rows = Disk::open(&dir, &on(engine))?;
+        Ok(Self { rows, _lock: lock })
     }
 }
 

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Expiry;
+use super::disk::EngineName;
 use crate::base::time::Timestamp;
 
 /// What an operator sets under `[store]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreSettings {
+    /// The engine of a new database; one that is there stays on its own.
+    pub engine: EngineName,
     /// Memory for pages of the database.
     pub cache_mb: u64,
     /// Commits are refused while the file system has less room than this.
@@ -39,6 +42,7 @@ pub struct StoreSettings {
 impl Default for StoreSettings {
     fn default() -> Self {
         Self {
+            engine: EngineName::default(),
             cache_mb: 48,
             reserve_mb: 64,
             queue_len: 8192,

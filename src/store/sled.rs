@@ -14,16 +14,17 @@ use std::ops::Bound;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use sled::{Db, IVec, Mode};
 
+use super::damage::{corrupt, panic_text};
 use super::kv::{Kv, KvStore, Order, Visit, Writes};
+use super::room::Room;
 use super::seal::Sealer;
-use super::{StoreError, StoreSettings, migrate};
+use super::{StoreError, StoreSettings};
 
 /// A store in a directory.
 pub type SledStore = KvStore<Sled>;
@@ -33,18 +34,6 @@ impl SledStore {
     pub fn open(path: &Path, settings: &StoreSettings, sealer: Sealer) -> Result<Self, StoreError> {
         Self::start(Sled::open(path, settings)?, settings, sealer)
     }
-
-    /// The same with the sealing key in a file, which is made when nothing is sealed yet.
-    pub fn open_with_key(
-        path: &Path,
-        settings: &StoreSettings,
-        key: &Path,
-    ) -> Result<Self, StoreError> {
-        let engine = Sled::open(path, settings)?;
-        let check = migrate::seal_check(&engine)?;
-        let sealer = Sealer::open_or_create(key, &engine.place(), check)?;
-        Self::start(engine, settings, sealer)
-    }
 }
 
 /// The engine: one sled tree.
@@ -52,9 +41,7 @@ impl SledStore {
 pub struct Sled {
     path: PathBuf,
     cache_bytes: u64,
-    reserve_bytes: u64,
-    /// Bytes that may be written before the room is looked up again.
-    allowance: AtomicU64,
+    room: Room,
     /// `None` while the database is closed or could not be opened again.
     open: RwLock<Option<Open>>,
 }
@@ -66,13 +53,12 @@ struct Open {
     log: File,
 }
 
+/// The file of the log.
+pub(super) const LOG: &str = "db";
+
 /// Room that must be there beside the reserve, and the bytes written until it is looked up again:
 /// two segments of the engine.
 const ROOM_MIN: u64 = 1024 * 1024;
-
-/// Bytes that reach the disk for each byte of a row: the log keeps old versions, and pages are
-/// written again as a whole.
-const AMPLIFICATION: u64 = 4;
 
 impl Sled {
     /// Opens or creates the database in this directory.
@@ -82,8 +68,7 @@ impl Sled {
         Ok(Self {
             path: path.to_owned(),
             cache_bytes,
-            reserve_bytes: settings.reserve_mb.saturating_mul(1024 * 1024),
-            allowance: AtomicU64::new(0),
+            room: Room::new(path, settings.reserve_mb.saturating_mul(1024 * 1024), ROOM_MIN),
             open: RwLock::new(Some(open)),
         })
     }
@@ -116,22 +101,6 @@ impl Sled {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *open, new)
     }
-
-    fn free_bytes(&self) -> Result<u64, StoreError> {
-        let stat = rustix::fs::statvfs(&self.path)
-            .map_err(|e| StoreError::Io(format!("{}: {e}", self.path.display())))?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
-    }
-
-    /// Whether there is so much room above the reserve.
-    fn room(&self, need: u64) -> Result<(), StoreError> {
-        let free = self.free_bytes()?;
-        let need = self.reserve_bytes.saturating_add(need);
-        if free < need {
-            return Err(StoreError::Full { free, need });
-        }
-        Ok(())
-    }
 }
 
 impl Open {
@@ -153,7 +122,7 @@ impl Open {
         let log = File::options()
             .read(true)
             .write(true)
-            .open(path.join("db"))
+            .open(path.join(LOG))
             .map_err(io)?;
         Ok(Self { db, log })
     }
@@ -202,33 +171,23 @@ impl Kv for Sled {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        self.allowance.store(0, Ordering::Relaxed);
+        self.room.forget();
         self.flush()?;
         self.with(|open| Ok(open.log.sync_data()?))
     }
 
     fn admit(&self, bytes: u64) -> Result<(), StoreError> {
-        let need = bytes.saturating_mul(AMPLIFICATION);
-        let allowance = self.allowance.load(Ordering::Relaxed);
-        let left = match allowance.checked_sub(need) {
-            Some(left) if allowance > 0 => left,
-            _ => {
-                self.room(need.max(ROOM_MIN))?;
-                ROOM_MIN.saturating_sub(need)
-            }
-        };
-        self.allowance.store(left, Ordering::Relaxed);
-        Ok(())
+        self.room.admit(bytes)
     }
 
     fn ready(&self) -> Result<(), StoreError> {
         self.with(|_| Ok(()))?;
-        self.room(ROOM_MIN)
+        self.room.ready()
     }
 
     fn recover(&self) -> Result<(), StoreError> {
         drop_quietly(self.swap(None));
-        self.room(ROOM_MIN)?;
+        self.room.ready()?;
         self.distrust_cache();
         // Reads fail meanwhile, and don't wait.
         let open = Open::new(&self.path, self.cache_bytes)?;
@@ -257,7 +216,7 @@ impl Kv for Sled {
             let path = self.path.join(name);
             fs::metadata(&path).map_err(|e| StoreError::Io(format!("{}: {e}", path.display())))
         };
-        let (log, conf) = (meta("db")?, meta("conf")?);
+        let (log, conf) = (meta(LOG)?, meta("conf")?);
         let (at, ns) = (conf.ctime(), conf.ctime_nsec());
         Ok(format!("{} {} {at} {ns}", log.ino(), conf.ino()).into_bytes())
     }
@@ -271,7 +230,7 @@ impl Sled {
     /// After a failed fdatasync the kernel counts pages as clean that never reached the disk. What
     /// is read from now on must come from there: it decides which batch is durable.
     fn distrust_cache(&self) {
-        let dropped = File::open(self.path.join("db")).and_then(|log| {
+        let dropped = File::open(self.path.join(LOG)).and_then(|log| {
             rustix::fs::fadvise(&log, 0, None, rustix::fs::Advice::DontNeed).map_err(Into::into)
         });
         if let Err(error) = dropped {
@@ -360,19 +319,4 @@ fn translate(path: &Path, e: sled::Error) -> StoreError {
         | sled::Error::ReportableBug(_)
         | sled::Error::CollectionNotFound(_)) => corrupt(path, &e.to_string()),
     }
-}
-
-fn corrupt(path: &Path, reason: &str) -> StoreError {
-    StoreError::Corrupt {
-        path: path.display().to_string(),
-        reason: reason.to_owned(),
-    }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("unknown reason").to_owned()
 }

@@ -8,7 +8,8 @@ use std::process::Command;
 use strait::base::peer::DeviceSeq;
 use strait::store::kv::{Kv, Writes};
 use strait::store::lock::DataLock;
-use strait::store::sled::{Sled, SledStore};
+use strait::store::disk::DiskStore;
+use strait::store::sled::Sled;
 use strait::store::{Store, StoreSettings, keys};
 
 use super::records::*;
@@ -29,7 +30,7 @@ fn strait(words: &[&str], data: &Path, file: Option<&Path>) -> (i32, String, Str
 fn filled(data: &Path) {
     let settings = StoreSettings::default();
     let key = settings.key_path(data);
-    let store = SledStore::open_with_key(&data.join("store"), &settings, &key).unwrap();
+    let store = DiskStore::open_with_key(&data.join("store"), &settings, &key).unwrap();
     let seq = store.allocate_seq().unwrap();
     write(
         &store,
@@ -88,7 +89,7 @@ fn export_import_and_check_agree() {
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(out.contains(r#""opened":true"#), "{out}");
     let settings = StoreSettings::default();
-    let store = SledStore::open_with_key(&new.join("store"), &settings, &key).unwrap();
+    let store = DiskStore::open_with_key(&new.join("store"), &settings, &key).unwrap();
     let one = store.device(&device_id("one")).unwrap().unwrap();
     assert_eq!(one, device("one", one.seq, "meter"));
     assert_eq!(store.session(DeviceSeq(one.seq)).unwrap(), None);

@@ -11,7 +11,7 @@ use strait::store::kv::{Kv, KvStore, Order, Visit, Writes};
 use strait::store::memory::{Memory, MemoryStore};
 use strait::store::records::DeviceRecord;
 use strait::store::seal::Sealer;
-use strait::store::sled::SledStore;
+use strait::store::disk::DiskStore;
 use strait::store::{
     Change, Guard, Store, StoreError, StoreSettings, archive, keys, migrate, rows,
 };
@@ -282,7 +282,7 @@ fn the_key_file_belongs_to_the_database() {
         cache_mb: 4,
         ..StoreSettings::default()
     };
-    let open = || SledStore::open_with_key(&data, &settings, &key);
+    let open = || DiskStore::open_with_key(&data, &settings, &key);
     write(&open().unwrap(), vec![put_device(device("d", 5, "p"))]);
     let read = open().unwrap().device(&device_id("d")).unwrap();
     assert_eq!(read, Some(device("d", 5, "p")));
