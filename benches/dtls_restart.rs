@@ -38,13 +38,13 @@ use strait::engine::dtls::Stored;
 use strait::engine::dtls::crypto::Suite;
 use strait::net::dtls::OsRandom;
 use strait::product::profile::Profile;
+use strait::store::disk::DiskStore;
 use strait::store::generation::Generation;
 use strait::store::lock::DataLock;
 use strait::store::records::{
     AuthRecord, DeviceRecord, PresenceRecord, ProductRecord, RegistrationKind, RegistrationRecord,
     SessionRecord, StateRecord,
 };
-use strait::store::disk::DiskStore;
 use strait::store::{Change, Commit, Completion, Store, StoreSettings};
 // Where the client looks for them.
 use strait::{engine, wire};

@@ -41,12 +41,12 @@ use strait::net::{Arrival, Datagram};
 use strait::store::commands::{
     CommandRecord, CommandStatus, DownlinkKind, PendingRecord, QueueRecord, Strategy,
 };
+use strait::store::disk::DiskStore;
 use strait::store::package_files::PackageFiles;
 use strait::store::records::{
     DeviceRecord, PresenceRecord, RegistrationKind, RegistrationRecord, StateRecord,
 };
 use strait::store::seal::Sealer;
-use strait::store::disk::DiskStore;
 use strait::store::{Change, Commit, Completion, Store, StoreSettings};
 use strait::telemetry;
 use strait::wire::coap::{Builder, Code, Message, Token, Type, option};

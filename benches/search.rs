@@ -21,13 +21,13 @@ use std::time::{Duration, Instant};
 use strait::base::ids::{AppId, DeviceId, NodeId, ProductId};
 use strait::base::time::Timestamp;
 use strait::engine::presence::Presence;
+use strait::store::disk::DiskStore;
 use strait::store::facts::DeviceFacts;
 use strait::store::find::{Filter, Find, FindOrder, TagText};
 use strait::store::index::{Index, Life};
 use strait::store::keys;
 use strait::store::records::{DeviceRecord, StateRecord, TagRecord};
 use strait::store::seal::Sealer;
-use strait::store::disk::DiskStore;
 use strait::store::{Change, Commit, Store, StoreSettings};
 
 const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);

@@ -27,12 +27,12 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, json};
 use strait::base::ids::DeviceId;
 use strait::base::time::Timestamp;
+use strait::store::disk::{DiskStore, EngineName};
 use strait::store::records::{
     DeviceRecord, EnvelopeRecord, EventRecord, HistoryRecord, PresenceRecord, RegistrationKind,
     RegistrationRecord, ShadowRecord, StateRecord,
 };
 use strait::store::seal::Sealer;
-use strait::store::disk::{DiskStore, EngineName};
 use strait::store::{Change, Commit, Completion, Guard, Store, StoreSettings};
 
 fn main() {

@@ -26,10 +26,10 @@ use crate::net::endpoint::DATAGRAM_QUEUE;
 use crate::net::udp;
 use crate::net::{Arrival, Datagram, dtls};
 use crate::store::Store;
+use crate::store::disk::DiskStore;
 use crate::store::generation::Generation;
 use crate::store::lock::DataLock;
 use crate::store::package_files::PackageFiles;
-use crate::store::disk::DiskStore;
 use crate::telemetry;
 
 /// Arguments of `strait serve`.

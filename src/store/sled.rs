@@ -68,7 +68,11 @@ impl Sled {
         Ok(Self {
             path: path.to_owned(),
             cache_bytes,
-            room: Room::new(path, settings.reserve_mb.saturating_mul(1024 * 1024), ROOM_MIN),
+            room: Room::new(
+                path,
+                settings.reserve_mb.saturating_mul(1024 * 1024),
+                ROOM_MIN,
+            ),
             open: RwLock::new(Some(open)),
         })
     }

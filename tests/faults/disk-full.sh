@@ -2,10 +2,11 @@
 # A full disk: commits are refused, nothing acknowledged is lost, and the store goes on by itself
 # as soon as there is room. On a small ext4 image of its own.
 #
-# usage: disk-full.sh    Root and loop devices; without them it says that it skipped, and fails
+# usage: disk-full.sh [ENGINE]    Root and loop devices; without them it says that it skipped, and fails
 # where CI=true.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+[ -z "${1:-}" ] || export STRAIT_FAULTS_ENGINE=$1
 
 skip() {
     echo "disk-full: skipped: $1"

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use strait::store::disk::{Disk, DiskStore};
 use strait::store::kv::KvStore;
-use strait::store::sled::{Sled, SledStore};
 use strait::store::{CommitError, Health, Store, StoreError, StoreSettings};
 
 use crate::bent::Bent;
@@ -19,7 +19,7 @@ pub(crate) fn fill(dir: &Path) {
 
 /// With a reserve: commits are refused as full, reads go on, and room is enough to go on.
 fn refused_before_it_is_too_late(dir: &Path) {
-    let store = SledStore::open(&dir.join("a"), &settings(), sealer()).unwrap();
+    let store = DiskStore::open(&dir.join("a"), &settings(), sealer()).unwrap();
     let mut version = commit_some(&store, 0, 200).unwrap();
     let ballast = dir.join("ballast");
     take_all_but(dir, &ballast, 4);
@@ -45,7 +45,7 @@ fn survives_a_disk_without_any_room(dir: &Path) {
         ..settings()
     };
     let engine = Bent {
-        sled: Sled::open(&dir.join("b"), &settings).unwrap(),
+        disk: Disk::open(&dir.join("b"), &settings).unwrap(),
         with_sync: true,
         with_room: false,
     };
@@ -82,7 +82,7 @@ fn survives_a_disk_without_any_room(dir: &Path) {
         println!("round {round}: serves again after {tries} tries");
     }
     drop(store);
-    let store = SledStore::open(&dir.join("b"), &settings, sealer()).unwrap();
+    let store = DiskStore::open(&dir.join("b"), &settings, sealer()).unwrap();
     assert_eq!(newest(&store), version, "after opening again");
     assert_eq!(store.last_event(), version);
 }

@@ -7,6 +7,8 @@
 //! - `look DIR ACKS`: opens the database and looks up everything in the file of printed lines;
 //!   exit code 1 and what is missing when something is.
 //! - `full DIR`: DIR is a small file system of its own; fills it and makes room again.
+//!
+//! `STRAIT_FAULTS_ENGINE` names the engine.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -7,10 +7,11 @@
 # looked up. The next round goes on with the copy. A control without our sync must lose something:
 # else the method proves nothing.
 #
-# usage: power-cut.sh [ROUNDS]    default 20. Root and loop devices; without them it says that it
+# usage: power-cut.sh [ROUNDS [ENGINE]]    default 20, and the default engine. Root and loop devices; without them it says that it
 # skipped, and fails where CI=true.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+[ -z "${2:-}" ] || export STRAIT_FAULTS_ENGINE=$2
 rounds=${1:-20}
 controls=5
 

@@ -8,10 +8,10 @@ use std::process::exit;
 use strait::base::ids::DeviceId;
 use strait::base::time::Timestamp;
 use strait::store::check::check;
+use strait::store::disk::{Disk, DiskStore, EngineName};
 use strait::store::kv::KvStore;
 use strait::store::records::{EnvelopeRecord, EventRecord, HistoryRecord, StateRecord};
 use strait::store::seal::Sealer;
-use strait::store::sled::{Sled, SledStore};
 use strait::store::{Change, Commit, Completion, Guard, HistoryQuery, Store, StoreSettings};
 
 use crate::bent::Bent;
@@ -23,8 +23,14 @@ pub(crate) fn sealer() -> Sealer {
     Sealer::new([1; 32])
 }
 
+/// On the engine that `STRAIT_FAULTS_ENGINE` names.
 pub(crate) fn settings() -> StoreSettings {
+    let engine = std::env::var("STRAIT_FAULTS_ENGINE");
     StoreSettings {
+        engine: engine.map_or_else(
+            |_| EngineName::default(),
+            |name| serde_json::from_value(name.into()).unwrap(),
+        ),
         cache_mb: 8,
         reserve_mb: 8,
         ..StoreSettings::default()
@@ -80,10 +86,10 @@ pub(crate) fn uplink(device: u64, version: u64) -> Commit {
 
 pub(crate) fn write(dir: &Path, with_sync: bool) {
     if with_sync {
-        write_on(&SledStore::open(dir, &settings(), sealer()).unwrap());
+        write_on(&DiskStore::open(dir, &settings(), sealer()).unwrap());
     } else {
         let engine = Bent {
-            sled: Sled::open(dir, &settings()).unwrap(),
+            disk: Disk::open(dir, &settings()).unwrap(),
             with_sync: false,
             with_room: true,
         };
@@ -117,7 +123,7 @@ fn write_on(store: &impl Store) {
 pub(crate) fn look(dir: &Path, acks: &Path) {
     let acknowledged = read_acks(acks);
     let total: u64 = acknowledged.values().sum();
-    let store = match SledStore::open(dir, &settings(), sealer()) {
+    let store = match DiskStore::open(dir, &settings(), sealer()) {
         Ok(store) => store,
         Err(e) => {
             println!("LOST: {e}");

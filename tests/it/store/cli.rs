@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::Command;
 
 use strait::base::peer::DeviceSeq;
+use strait::store::disk::DiskStore;
 use strait::store::kv::{Kv, Writes};
 use strait::store::lock::DataLock;
-use strait::store::disk::DiskStore;
 use strait::store::sled::Sled;
 use strait::store::{Store, StoreSettings, keys};
 

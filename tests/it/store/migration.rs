@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use strait::base::ids::AppId;
 use strait::base::secret::Secret;
+use strait::store::disk::DiskStore;
 use strait::store::find::{Filter, Find, FindOrder};
 use strait::store::kv::{Kv, KvStore, Order, Visit, Writes};
 use strait::store::memory::{Memory, MemoryStore};
 use strait::store::records::DeviceRecord;
 use strait::store::seal::Sealer;
-use strait::store::disk::DiskStore;
 use strait::store::{
     Change, Guard, Store, StoreError, StoreSettings, archive, keys, migrate, rows,
 };

@@ -13,6 +13,7 @@ mod tools;
 
 use std::ops::ControlFlow;
 
+use strait::store::fjall::FjallStore;
 use strait::store::keys::Table;
 use strait::store::kv::{Kv, Order};
 use strait::store::memory::{Memory, MemoryStore};
@@ -99,6 +100,35 @@ impl Engine for OnSled {
     }
 }
 
+struct OnFjall(tempfile::TempDir);
+
+impl Default for OnFjall {
+    fn default() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+}
+
+impl Engine for OnFjall {
+    type Store = FjallStore;
+
+    fn open(&self) -> FjallStore {
+        let settings = StoreSettings {
+            cache_mb: 4,
+            reserve_mb: 1,
+            ..StoreSettings::default()
+        };
+        FjallStore::open(self.0.path(), &settings, sealer()).unwrap()
+    }
+
+    fn close(&self, store: &FjallStore) {
+        store.close();
+    }
+
+    fn rows(&self, store: &FjallStore) -> Vec<Row> {
+        rows_of(store.engine())
+    }
+}
+
 fn rows_of(engine: &impl Kv) -> Vec<Row> {
     let mut rows = Vec::new();
     engine
@@ -117,6 +147,9 @@ macro_rules! contract {
         }
         mod sled {
             $(#[test] fn $case() { super::run::<super::OnSled>(super::cases::$case); })+
+        }
+        mod fjall {
+            $(#[test] fn $case() { super::run::<super::OnFjall>(super::cases::$case); })+
         }
     };
 }

@@ -4,8 +4,10 @@
 //! - One thread writes: batch, then `persist(SyncData)`, which is fdatasync of the journal.
 //! - A failed write or sync poisons fjall for good, as does a table that could not be written:
 //!   [`Kv::recover`] drops the database and opens it anew.
-//! - A power cut may leave the journal's last batch in pieces. fjall truncates it when its end is missing, and
-//!   refuses to open when only its middle is: [`torn`] cuts that off, for nobody was told of it.
+//! - A power cut may leave the journal's last batch in pieces, and a disk may damage any: [`journal`] tells one
+//!   from the other before fjall reads.
+
+mod journal;
 
 use std::fs::{self, File};
 use std::io;
@@ -19,6 +21,7 @@ use std::time::Duration;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use rustix::fs::FlockOperation;
 
+use self::journal::JournalError;
 use super::damage::{corrupt, panic_text};
 use super::kv::{Kv, KvStore, Order, Visit, Writes};
 use super::room::Room;
@@ -135,14 +138,17 @@ impl Open {
         let io = |e: io::Error| StoreError::Io(format!("{}: {e}", path.display()));
         make_dirs(path).map_err(io)?;
         remove_unfinished(path).map_err(io)?;
+        journal::mend(path).map_err(|e| match e {
+            JournalError::Io(e) => io(e),
+            e @ JournalError::Damaged { .. } => corrupt(path, &e.to_string()),
+        })?;
         let work = || {
             let db = Database::builder(path)
                 .cache_size(sizes.cache)
                 .max_journaling_size(JOURNALS_MAX)
                 .max_cached_files(Some(FILES_MAX))
                 .open()?;
-            let options =
-                || KeyspaceCreateOptions::default().max_memtable_size(sizes.memtable);
+            let options = || KeyspaceCreateOptions::default().max_memtable_size(sizes.memtable);
             let rows = db.keyspace(ROWS, options)?;
             db.persist(PersistMode::SyncAll)?;
             Ok(Self { rows, db })
@@ -223,8 +229,7 @@ impl Kv for Fjall {
     }
 
     fn size_bytes(&self) -> Result<u64, StoreError> {
-        size_of(&self.path)
-            .map_err(|e| StoreError::Io(format!("{}: {e}", self.path.display())))
+        size_of(&self.path).map_err(|e| StoreError::Io(format!("{}: {e}", self.path.display())))
     }
 
     fn close(&self) {
@@ -235,8 +240,8 @@ impl Kv for Fjall {
     /// writes once, when it makes the database.
     fn origin(&self) -> Result<Vec<u8>, StoreError> {
         let path = self.path.join(MARKER);
-        let meta = fs::metadata(&path)
-            .map_err(|e| StoreError::Io(format!("{}: {e}", path.display())))?;
+        let meta =
+            fs::metadata(&path).map_err(|e| StoreError::Io(format!("{}: {e}", path.display())))?;
         let (at, ns) = (meta.ctime(), meta.ctime_nsec());
         Ok(format!("{} {at} {ns}", meta.ino()).into_bytes())
     }
@@ -294,7 +299,7 @@ fn absent(e: io::Error) -> io::Result<()> {
 /// After a failed fdatasync the kernel counts pages as clean that never reached the disk. What is read
 /// from now on must come from there: it decides which batch is durable.
 fn distrust_cache(path: &Path) {
-    for journal in journals(path).unwrap_or_default() {
+    for journal in journal::journals(path).unwrap_or_default() {
         let dropped = File::open(&journal).and_then(|journal| {
             rustix::fs::fadvise(&journal, 0, None, rustix::fs::Advice::DontNeed).map_err(Into::into)
         });
@@ -302,20 +307,6 @@ fn distrust_cache(path: &Path) {
             tracing::warn!(%error, "the cache of a journal could not be dropped");
         }
     }
-}
-
-/// The journals, the oldest first.
-fn journals(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found: Vec<(u64, PathBuf)> = Vec::new();
-    for entry in fs::read_dir(path)? {
-        let path = entry?.path();
-        let number = path
-            .file_name()
-            .and_then(|name| name.to_str()?.strip_suffix(".jnl")?.parse().ok());
-        found.extend(number.map(|number| (number, path)));
-    }
-    found.sort_unstable();
-    Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
 /// Bytes that the files take on disk: journals are longer than what was written to them.
@@ -357,10 +348,9 @@ fn translate(path: &Path, e: fjall::Error) -> StoreError {
         fjall::Error::Io(e) | fjall::Error::Storage(fjall::LsmError::Io(e)) => {
             StoreError::Io(format!("{}: {e}", path.display()))
         }
-        fjall::Error::Poisoned => StoreError::Io(format!(
-            "{}: an earlier write failed",
-            path.display()
-        )),
+        fjall::Error::Poisoned => {
+            StoreError::Io(format!("{}: an earlier write failed", path.display()))
+        }
         e => corrupt(path, &e.to_string()),
     }
 }
