@@ -2,6 +2,7 @@
 //! become tables in the background.
 //!
 //! - One thread writes: batch, then `persist(SyncData)`, which is fdatasync of the journal.
+//! - Reads go through snapshots: a keyspace that is read directly shows half of a batch.
 //! - A failed write or sync poisons fjall for good, as does a table that could not be written:
 //!   [`Kv::recover`] drops the database and opens it anew.
 //! - A power cut may leave the journal's last batch in pieces, and a disk may damage any: [`journal`] tells one
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use rustix::fs::FlockOperation;
 
 use self::journal::JournalError;
@@ -162,7 +163,13 @@ impl Open {
 
 impl Kv for Fjall {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.with(|open| Ok(open.rows.get(key)?.map(|row| row.to_vec())))
+        self.with(|open| {
+            Ok(open
+                .db
+                .snapshot()
+                .get(&open.rows, key)?
+                .map(|row| row.to_vec()))
+        })
     }
 
     fn range(
@@ -177,7 +184,7 @@ impl Kv for Fjall {
         }
         self.with(|open| {
             let bounds = (Bound::Included(from), Bound::Excluded(to));
-            let mut range = open.rows.range::<&[u8], _>(bounds);
+            let mut range = open.db.snapshot().range::<&[u8], _>(&open.rows, bounds);
             while let Some(row) = match order {
                 Order::Ascending => range.next(),
                 Order::Descending => range.next_back(),
