@@ -25,6 +25,9 @@ const TRAILER: [u8; 4] = *b"FJL\x03";
 /// From the tag of a batch to that of its first item.
 const HEAD_LEN: usize = 13;
 
+/// Longer than any batch: the committer ends one at 4 MB of rows and the commit that went over.
+const BATCH_LEN_MAX: usize = 16 * 1024 * 1024;
+
 /// Why journals can't be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum JournalError {
@@ -62,7 +65,7 @@ pub(super) fn mend(dir: &Path) -> Result<(), JournalError> {
     let Some((at, rest)) = broken(newest)? else {
         return Ok(());
     };
-    if goes_on(&rest) {
+    if rest.len() > BATCH_LEN_MAX || goes_on(&rest) {
         return Err(damaged(newest, at));
     }
     tracing::warn!(

@@ -96,6 +96,9 @@ const LOCK: &str = "lock";
 const FIRST_JOURNAL: &str = "0.jnl";
 const TABLES: &str = "keyspaces";
 
+/// A file of ours: the keyspace has been made.
+const COMPLETE: &str = "complete";
+
 impl Fjall {
     /// Opens or creates the database in this directory.
     pub fn open(path: &Path, settings: &StoreSettings) -> Result<Self, StoreError> {
@@ -144,18 +147,34 @@ impl Open {
             e @ JournalError::Damaged { .. } => corrupt(path, &e.to_string()),
         })?;
         let work = || {
+            let was_complete = path.join(COMPLETE).exists();
+            if was_complete && !path.join(MARKER).exists() {
+                return Ok(None);
+            }
             let db = Database::builder(path)
                 .cache_size(sizes.cache)
                 .max_journaling_size(JOURNALS_MAX)
                 .max_cached_files(Some(FILES_MAX))
                 .open()?;
             let options = || KeyspaceCreateOptions::default().max_memtable_size(sizes.memtable);
+            // fjall takes a list of keyspaces that it can't read for an empty one.
+            if was_complete && !db.keyspace_exists(ROWS) {
+                return Ok(None);
+            }
             let rows = db.keyspace(ROWS, options)?;
             db.persist(PersistMode::SyncAll)?;
-            Ok(Self { rows, db })
+            if !was_complete {
+                complete(path)?;
+            }
+            Ok(Some(Self { rows, db }))
         };
         match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(opened) => opened.map_err(|e| translate(path, e)),
+            Ok(Ok(Some(opened))) => Ok(opened),
+            Ok(Ok(None)) => Err(corrupt(
+                path,
+                "its version or its list of keyspaces is lost",
+            )),
+            Ok(Err(e)) => Err(translate(path, e)),
             Err(panic) => Err(corrupt(path, &panic_text(&*panic))),
         }
     }
@@ -288,12 +307,19 @@ fn drop_quietly(path: &Path, open: Option<Open>) {
 /// A start that was cut off before the database was made: fjall would stumble over what it left. Nothing was
 /// written yet.
 fn remove_unfinished(path: &Path) -> io::Result<()> {
-    if path.join(MARKER).exists() || !path.join(FIRST_JOURNAL).exists() {
+    let has = |file| path.join(file).exists();
+    if has(MARKER) || has(COMPLETE) || !has(FIRST_JOURNAL) {
         return Ok(());
     }
     tracing::info!(path = %path.display(), "removed a database that was never finished");
     fs::remove_file(path.join(FIRST_JOURNAL))?;
     fs::remove_dir_all(path.join(TABLES)).or_else(absent)
+}
+
+/// Notes that the keyspace is there.
+fn complete(path: &Path) -> io::Result<()> {
+    File::create(path.join(COMPLETE))?.sync_all()?;
+    File::open(path)?.sync_all()
 }
 
 fn absent(e: io::Error) -> io::Result<()> {
@@ -352,6 +378,15 @@ fn translate(path: &Path, e: fjall::Error) -> StoreError {
         fjall::Error::Locked => StoreError::InUse {
             path: path.display().to_string(),
         },
+        // What a damaged file names is not there, or ends too early.
+        fjall::Error::Io(e) | fjall::Error::Storage(fjall::LsmError::Io(e))
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
+            ) =>
+        {
+            corrupt(path, &e.to_string())
+        }
         fjall::Error::Io(e) | fjall::Error::Storage(fjall::LsmError::Io(e)) => {
             StoreError::Io(format!("{}: {e}", path.display()))
         }

@@ -1,8 +1,10 @@
-//! What callers see when the disk fails: on the memory engine by command, on sled by damage.
+//! What callers see when the disk fails: on the memory engine by command, on sled and fjall by damage.
 
 use std::fs;
+use std::path::Path;
 
 use strait::store::find::{Filter, Find, FindOrder};
+use strait::store::fjall::FjallStore;
 use strait::store::kv::{Kv, KvStore, Writes};
 use strait::store::memory::{Memory, MemoryStore};
 use strait::store::sled::SledStore;
@@ -164,7 +166,7 @@ fn small() -> StoreSettings {
     }
 }
 
-fn filled(dir: &std::path::Path) {
+fn filled(dir: &Path) {
     let store = SledStore::open(dir, &small(), sealer()).unwrap();
     for n in 0..2000 {
         let id = format!("d{n}");
@@ -215,7 +217,7 @@ fn damaged_files_are_refused_with_advice() {
         let cut = sound[..sound.len() / 2].to_vec();
         for (how, damaged) in [("zeroed", zeroed), ("flipped", flipped), ("cut", cut)] {
             let copy = tempfile::tempdir().unwrap();
-            copy_files(dir.path(), copy.path());
+            copy_all(dir.path(), copy.path());
             fs::write(copy.path().join(path.file_name().unwrap()), damaged).unwrap();
             match SledStore::open(copy.path(), &small(), sealer()) {
                 Ok(store) => assert_eq!(store.last_event(), 2000, "{path:?} {how}: lost data"),
@@ -232,14 +234,94 @@ fn damaged_files_are_refused_with_advice() {
     assert!(refused > 3, "only {refused} damages were found");
 }
 
-fn copy_files(from: &std::path::Path, to: &std::path::Path) {
-    fs::create_dir(to.join("blobs")).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() {
-            fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+/// The same on fjall. What is cut off or zeroed at the end of its newest journal looks like a batch that was
+/// never whole, so less may be there; it is whole batches all the same.
+#[test]
+fn damaged_files_of_fjall_are_refused_with_advice() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = FjallStore::open(dir.path(), &small(), sealer()).unwrap();
+    // Beyond what is sorted in memory, so that there are tables.
+    for n in 0..600 {
+        let long = long_state(n, 40_000, 'x');
+        write(&store, vec![put_state("d", long), emit(n, "{}")]);
+    }
+    drop(store);
+    let files = files_in(dir.path());
+    let tables = files.iter().filter(|file| file.contains("tables"));
+    assert!(tables.count() > 1, "{files:?}");
+    let mut refused = 0;
+    for file in &files {
+        let sound = fs::read(dir.path().join(file)).unwrap();
+        let zeroed = vec![0; sound.len()];
+        let mut flipped = sound.clone();
+        for byte in flipped.iter_mut().step_by(97) {
+            *byte ^= 0x5a;
+        }
+        let cut = sound[..sound.len() / 2].to_vec();
+        for (how, damaged) in [("zeroed", zeroed), ("flipped", flipped), ("cut", cut)] {
+            let copy = tempfile::tempdir().unwrap();
+            copy_all(dir.path(), copy.path());
+            fs::write(copy.path().join(file), damaged).unwrap();
+            let is_journal = file.ends_with(".jnl");
+            let read = FjallStore::open(copy.path(), &small(), sealer())
+                .and_then(|store| Ok((store.last_event(), store.events(0, 1000)?.len())));
+            match read {
+                Ok((last, count)) if is_journal && how != "flipped" => {
+                    assert_eq!(last, u64::try_from(count).unwrap(), "{file} {how}");
+                }
+                Ok(found) => assert_eq!(found, (600, 600), "{file} {how}: lost data"),
+                Err(e) => {
+                    refused += 1;
+                    let text = e.to_string();
+                    assert_eq!(e.kind(), "corrupt", "{file} {how}: {text}");
+                    assert!(text.contains(copy.path().to_str().unwrap()), "{text}");
+                    assert!(text.contains("strait store import"), "{text}");
+                }
+            }
         }
     }
+    assert!(refused > 3, "only {refused} damages were found");
+}
+
+/// A start that ended before its database was made.
+#[test]
+fn unfinished_creation_does_not_block() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(FjallStore::open(dir.path(), &small(), sealer()).unwrap());
+    fs::remove_file(dir.path().join("version")).unwrap();
+    let error = FjallStore::open(dir.path(), &small(), sealer()).unwrap_err();
+    assert_eq!(error.kind(), "corrupt", "it was finished: {error}");
+    fs::remove_file(dir.path().join("complete")).unwrap();
+    let store = FjallStore::open(dir.path(), &small(), sealer()).unwrap();
+    write(&store, vec![emit(1, "{}")]);
+}
+
+/// Files below a directory, by their paths in it.
+fn files_in(dir: &Path) -> Vec<String> {
+    let mut files = Vec::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(next) = dirs.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => dirs.push(path),
+                false => {
+                    let path = path.strip_prefix(dir).unwrap();
+                    files.push(path.to_str().unwrap().to_owned());
+                }
+            }
+        }
+    }
+    files.sort_unstable();
+    files
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    for file in files_in(from) {
+        fs::create_dir_all(to.join(&file).parent().unwrap()).unwrap();
+        fs::copy(from.join(&file), to.join(&file)).unwrap();
+    }
+    fs::create_dir_all(to.join("blobs")).unwrap();
 }
 
 #[test]
