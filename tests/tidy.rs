@@ -53,6 +53,8 @@ const STORE_WRITE: &[&str] = &[
     "Expiry",
     "keys",
     "kv",
+    "disk",
+    "fjall",
     "sled",
     "memory",
     "migrate",

@@ -245,6 +245,7 @@ impl Running {
         warn_of_exposure(http, tls.is_none() && !config.http.no_auth);
         let serving = server::Settings {
             connections_max: config.http.connections_max,
+            connections_per_address: config.http.connections_per_address,
             idle: Duration::from_secs(config.http.idle_s),
             unverified_max: config.http.unverified_mb.saturating_mul(1024 * 1024),
             tls,

@@ -49,7 +49,7 @@ enum Command {
         /// The file to read
         file: PathBuf,
         /// What keeps the rows
-        #[arg(long, value_enum, default_value_t = DurableEngine::Sled)]
+        #[arg(long, value_enum, default_value_t = DurableEngine::Fjall)]
         engine: DurableEngine,
     },
 }
@@ -57,8 +57,8 @@ enum Command {
 /// Engines that an archive may go into.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum DurableEngine {
-    Sled,
     Fjall,
+    Sled,
 }
 
 impl From<DurableEngine> for EngineName {

@@ -25,6 +25,8 @@ pub struct Http {
     pub clock_skew_s: u64,
     /// Connections at the same time.
     pub connections_max: usize,
+    /// Of these, from one address (IPv6: one /64); 0: all.
+    pub connections_per_address: usize,
     /// A connection that sends no whole request head, or takes nothing of an answer, for this long is
     /// closed.
     pub idle_s: u64,
@@ -42,6 +44,7 @@ impl Default for Http {
             tls_key: PathBuf::new(),
             clock_skew_s: CLOCK_SKEW.as_secs(),
             connections_max: settings.connections_max,
+            connections_per_address: settings.connections_per_address,
             idle_s: settings.idle.as_secs(),
             unverified_mb: settings.unverified_max / (1024 * 1024),
         }
@@ -91,6 +94,13 @@ impl Http {
                 "http.connections_max",
                 &self.connections_max,
                 "1 to 1000000",
+            );
+        }
+        if self.connections_per_address > 1_000_000 {
+            return wrong(
+                "http.connections_per_address",
+                &self.connections_per_address,
+                "1 to 1000000, or 0 for no bound",
             );
         }
         if !(1..=3600).contains(&self.idle_s) {

@@ -401,6 +401,10 @@ mod tests {
                 "http.connections_max is 0: takes 1",
             ),
             (
+                |http| http.connections_per_address = 1_000_001,
+                "http.connections_per_address is 1000001: takes 1 to 1000000, or 0",
+            ),
+            (
                 |http| http.idle_s = 3601,
                 "http.idle_s is 3601: takes 1 to 3600",
             ),

@@ -19,11 +19,11 @@ use super::{StoreError, StoreSettings, migrate};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineName {
-    /// A tree whose pages lie in a log (decision 1).
+    /// A journal and sorted tables (decision 12).
     #[default]
-    Sled,
-    /// A journal and sorted tables.
     Fjall,
+    /// A tree whose pages lie in a log (decision 1).
+    Sled,
     /// Nothing survives the process: for measurements and trials.
     Memory,
 }

@@ -12,7 +12,7 @@ use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use strait::api::server::tls::{self, Tls};
 use strait::api::server::{Server as HttpServer, Settings};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::api::{Server, meter_product};
 
@@ -215,6 +215,48 @@ async fn connections_are_bounded() {
         }
     })
     .await;
+    serving.http.stop().await;
+}
+
+#[tokio::test]
+async fn one_address_keeps_nobody_else_out() {
+    let settings = Settings {
+        connections_max: 2,
+        connections_per_address: 1,
+        ..Settings::default()
+    };
+    let serving = serve(settings).await;
+    let mut first = serving.connect().await;
+    assert_eq!(ask(&mut first, HEALTH).await, Some(200));
+    let mut second = serving.connect().await;
+    assert_eq!(ask(&mut second, HEALTH).await, Some(503));
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(serving.address).await.unwrap();
+    assert_eq!(ask(&mut other, HEALTH).await, Some(200));
+    assert_eq!(ask(&mut first, HEALTH).await, Some(200));
+    serving.http.stop().await;
+}
+
+#[tokio::test]
+async fn heads_that_mean_two_things_are_refused() {
+    let serving = serve(Settings::default()).await;
+    for head in [
+        // A folded line, a NUL, a bare CR, a name with a space: readers before us may see other fields.
+        "GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: b\r\n Content-Length: 5\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: b\0c\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: b\rX-B: c\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length : 5\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: +5\r\n\r\nhello",
+        "GET /heal thz HTTP/1.1\r\nHost: x\r\n\r\n",
+    ] {
+        let mut stream = serving.connect().await;
+        assert_eq!(ask(&mut stream, head).await, Some(400), "{head:?}");
+    }
+    let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
+    let mut stream = serving.connect().await;
+    let head = format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{many}\r\n");
+    assert_eq!(ask(&mut stream, &head).await, Some(431));
     serving.http.stop().await;
 }
 

@@ -1,11 +1,12 @@
 //! Serves the router on a listener, plain or over TLS, until told to stop.
 //!
 //! One task accepts and never waits for a client: handshakes and requests run in a task per
-//! connection. Connections are bounded; the newest over the bound hears 503. A connection that sends
+//! connection. Connections are bounded, in all and of one address; the newest over a bound hears 503. A connection that sends
 //! no whole request head for a while is closed, be it slow or idle, and so is one that takes nothing
 //! of its answer for as long.
 
 mod patient;
+mod places;
 pub mod tls;
 
 use std::io;
@@ -31,6 +32,7 @@ use super::buffer::{Buffer, UNVERIFIED_MAX};
 use super::router_within;
 use crate::app::App;
 use patient::Patient;
+use places::{Full, Place, Places};
 use tls::Tls;
 
 /// How long a stop waits for requests under way.
@@ -61,6 +63,8 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 pub struct Settings {
     /// Connections at the same time.
     pub connections_max: usize,
+    /// Of these, from one address (IPv6: one /64); 0: all.
+    pub connections_per_address: usize,
     /// A connection that sends no whole request head, or takes nothing of an answer, for this long is
     /// closed.
     pub idle: Duration,
@@ -74,6 +78,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             connections_max: 10_000,
+            connections_per_address: 2000,
             idle: Duration::from_secs(15),
             unverified_max: UNVERIFIED_MAX,
             tls: None,
@@ -98,7 +103,7 @@ impl Server {
         }
         let acceptor = Acceptor {
             router: router_within(app, Buffer::new(settings.unverified_max)),
-            places: Arc::new(Semaphore::new(settings.connections_max.max(1))),
+            places: Places::new(settings.connections_max, settings.connections_per_address),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
             graceful: GracefulShutdown::new(),
             stopping: CancellationToken::new(),
@@ -131,7 +136,7 @@ impl Server {
 struct Acceptor {
     router: Router,
     settings: Settings,
-    places: Arc<Semaphore>,
+    places: Places,
     refusals: Arc<Semaphore>,
     graceful: GracefulShutdown,
     /// Ends handshakes, which would hold up a stop.
@@ -168,16 +173,9 @@ impl Acceptor {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "a connection answers with delay");
         }
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            metrics::counter!("strait_http_refused_total", "reason" => "connections").increment(1);
-            tracing::debug!(%peer, "too many connections are open");
-            let is_plain = self.settings.tls.is_none();
-            if let Ok(turn) = Arc::clone(&self.refusals).try_acquire_owned()
-                && is_plain
-            {
-                self.connections.spawn(refuse(stream, turn));
-            }
-            return;
+        let place = match self.places.take(peer.ip()) {
+            Ok(place) => place,
+            Err(full) => return self.refuse(stream, peer, full),
         };
         let connection = Connection {
             peer,
@@ -210,6 +208,17 @@ impl Acceptor {
                 };
                 self.connections.spawn(shaking);
             }
+        }
+    }
+
+    fn refuse(&mut self, stream: TcpStream, peer: SocketAddr, full: Full) {
+        metrics::counter!("strait_http_refused_total", "reason" => full.as_str()).increment(1);
+        tracing::debug!(%peer, "too many connections are open");
+        let is_plain = self.settings.tls.is_none();
+        if let Ok(turn) = Arc::clone(&self.refusals).try_acquire_owned()
+            && is_plain
+        {
+            self.connections.spawn(refuse(stream, turn));
         }
     }
 }
@@ -251,7 +260,7 @@ struct Connection {
     idle: Duration,
     watcher: Watcher,
     /// One of those that may be open.
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Connection {
