@@ -173,6 +173,11 @@ impl Acceptor {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "a connection answers with delay");
         }
+        if places::is_of_reserve(&stream) {
+            // At once: a farewell would keep the descriptor.
+            count_refused(Full::Descriptors);
+            return;
+        }
         let place = match self.places.take(peer.ip()) {
             Ok(place) => place,
             Err(full) => return self.refuse(stream, peer, full),
@@ -212,7 +217,7 @@ impl Acceptor {
     }
 
     fn refuse(&mut self, stream: TcpStream, peer: SocketAddr, full: Full) {
-        metrics::counter!("strait_http_refused_total", "reason" => full.as_str()).increment(1);
+        count_refused(full);
         tracing::debug!(%peer, "too many connections are open");
         let is_plain = self.settings.tls.is_none();
         if let Ok(turn) = Arc::clone(&self.refusals).try_acquire_owned()
@@ -221,6 +226,10 @@ impl Acceptor {
             self.connections.spawn(refuse(stream, turn));
         }
     }
+}
+
+fn count_refused(full: Full) {
+    metrics::counter!("strait_http_refused_total", "reason" => full.as_str()).increment(1);
 }
 
 fn count_handshake(result: &'static str) {

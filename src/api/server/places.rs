@@ -2,9 +2,11 @@
 //! others out.
 
 use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
+use rustix::process::{Resource, getrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Places for connections. Clones share them.
@@ -29,6 +31,7 @@ pub(super) struct Place {
 pub(super) enum Full {
     All,
     Address,
+    Descriptors,
 }
 
 impl Full {
@@ -36,6 +39,7 @@ impl Full {
         match self {
             Self::All => "connections",
             Self::Address => "address",
+            Self::Descriptors => "descriptors",
         }
     }
 }
@@ -87,6 +91,21 @@ impl Drop for Place {
             }
         }
     }
+}
+
+/// Whether a connection took one of the descriptors that the store needs to go on: it makes and opens files at
+/// any time. The system gives the lowest number that is free, so a high one says how few are left.
+pub(super) fn is_of_reserve(connection: &impl AsFd) -> bool {
+    let Some(limit) = getrlimit(Resource::Nofile).current else {
+        return false;
+    };
+    let number = u64::try_from(connection.as_fd().as_raw_fd()).unwrap_or(u64::MAX);
+    number >= limit.saturating_sub(reserve(limit))
+}
+
+/// The share of the descriptors that connections leave alone.
+fn reserve(limit: u64) -> u64 {
+    (limit / 16).clamp(16, 256)
 }
 
 #[cfg(test)]
