@@ -326,6 +326,25 @@ fn the_tests_that_prove_dtls_are_there() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// Each line about a threat names what shows it.
+#[test]
+fn every_line_about_a_threat_has_a_test() {
+    let page = include_str!("../docs/security.md");
+    let mut wrong = review::missing_proofs(&Tree::read(), page);
+    let lines = page.lines().filter(|line| line.starts_with("| "));
+    let threats: Vec<_> = lines
+        .filter(|line| !line.starts_with("| threat |"))
+        .collect();
+    assert!(threats.len() > 30, "{}", threats.len());
+    for line in threats {
+        let proofs = line.rsplit('|').nth(1).unwrap_or_default();
+        if !proofs.contains("::") && !proofs.contains("`tests/") {
+            wrong.push(format!("shows nothing: {line}"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
 /// Each of a document's names leads to a test, or is found out.
 #[test]
 fn missing_proofs_are_found() {
