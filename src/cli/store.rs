@@ -49,7 +49,7 @@ enum Command {
         /// The file to read
         file: PathBuf,
         /// What keeps the rows
-        #[arg(long, value_enum, default_value_t = DurableEngine::Fjall)]
+        #[arg(long, value_enum, default_value_t = DurableEngine::Sled)]
         engine: DurableEngine,
     },
 }
@@ -57,8 +57,8 @@ enum Command {
 /// Engines that an archive may go into.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum DurableEngine {
-    Fjall,
     Sled,
+    Fjall,
 }
 
 impl From<DurableEngine> for EngineName {

@@ -19,11 +19,11 @@ use super::{StoreError, StoreSettings, migrate};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineName {
-    /// A journal and sorted tables (decision 12).
-    #[default]
-    Fjall,
     /// A tree whose pages lie in a log (decision 1).
+    #[default]
     Sled,
+    /// A journal and sorted tables (decision 12).
+    Fjall,
     /// Nothing survives the process: for measurements and trials.
     Memory,
 }
