@@ -383,7 +383,7 @@ mod tests {
         (wrong.push.retry_first_s, wrong.push.retry_max_s) = (61, 60);
         let error = wrong.check().unwrap_err().to_string();
         assert!(error.contains("push.retry_max_s is 60"), "{error}");
-        let cases: [(Change, &str); 5] = [
+        let cases: [(Change, &str); 6] = [
             (
                 |http| http.tls_cert = "cert.pem".into(),
                 "http.tls_key is empty",

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use strait::base::peer::DeviceSeq;
-use strait::store::disk::DiskStore;
+use strait::store::disk::{DiskStore, EngineName};
 use strait::store::kv::{Kv, Writes};
 use strait::store::lock::DataLock;
 use strait::store::sled::Sled;
@@ -95,6 +95,34 @@ fn export_import_and_check_agree() {
     assert_eq!(store.session(DeviceSeq(one.seq)).unwrap(), None);
     let state = store.state(&device_id("one")).unwrap();
     assert_eq!(state, Some(long_state(1, 9000, 'a')));
+}
+
+/// Over an archive to fjall, where it stays whatever the setting says, and back again.
+#[test]
+fn a_database_moves_to_another_engine_and_stays_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    filled(&at("one"));
+    for (from, to, engine) in [
+        ("one", "two", EngineName::Fjall),
+        ("two", "three", EngineName::Sled),
+    ] {
+        let (file, engine_name) = (at(&format!("{to}.strait")), engine.to_string());
+        assert_eq!(strait(&["export"], &at(from), Some(&file)).0, 0);
+        fs::create_dir(at(to)).unwrap();
+        fs::copy(at("one/sealing.key"), at(to).join("sealing.key")).unwrap();
+        let words = ["import", "--engine", &engine_name];
+        let (code, _, err) = strait(&words, &at(to), Some(&file));
+        assert_eq!((code, err.as_str()), (0, ""));
+        let (code, out, err) = strait(&["check"], &at(to), None);
+        assert_eq!((code, err.as_str()), (0, ""), "{out}");
+        let settings = StoreSettings::default();
+        let key = settings.key_path(&at(to));
+        let store = DiskStore::open_with_key(&at(to).join("store"), &settings, &key).unwrap();
+        assert_eq!(store.engine().name(), engine);
+        let state = store.state(&device_id("one")).unwrap();
+        assert_eq!(state, Some(long_state(1, 9000, 'a')));
+    }
 }
 
 #[test]
