@@ -5,7 +5,7 @@
 //! - Reads go through snapshots: a keyspace that is read directly shows half of a batch.
 //! - A failed write or sync poisons fjall for good, as does a table that could not be written:
 //!   [`Kv::recover`] drops the database and opens it anew.
-//! - A power cut may leave the journal's last batch in pieces, and a disk may damage any: [`journal`] tells one
+//! - A power cut may leave the journal's last batch in pieces, and a disk may damage any: `journal` tells one
 //!   from the other before fjall reads.
 
 mod journal;
