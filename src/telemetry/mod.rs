@@ -4,6 +4,7 @@
 //! neither and take [`detached_metrics`].
 
 pub mod gauges;
+mod lines;
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -67,13 +68,23 @@ impl TelemetryError {
 /// Sends logs to stderr. `filter` is in the style of `RUST_LOG`, such as `info,strait::net=debug`.
 pub fn install_logging(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
     let parsed = parse_filter(filter)?;
+    let colours = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(parsed)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_ansi(colours);
     let installed = match format {
-        LogFormat::Plain => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Plain => builder
+            .with_writer(move || lines::OneLine {
+                inner: std::io::stderr(),
+                colours,
+            })
+            .try_init(),
+        // JSON has its own way to write a line break.
+        LogFormat::Json => builder
+            .with_writer(std::io::stderr)
+            .json()
+            .flatten_event(true)
+            .try_init(),
     };
     installed.map_err(|_| TelemetryError::Logging)
 }
