@@ -24,6 +24,7 @@ use crate::config::{self, Config, ConfigError, Listen};
 use crate::engine::exchange::Settings as ExchangeSettings;
 use crate::net::endpoint::DATAGRAM_QUEUE;
 use crate::net::udp;
+use crate::net::webhook::Dialer;
 use crate::net::{Arrival, Datagram, dtls};
 use crate::store::Store;
 use crate::store::disk::DiskStore;
@@ -405,7 +406,10 @@ fn settings(config: &Config, credentials: &Arc<Credentials>) -> Settings {
         package_files: PackageFiles::of(&config.data),
         codecs: config.codecs,
         codec_worker: None,
-        dialer: crate::net::webhook::Dialer::Network,
+        dialer: match config.push.public_only {
+            true => Dialer::Public,
+            false => Dialer::Network,
+        },
         commands: config.commands,
         limits: config.limits,
         credentials: Arc::clone(credentials),

@@ -11,6 +11,8 @@ use crate::net::webhook::Limits;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// No push goes to an address of this host or of a private network.
+    pub public_only: bool,
     /// Connections of one action, and pushes of it at the same time.
     pub connections_max: usize,
     /// For a whole push.
@@ -37,6 +39,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            public_only: false,
             connections_max: 32,
             timeout_s: 15,
             answer_kb: 64,

@@ -10,6 +10,7 @@
 //! one dialled: that is no failure.
 //! Errors: [`Failure`], for what never became an answer.
 
+mod reach;
 pub mod target;
 pub mod tls;
 
@@ -17,6 +18,7 @@ pub mod tls;
 mod tests;
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -33,12 +35,13 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::mpsc;
 use tokio::time::{Instant as Deadline, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::base::time::Clock;
+use reach::is_public;
 pub use target::Target;
 
 /// What every push says of its body.
@@ -105,6 +108,8 @@ pub struct Limits {
 #[derive(Debug, Clone)]
 pub enum Dialer {
     Network,
+    /// The Internet alone: no address of this host or of a private network, whatever a name leads to.
+    Public,
     /// A subscriber in this process takes the other end.
     Within(mpsc::Sender<Dialed>),
 }
@@ -288,9 +293,17 @@ impl Client {
         match &self.dialer {
             Dialer::Network => {
                 let stream = TcpStream::connect((host, port)).await;
-                let stream = stream.map_err(|e| wrong(e.to_string()))?;
-                stream.set_nodelay(true).map_err(|e| wrong(e.to_string()))?;
-                Ok(Box::new(stream))
+                ready(stream).map_err(wrong)
+            }
+            Dialer::Public => {
+                let found = lookup_host((host, port)).await;
+                let found = found.map_err(|e| wrong(e.to_string()))?;
+                let public: Vec<_> = found.filter(|a| is_public(a.ip())).collect();
+                if public.is_empty() {
+                    return Err(wrong("no public address (push.public_only)".to_owned()));
+                }
+                // Those that were judged: asked again, a name may lead elsewhere.
+                ready(TcpStream::connect(&public[..]).await).map_err(wrong)
             }
             Dialer::Within(subscribers) => {
                 let (ours, theirs) = tokio::io::duplex(BUFFER_MAX);
@@ -317,6 +330,13 @@ impl Client {
     fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What was dialled, without delays of its own.
+fn ready(stream: io::Result<TcpStream>) -> Result<Box<dyn Wire>, String> {
+    let stream = stream.map_err(|e| e.to_string())?;
+    stream.set_nodelay(true).map_err(|e| e.to_string())?;
+    Ok(Box::new(stream))
 }
 
 /// Sends, and reads the head of the answer.

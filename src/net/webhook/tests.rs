@@ -243,3 +243,33 @@ async fn a_closed_connection_is_replaced() {
     let failure = push(&client).await.unwrap_err();
     assert_eq!(failure.kind(), "connect", "{failure}");
 }
+
+/// Whatever leads there: a name, an address, one that is wrapped into another family.
+#[tokio::test]
+async fn a_client_for_the_internet_dials_nobody_nearby() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let dialled = async {
+        for host in [
+            "localhost",
+            "127.0.0.1",
+            "[::ffff:127.0.0.1]",
+            "0.0.0.0",
+            "2130706433",
+        ] {
+            let target = Target::parse(&format!("http://{host}:{port}/")).unwrap();
+            let client = Client::new(target, None, Dialer::Public, Clock::System, LIMITS);
+            let failure = push(&client).await.unwrap_err();
+            assert_eq!(failure.kind(), "connect", "{host}");
+            let told = failure.to_string();
+            assert!(
+                told.ends_with("no public address (push.public_only)"),
+                "{told}"
+            );
+        }
+    };
+    tokio::select! {
+        () = dialled => {}
+        _ = listener.accept() => panic!("somebody was dialled"),
+    }
+}
