@@ -122,9 +122,7 @@ async fn read_form(request: Request, max: usize) -> Result<(String, Vec<u8>), Ap
         return Err(ApiError::malformed(format!("Content-Type: {takes}")));
     }
     let (parts, body) = request.into_parts();
-    let headers = parts.headers.clone();
-    let mut whole = Request::new(body);
-    whole.headers_mut().clone_from(&headers);
+    let whole = Request::from_parts(parts.clone(), body);
     let bytes = read_body_up_to(whole, max.saturating_add(FORM_MAX)).await?;
     let mut request = Request::from_parts(parts, Body::from(bytes));
     DefaultBodyLimit::disable().apply(&mut request);

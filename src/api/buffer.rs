@@ -4,15 +4,15 @@
 //! request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::StatusCode;
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::error::{ApiError, code};
-use super::request::{BODY_PATIENCE, check_declared, too_large};
+use super::error::ApiError;
+use super::request::{BodyTime, check_declared, too_large};
 
 /// Bytes of all such bodies at the same time, unless set otherwise.
 pub const UNVERIFIED_MAX: usize = 64 * 1024 * 1024;
@@ -20,9 +20,12 @@ pub const UNVERIFIED_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of each that count for nothing: a device, a group, a command has fewer.
 const FREE: usize = 16 * 1024;
 
-/// Room for bodies of callers who are not known yet. Clones share it.
+/// Room for bodies of callers who are not known yet, and how long they may take. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Buffer(Arc<Semaphore>);
+pub struct Buffer {
+    room: Arc<Semaphore>,
+    time: BodyTime,
+}
 
 /// A body, and its place in the buffer until its sender is known.
 #[derive(Debug)]
@@ -33,17 +36,25 @@ pub struct Held {
 
 impl Buffer {
     /// Of so many bytes.
-    pub fn new(max: usize) -> Self {
-        Self(Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))))
+    pub fn new(max: usize, time: Duration) -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))),
+            time: BodyTime(time),
+        }
+    }
+
+    /// How long every body may take.
+    pub const fn time(&self) -> BodyTime {
+        self.time
     }
 
     /// A whole body of up to `max` bytes, bounded in time. Errors: 408, 413, 503 no room.
     pub async fn read(&self, request: Request, max: usize) -> Result<Held, ApiError> {
         check_declared(request.headers(), max)?;
         let reading = self.collect(request.into_body(), max);
-        tokio::time::timeout(BODY_PATIENCE, reading)
+        tokio::time::timeout(self.time.0, reading)
             .await
-            .unwrap_or_else(|_| Err(too_slow()))
+            .unwrap_or_else(|_| Err(self.time.over()))
     }
 
     async fn collect(&self, mut body: Body, max: usize) -> Result<Held, ApiError> {
@@ -77,7 +88,7 @@ impl Buffer {
 
     fn take(&self, count: usize) -> Result<OwnedSemaphorePermit, ApiError> {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        Arc::clone(&self.0)
+        Arc::clone(&self.room)
             .try_acquire_many_owned(count)
             .map_err(|_| {
                 metrics::counter!("strait_http_refused_total", "reason" => "bodies").increment(1);
@@ -86,16 +97,11 @@ impl Buffer {
     }
 }
 
-fn too_slow() -> ApiError {
-    ApiError::new(
-        StatusCode::REQUEST_TIMEOUT,
-        code::MALFORMED,
-        format!("the body took over {} s", BODY_PATIENCE.as_secs()),
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use axum::http::StatusCode;
+
+    use super::super::request::BODY_TIME;
     use super::*;
 
     async fn read(buffer: &Buffer, len: usize) -> Result<Held, ApiError> {
@@ -106,7 +112,7 @@ mod tests {
 
     #[tokio::test]
     async fn large_bodies_share_a_bound_and_small_ones_pass() {
-        let buffer = Buffer::new(100_000);
+        let buffer = Buffer::new(100_000, BODY_TIME);
         let held = read(&buffer, FREE + 90_000).await.unwrap();
         assert_eq!(held.bytes.len(), FREE + 90_000);
         let refused = read(&buffer, FREE + 10_001).await.unwrap_err();

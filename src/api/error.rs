@@ -319,6 +319,9 @@ impl From<PackageError> for ApiError {
             }
             PackageError::Token(_) => Self::new(StatusCode::FORBIDDEN, code::NO_CALLER, message),
             PackageError::Broken(_) => Self::malformed(message),
+            PackageError::Slow(_) => {
+                Self::new(StatusCode::REQUEST_TIMEOUT, code::MALFORMED, message)
+            }
             PackageError::Busy { .. } => Self::unavailable(message),
             PackageError::Contended => Self::contended(message),
             PackageError::Product(error) => error.into(),

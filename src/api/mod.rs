@@ -66,6 +66,7 @@ use crate::app::App;
 use auth::Gate;
 use buffer::{Buffer, UNVERIFIED_MAX};
 use operation::Routes;
+use request::BODY_TIME;
 pub use server::Server;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -75,13 +76,14 @@ const REQUEST_ID_MAX: usize = 128;
 
 /// Everything that is served over HTTP.
 pub fn router(app: App) -> Router {
-    router_within(app, Buffer::new(UNVERIFIED_MAX))
+    router_within(app, Buffer::new(UNVERIFIED_MAX, BODY_TIME))
 }
 
-/// The same, with this room for bodies of callers who are not known yet.
+/// The same, with this room for bodies of callers who are not known yet, and this time for every body.
 pub fn router_within(app: App, buffer: Buffer) -> Router {
     let (router, operations) = routes().build();
     let document = openapi::Served::of(operations.clone());
+    let body_time = buffer.time();
     let gate = Gate {
         app: app.clone(),
         operations,
@@ -91,6 +93,7 @@ pub fn router_within(app: App, buffer: Buffer) -> Router {
         .fallback(operations::unknown_path)
         .method_not_allowed_fallback(operations::wrong_method)
         .layer(Extension(document))
+        .layer(Extension(body_time))
         .layer(from_fn_with_state(gate, auth::admit))
         .layer(from_fn_with_state(app.clone(), observe))
         .with_state(app)

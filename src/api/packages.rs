@@ -2,8 +2,9 @@
 //! ([`super::ota_packages`]).
 
 use std::pin::Pin;
+use std::time::Duration;
 
-use axum::body::Body as HttpBody;
+use axum::body::{Body as HttpBody, BodyDataStream};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::response::Response;
@@ -11,12 +12,13 @@ use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::error::{ApiError, code};
 use super::input::{Alphabet, Fields, Query, TextRule, read_body, read_query};
 use super::operation::{Operation, Routes};
 use super::ota_packages::{CUSTOM_INFO, DESCRIPTION, MODULE, TYPES, VERSION};
-use super::request::{BODY_PATIENCE, CallerIs, MaybeJsonBody, PackagePath};
+use super::request::{BodyTime, CallerIs, MaybeJsonBody, PackagePath};
 use super::respond::{about, json as answer};
 use crate::app::App;
 use crate::app::package::rules::{FILE_NAME_MAX, FRAGMENT_SIZE_MAX, FRAGMENT_SIZE_MIN};
@@ -31,6 +33,10 @@ use crate::store::packages::{PackageRecord, PackageType};
 const SIGNATURE: HeaderName = HeaderName::from_static("x-package-signature");
 
 const FILE_NAME: TextRule = TextRule::new(Alphabet::Any, 1, FILE_NAME_MAX);
+
+/// Bytes that an upload brings at least in the time that an ordinary body may take: 2 KB/s, when that
+/// is as it was.
+const PACE: usize = 64 * 1024;
 
 /// What this file serves.
 pub fn routes() -> Routes {
@@ -188,22 +194,33 @@ fn declared_size(headers: &HeaderMap) -> Option<u64> {
     text.parse().ok()
 }
 
-/// The body as it comes. One that stands still is given up.
+/// The body as it comes. One that brings less than [`PACE`] in its time is given up, be it slow or
+/// still: it holds the place of another upload. Only the time that the body is waited for counts.
 fn pieces_of(request: Request) -> Body {
-    let stream = Some(HttpBody::into_data_stream(request.into_body()));
-    let pieces = unfold(stream, async |stream| {
-        let mut stream = stream?;
-        match tokio::time::timeout(BODY_PATIENCE, stream.next()).await {
-            Ok(Some(Ok(piece))) => Some((Ok(piece), Some(stream))),
+    let time = BodyTime::of(&request).0;
+    let stream = HttpBody::into_data_stream(request.into_body());
+    let pieces = unfold(Some((stream, time, 0)), move |state| async move {
+        let (mut stream, left, came): (BodyDataStream, Duration, usize) = state?;
+        let began = Instant::now();
+        match tokio::time::timeout(left, stream.next()).await {
+            Ok(Some(Ok(piece))) => {
+                let came = piece.len().saturating_add(came);
+                let next = match came < PACE {
+                    true => (stream, left.saturating_sub(began.elapsed()), came),
+                    false => (stream, time, 0),
+                };
+                Some((Ok(piece), Some(next)))
+            }
             Ok(Some(Err(_))) => {
                 let error = PackageError::Broken("the body broke off".to_owned());
                 Some((Err(error), None))
             }
             Ok(None) => None,
             Err(_) => {
-                let seconds = BODY_PATIENCE.as_secs();
-                let error = format!("nothing of the body came for {seconds} s");
-                Some((Err(PackageError::Broken(error)), None))
+                let seconds = time.as_secs();
+                let (want, came) = (PACE / 1024, came / 1024);
+                let problem = format!("{came} KB of the body came in {seconds} s, takes {want} KB");
+                Some((Err(PackageError::Slow(problem)), None))
             }
         }
     });
@@ -297,4 +314,46 @@ fn signature_of(text: &str) -> Result<[u8; 64], String> {
     let bytes = unbase64(text.trim());
     let bytes = bytes.and_then(|bytes| <[u8; 64]>::try_from(bytes.as_slice()).ok());
     bytes.ok_or_else(|| "takes 64 bytes in base64: an Ed25519 signature".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Bytes;
+
+    use super::*;
+
+    /// A body of pieces that come one after another, each after so many seconds, and its reader's end.
+    async fn read(pieces: Vec<(u64, usize)>) -> Result<usize, String> {
+        let coming = unfold(pieces.into_iter(), async |mut pieces| {
+            let (after_s, len) = pieces.next()?;
+            tokio::time::sleep(Duration::from_secs(after_s)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from(vec![0; len])), pieces))
+        });
+        let mut request = Request::new(HttpBody::from_stream(coming));
+        let time = BodyTime(Duration::from_secs(30));
+        request.extensions_mut().insert(time);
+        let (mut read, mut total) = (pieces_of(request), 0);
+        while let Some(piece) = read.next().await {
+            total += piece.map_err(|e| e.to_string())?.len();
+        }
+        Ok(total)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_keeps_its_pace() {
+        let slow = Err("1 KB of the body came in 30 s, takes 64 KB".to_owned());
+        // A byte now and then is not enough, however often it comes.
+        assert_eq!(read(vec![(1, 50); 100]).await, slow);
+        let still = Err("0 KB of the body came in 30 s, takes 64 KB".to_owned());
+        assert_eq!(read(vec![(31, PACE)]).await, still);
+        let steady = vec![(29, PACE); 100];
+        assert_eq!(read(steady).await, Ok(100 * PACE));
+        // Half of it twice, and an end that is short.
+        let halves = [vec![(14, PACE / 2); 20], vec![(29, 10)]].concat();
+        assert_eq!(read(halves).await, Ok(10 * PACE + 10));
+        // What came early does not last for long.
+        let then_still = vec![(1, 10 * PACE), (31, 10)];
+        assert_eq!(read(then_still).await, still);
+        assert_eq!(read(Vec::new()).await, Ok(0));
+    }
 }

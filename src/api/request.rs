@@ -24,8 +24,29 @@ use crate::base::ids::{AppId, CertificateId, DeviceId, GroupId, IdError, Package
 use crate::base::limits::HTTP_BODY_MAX;
 use crate::bug;
 
-/// How long a body may take to come.
-pub(super) const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a body may take to come, unless set otherwise.
+pub const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// How long the body of a request may take, among the request's extensions.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyTime(pub Duration);
+
+impl BodyTime {
+    /// That of this request.
+    pub fn of(request: &Request) -> Self {
+        let set = request.extensions().get::<Self>();
+        set.copied().unwrap_or(Self(BODY_TIME))
+    }
+
+    /// 408: the body took longer.
+    pub fn over(self) -> ApiError {
+        ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            code::MALFORMED,
+            format!("the body took over {} s", self.0.as_secs()),
+        )
+    }
+}
 
 /// Who sent the request, as the check of credentials found.
 pub struct CallerIs(pub Caller);
@@ -254,16 +275,13 @@ pub async fn read_json_up_to(request: Request, max: usize) -> Result<Value, ApiE
 /// A whole body of up to `max` bytes, bounded in time.
 pub async fn read_body_up_to(request: Request, max: usize) -> Result<Bytes, ApiError> {
     check_declared(request.headers(), max)?;
+    let time = BodyTime::of(&request);
     let reading = axum::body::to_bytes(Body::new(request.into_body()), max);
-    match tokio::time::timeout(BODY_PATIENCE, reading).await {
+    match tokio::time::timeout(time.0, reading).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if is_over_limit(&error) => Err(too_large(max)),
         Ok(Err(_)) => Err(ApiError::malformed("the body broke off")),
-        Err(_) => Err(ApiError::new(
-            StatusCode::REQUEST_TIMEOUT,
-            code::MALFORMED,
-            format!("the body took over {} s", BODY_PATIENCE.as_secs()),
-        )),
+        Err(_) => Err(time.over()),
     }
 }
 

@@ -248,6 +248,7 @@ impl Running {
             connections_max: config.http.connections_max,
             connections_per_address: config.http.connections_per_address,
             idle: Duration::from_secs(config.http.idle_s),
+            body: Duration::from_secs(config.http.body_s),
             unverified_max: config.http.unverified_mb.saturating_mul(1024 * 1024),
             tls,
         };

@@ -30,6 +30,8 @@ pub struct Http {
     /// A connection that sends no whole request head, or takes nothing of an answer, for this long is
     /// closed.
     pub idle_s: u64,
+    /// How long a body may take; the file of a package must bring 64 KB in each such span.
+    pub body_s: u64,
     /// Bodies in memory whose senders are not known yet.
     pub unverified_mb: usize,
 }
@@ -46,6 +48,7 @@ impl Default for Http {
             connections_max: settings.connections_max,
             connections_per_address: settings.connections_per_address,
             idle_s: settings.idle.as_secs(),
+            body_s: settings.body.as_secs(),
             unverified_mb: settings.unverified_max / (1024 * 1024),
         }
     }
@@ -105,6 +108,9 @@ impl Http {
         }
         if !(1..=3600).contains(&self.idle_s) {
             return wrong("http.idle_s", &self.idle_s, "1 to 3600 seconds");
+        }
+        if !(1..=3600).contains(&self.body_s) {
+            return wrong("http.body_s", &self.body_s, "1 to 3600 seconds");
         }
         if !(8..=65_536).contains(&self.unverified_mb) {
             return wrong("http.unverified_mb", &self.unverified_mb, "8 to 65536");

@@ -383,7 +383,7 @@ mod tests {
         (wrong.push.retry_first_s, wrong.push.retry_max_s) = (61, 60);
         let error = wrong.check().unwrap_err().to_string();
         assert!(error.contains("push.retry_max_s is 60"), "{error}");
-        let cases: [(Change, &str); 6] = [
+        let cases: [(Change, &str); 7] = [
             (
                 |http| http.tls_cert = "cert.pem".into(),
                 "http.tls_key is empty",
@@ -403,6 +403,10 @@ mod tests {
             (
                 |http| http.connections_per_address = 1_000_001,
                 "http.connections_per_address is 1000001: takes 1 to 1000000, or 0",
+            ),
+            (
+                |http| http.body_s = 0,
+                "http.body_s is 0: takes 1 to 3600 seconds",
             ),
             (
                 |http| http.idle_s = 3601,

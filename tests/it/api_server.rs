@@ -18,13 +18,13 @@ use crate::api::{Server, meter_product};
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 
-struct Serving {
-    server: Server,
-    http: HttpServer,
-    address: SocketAddr,
+pub(super) struct Serving {
+    pub(super) server: Server,
+    pub(super) http: HttpServer,
+    pub(super) address: SocketAddr,
 }
 
-async fn serve(settings: Settings) -> Serving {
+pub(super) async fn serve(settings: Settings) -> Serving {
     let server = Server::start();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -37,19 +37,19 @@ async fn serve(settings: Settings) -> Serving {
 }
 
 impl Serving {
-    async fn connect(&self) -> TcpStream {
+    pub(super) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 }
 
 /// What a test waits for comes, or the test fails.
-async fn soon<T>(what: impl Future<Output = T>) -> T {
+pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
     let patience = Duration::from_secs(20);
     tokio::time::timeout(patience, what).await.expect("in time")
 }
 
 /// Reads one answer; its status, and whether the connection ended before.
-async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> Option<u16> {
+pub(super) async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> Option<u16> {
     let mut text = Vec::new();
     let mut part = [0; 4096];
     loop {
@@ -69,7 +69,10 @@ async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> Option<u16> {
     }
 }
 
-async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), text: &str) -> Option<u16> {
+pub(super) async fn ask(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    text: &str,
+) -> Option<u16> {
     soon(stream.write_all(text.as_bytes())).await.ok()?;
     answer(stream).await
 }

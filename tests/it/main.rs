@@ -36,6 +36,7 @@ mod api_rules;
 mod api_search;
 mod api_secrets;
 mod api_server;
+mod api_server_hostile;
 mod api_shadow;
 mod api_signatures;
 mod api_spaces;

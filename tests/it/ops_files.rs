@@ -190,6 +190,27 @@ async fn a_running_server_shows_what_the_page_says() {
     assert!(bytes > 1e6, "{bytes}");
 }
 
+/// What a caller makes up, a method or a path, is no label: it could be a line of its own, and there is
+/// no end of it.
+#[tokio::test]
+async fn callers_make_up_no_labels() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path());
+    let token = token(data.path());
+    for (method, path) in [
+        ("MADEUP", "/healthz"),
+        ("GET", "/madeup%22%7D%0Amadeup%201"),
+    ] {
+        let asked = request(&server, path, &token).method(method);
+        let (status, told) = ask(asked.body(Full::default()).unwrap()).await;
+        assert!((400..500).contains(&status), "{path}: {told}");
+    }
+    let (_, text) = shown(&server, &token).await;
+    assert!(text.contains("method=\"other\""), "{text}");
+    assert!(text.contains("path=\"none\""), "{text}");
+    assert!(!text.to_lowercase().contains("madeup"), "{text}");
+}
+
 /// Of a device that never came: what is sent to it at once fails, and is counted by its end alone.
 #[tokio::test]
 async fn a_command_that_fails_is_counted() {

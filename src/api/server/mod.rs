@@ -3,7 +3,7 @@
 //! One task accepts and never waits for a client: handshakes and requests run in a task per
 //! connection. Connections are bounded, in all and of one address; the newest over a bound hears 503. A connection that sends
 //! no whole request head for a while is closed, be it slow or idle, and so is one that takes nothing
-//! of its answer for as long.
+//! of its answer for as long. What comes of a body in time, its reader judges (`api/request.rs`).
 
 mod patient;
 mod places;
@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::buffer::{Buffer, UNVERIFIED_MAX};
+use super::request::BODY_TIME;
 use super::router_within;
 use crate::app::App;
 use patient::Patient;
@@ -68,6 +69,8 @@ pub struct Settings {
     /// A connection that sends no whole request head, or takes nothing of an answer, for this long is
     /// closed.
     pub idle: Duration,
+    /// How long a body may take; one that is stored as it comes must bring a part in each such span.
+    pub body: Duration,
     /// Bytes of bodies in memory whose senders are not known yet.
     pub unverified_max: usize,
     /// `None`: plain HTTP.
@@ -80,6 +83,7 @@ impl Default for Settings {
             connections_max: 10_000,
             connections_per_address: 2000,
             idle: Duration::from_secs(15),
+            body: BODY_TIME,
             unverified_max: UNVERIFIED_MAX,
             tls: None,
         }
@@ -102,7 +106,7 @@ impl Server {
             app.tasks.spawn("certificate", watching);
         }
         let acceptor = Acceptor {
-            router: router_within(app, Buffer::new(settings.unverified_max)),
+            router: router_within(app, Buffer::new(settings.unverified_max, settings.body)),
             places: Places::new(settings.connections_max, settings.connections_per_address),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
             graceful: GracefulShutdown::new(),

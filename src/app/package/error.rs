@@ -73,6 +73,9 @@ pub enum PackageError {
     /// The body did not come whole.
     #[error("{0}")]
     Broken(String),
+    /// The body came too slowly.
+    #[error("{0}")]
+    Slow(String),
     #[error(transparent)]
     Product(#[from] ProductError),
     #[error(transparent)]
@@ -102,6 +105,7 @@ impl PackageError {
             Self::Busy { .. } => "busy",
             Self::Contended => "contended",
             Self::Broken(_) => "broken",
+            Self::Slow(_) => "slow",
             Self::Product(e) => e.kind(),
             Self::Files(e) => e.kind(),
             Self::Store(e) => e.kind(),

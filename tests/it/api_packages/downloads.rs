@@ -5,7 +5,7 @@ use axum::http::{Method, Request};
 use serde_json::json;
 use strait::app::credentials::Role;
 
-use super::{firmware, sample};
+use super::{firmware, sample, upload};
 use crate::api::{Answer, Server};
 use crate::api_auth::credential;
 
@@ -135,6 +135,33 @@ async fn ranges_are_cut_out_of_the_file() {
         head.header("content-disposition"),
         "attachment; filename=\"V1\""
     );
+}
+
+/// A file is saved under its name, and a name makes no other headers or parameters of one.
+#[tokio::test]
+async fn a_name_stays_within_its_header() {
+    let server = Server::start().with_product().await;
+    let names = [
+        (
+            "V1",
+            "a.bin%22;%20filename=%22b.exe",
+            "a.bin__ filename__b.exe",
+        ),
+        ("V2", "%C3%A9%27%25.bin", "___.bin"),
+    ];
+    for (version, name, want) in names {
+        let more = format!("&file_name={name}");
+        let made = upload(&server, "firmwarePackage", version, &more, b"x").await;
+        let id = made.body["package_id"].as_str().unwrap();
+        let got = server.get(&format!("/v1/packages/{id}/file")).await;
+        let said = got.header("content-disposition");
+        assert_eq!(said, format!("attachment; filename=\"{want}\""));
+        assert_eq!(got.header("content-type"), "application/octet-stream");
+    }
+    // Nothing that ends a line comes as far as that.
+    let more = "&file_name=a%0D%0AX-Other:%201";
+    let refused = upload(&server, "firmwarePackage", "V3", more, b"x").await;
+    assert_eq!(refused.status, 400);
 }
 
 #[tokio::test]
