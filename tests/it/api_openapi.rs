@@ -276,3 +276,22 @@ async fn the_document_and_its_page_are_served() {
         assert!(!page.contains(foreign), "{foreign}");
     }
 }
+
+/// A spreadsheet that opens what is exported would run the formulas in names that others gave.
+#[test]
+fn nothing_is_answered_as_a_table() {
+    let mut seen = HashSet::new();
+    for operation in described() {
+        for answer in operation.entry["responses"].as_object().unwrap().values() {
+            let content = resolve(answer)["content"].as_object();
+            seen.extend(content.into_iter().flat_map(Map::keys).cloned());
+        }
+    }
+    assert!(seen.contains("application/json"), "{seen:?}");
+    let tables = ["csv", "tab-separated", "excel", "spreadsheet"];
+    let found: Vec<_> = seen
+        .iter()
+        .filter(|media| tables.iter().any(|table| media.contains(table)))
+        .collect();
+    assert!(found.is_empty(), "{found:?}");
+}

@@ -259,3 +259,14 @@ async fn a_bound_caller_does_not_hear_who_is_traced_elsewhere() {
     assert!(!refused.error().2.contains("hidden"), "{:?}", refused.body);
     assert!(switch(ROOT, "dpa").await.error().2.contains("hidden0"));
 }
+
+/// They are of all spaces together.
+#[tokio::test]
+async fn a_bound_caller_sees_no_metrics() {
+    let server = guarded().await;
+    for (token, want) in [(BOUND, 403), (ROOT, 200)] {
+        let asked = request(token, Method::GET, "/metrics", None);
+        let answer = server.router.clone().oneshot(asked).await.unwrap();
+        assert_eq!(answer.status(), want, "{token}");
+    }
+}

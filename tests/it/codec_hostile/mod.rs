@@ -7,6 +7,7 @@
 )]
 
 mod order;
+mod walls;
 
 use std::sync::Arc;
 use std::time::Duration;

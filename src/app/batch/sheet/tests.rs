@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use rust_xlsxwriter::{Format, Workbook};
+use rust_xlsxwriter::{Format, Formula, Workbook};
 
 use super::*;
 
@@ -56,6 +56,27 @@ fn a_workbook_is_read_as_it_is_seen() {
         row(6, vec![Err(CellError::Rounded), Err(CellError::Date)]),
     ];
     assert_eq!(got.rows, want);
+}
+
+/// What looks like one is text; of what is one, the value that its editor left counts.
+#[test]
+fn formulas_are_not_calculated() {
+    let harm = "=cmd|' /C calc'!A0";
+    let csv = format!("node_id,description\nn1,{harm}\n");
+    assert_eq!(
+        read(csv.as_bytes()).unwrap().rows[0].cells,
+        texts(&["n1", harm])
+    );
+    let mut book = Workbook::new();
+    let sheet = book.add_worksheet();
+    sheet.write(0, 0, "node_id").unwrap();
+    sheet.write(1, 0, harm).unwrap();
+    let formula = Formula::new("=1+1").set_result("n7");
+    sheet.write(2, 0, formula).unwrap();
+    let bytes = book.save_to_buffer().unwrap();
+    let rows = read(&bytes).unwrap().rows;
+    let cells: Vec<_> = rows.into_iter().map(|row| row.cells).collect();
+    assert_eq!(cells, [texts(&[harm]), texts(&["n7"])]);
 }
 
 #[test]
