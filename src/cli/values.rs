@@ -19,6 +19,8 @@ pub enum ValueError {
     Address(String),
     #[error("{got:?} is no pre-shared key, takes 1 to 64 bytes as hex")]
     Psk { got: String },
+    #[error("{0:?} is no package size, takes 1 byte to 16M: 65536, 64K, 1M")]
+    PackageSize(String),
 }
 
 impl ValueError {
@@ -30,10 +32,13 @@ impl ValueError {
             Self::Hex(_) => "hex",
             Self::Address(_) => "address",
             Self::Psk { .. } => "psk",
+            Self::PackageSize(_) => "package_size",
         }
     }
 }
 
+/// Largest package of a simulated campaign; an hour at the best level is 3 MB.
+const PACKAGE_MAX: u32 = 16 * 1024 * 1024;
 /// Longest duration a flag takes: ten years.
 const DURATION_MAX_S: f64 = 315_360_000.0;
 
@@ -69,6 +74,20 @@ pub fn some_duration(text: &str) -> Result<Duration, ValueError> {
             Ok(d)
         }
     })
+}
+
+/// Bytes of a package: `65536`, `64K`, `1M`.
+pub fn package_size(text: &str) -> Result<u32, ValueError> {
+    let (number, unit) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (text.get(..text.len() - 1), 1024),
+        Some(b'M' | b'm') => (text.get(..text.len() - 1), 1024 * 1024),
+        _ => (Some(text), 1),
+    };
+    let bytes = number.and_then(|n| n.parse::<u32>().ok());
+    let bytes = bytes.and_then(|n| n.checked_mul(unit));
+    bytes
+        .filter(|bytes| (1..=PACKAGE_MAX).contains(bytes))
+        .ok_or_else(|| ValueError::PackageSize(text.to_owned()))
 }
 
 pub fn probability(text: &str) -> Result<f64, ValueError> {
@@ -181,6 +200,13 @@ mod tests {
         assert_eq!(psk("00ff"), Ok(Psk::Shared(Secret::new(vec![0, 255]))));
         for wrong in ["", "0", "key", &"00".repeat(65)] {
             assert_eq!(psk(wrong).unwrap_err().kind(), "psk", "{wrong}");
+        }
+        for (text, bytes) in [("500", 500), ("64K", 65_536), ("1M", 1_048_576)] {
+            assert_eq!(package_size(text), Ok(bytes));
+        }
+        for text in ["", "K", "0", "17M", "5000M", "1.5K", "é"] {
+            let error = package_size(text).unwrap_err();
+            assert_eq!(error.kind(), "package_size", "{text}");
         }
         let coap = address("127.0.0.1:5683").unwrap();
         assert_eq!(coaps_of(coap).to_string(), "127.0.0.1:5684");

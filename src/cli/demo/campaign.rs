@@ -99,15 +99,10 @@ impl Campaign {
     /// Uploads the package and creates the task; its id.
     async fn begin(&self) -> Result<String, CampaignError> {
         let product_id = &self.product_id;
-        let query = format!("package_type=softwarePackage&product_id={product_id}&version={AFTER}");
-        let path = format!("/v1/packages?{query}");
-        let image = self.image.clone();
-        let octets = "application/octet-stream";
-        let answer = self.rest.call(Method::PUT, &path, octets, image).await?;
-        let made: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let package_id = text(&made, "package_id").ok_or(CampaignError::Package {
-            status: answer.status,
-        })?;
+        let package_id = self
+            .rest
+            .put_package("softwarePackage", product_id, AFTER, self.image.clone())
+            .await?;
         let nodes = self.members.iter().map(|m| m.settings.node_id.as_str());
         let targets: Vec<String> = nodes.map(|node| format!("{product_id}_{node}")).collect();
         let body = json!({
@@ -134,8 +129,6 @@ pub enum CampaignError {
     Rest(#[from] RestError),
     #[error(transparent)]
     Fleet(#[from] FleetError),
-    #[error("the server answered {status} to the package")]
-    Package { status: u16 },
     #[error("the server told no task_id")]
     Task,
 }
@@ -146,7 +139,6 @@ impl CampaignError {
         match self {
             Self::Rest(e) => e.kind(),
             Self::Fleet(e) => e.kind(),
-            Self::Package { .. } => "package",
             Self::Task => "task",
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0 the run was measured, 1 nothing succeeded or it could not run, 2 usage.
 
+mod check;
+mod over_http;
 mod plot;
 mod process;
 mod sweep;
@@ -17,13 +19,13 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::progress::{Progress, note, print};
-use super::samples::{self, Sample};
+use super::samples;
 use super::sim::{provision_devices, random_secret};
 use super::values::{self, Psk};
 use crate::base::secret::Secret;
 use crate::base::time::Clock;
 use crate::sim::load::{
-    self, Body, Commands, Hostile, Job, LoadError, Pace, Phase, Secure, Strategy, Workload, attack,
+    self, Body, Hostile, Job, LoadError, Pace, Phase, Secure, Workload, attack,
 };
 use crate::sim::payload::Product;
 use crate::sim::rest::{NewDevice, Rest, RestError};
@@ -43,6 +45,8 @@ enum WorkloadArg {
     Handshake,
     /// Commands over HTTP, each until it is SUCCESSFUL (needs --provision or --api)
     Command,
+    /// Fragments of a package over PCP, in a campaign begun over HTTP (needs --provision or --api)
+    Fragments,
     /// Broken datagrams
     #[value(hide = true)]
     Hostile,
@@ -85,7 +89,7 @@ pub struct Args {
     plot: Option<PathBuf>,
     #[arg(long, default_value = "10s", value_parser = values::some_duration)]
     duration: Duration,
-    /// Raw CoAP devices instead of LwM2M ones (uplink, command)
+    /// Raw CoAP devices instead of LwM2M ones (uplink, command, fragments)
     #[arg(long)]
     raw: bool,
     /// Path to GET (echo)
@@ -120,7 +124,7 @@ pub struct Args {
     /// Creates product, codec and devices there first
     #[arg(long, value_name = "http://HOST:PORT")]
     provision: Option<String>,
-    /// HTTP address of a server that has product, codec and devices already (command)
+    /// HTTP address of a server that has product, codec and devices already (command, fragments)
     #[arg(long, value_name = "http://HOST:PORT", conflicts_with = "provision")]
     api: Option<String>,
     /// Token for --provision and --api
@@ -129,7 +133,11 @@ pub struct Args {
     /// When the server sends (command)
     #[arg(long, value_enum, default_value = "immediately")]
     strategy: StrategyArg,
-    /// How long commands that have not ended are waited for at the end (command)
+    /// Size of the package (fragments)
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = values::package_size)]
+    package: u32,
+    /// How long commands that have not ended are waited for at the end (command), or devices that are offered nothing
+    /// (fragments)
     #[arg(long, default_value = "30s", value_parser = values::duration)]
     patience: Duration,
     /// HTTP requests at a time while provisioning and posting commands
@@ -218,10 +226,13 @@ fn run_load(args: &Args) -> Result<bool, RunError> {
         None
     };
     let mut watch = args.watch()?;
-    if let Some(base) = args.http() {
-        return run_commands(args, &job, base, watch);
-    }
-    let report = measure(&job, args.json, watch.as_mut(), load::run)?;
+    let report = match args.http() {
+        Some(base) if args.workload == WorkloadArg::Command => {
+            return over_http::run_commands(args, &job, base, watch);
+        }
+        Some(base) => over_http::run_fragments(args, &job, base, watch.as_mut())?,
+        None => measure(&job, args.json, watch.as_mut(), load::run)?,
+    };
     let usage = watch.as_mut().and_then(Watch::finish);
     if args.json {
         let mut json = with_usage(&report, usage);
@@ -240,36 +251,6 @@ fn run_load(args: &Args) -> Result<bool, RunError> {
     }
     if job.workload == Workload::Handshake && report.succeeded == 0 {
         note("no handshake succeeded: a wrong key or identity may be met with silence");
-    }
-    Ok(report.succeeded > 0)
-}
-
-/// True when any command succeeded.
-fn run_commands(
-    args: &Args,
-    job: &Job,
-    base: &str,
-    mut watch: Option<Watch>,
-) -> Result<bool, RunError> {
-    let commands = Commands {
-        rest: Rest::new(base, args.token.clone())?,
-        product_id: Sample::of(args.product).product_id(),
-        product: args.product,
-        strategy: match args.strategy {
-            StrategyArg::Immediately => Strategy::Immediately,
-            StrategyArg::Delay => Strategy::Delay,
-        },
-        concurrency: args.concurrency.max(1),
-        patience: args.patience,
-    };
-    let run = |job: &Job, told: &mut dyn FnMut(load::Progress)| load::command(job, &commands, told);
-    let report = measure(job, args.json, watch.as_mut(), run)?;
-    let usage = watch.as_mut().and_then(Watch::finish);
-    if args.json {
-        print(&with_usage(&report, usage).to_string());
-    } else {
-        print(&report.text());
-        print_usage(usage);
     }
     Ok(report.succeeded > 0)
 }
@@ -305,6 +286,10 @@ fn measure<R>(
                 Phase::Connecting => "sessions",
                 Phase::Registering => "devices registered",
                 Phase::Observing => "devices observed",
+                Phase::Offering => "devices offered the package",
+                Phase::Measuring if matches!(job.workload, Workload::Fragments { .. }) => {
+                    "fragments"
+                }
                 Phase::Measuring if job.workload == Workload::Handshake => "handshakes",
                 Phase::Measuring if matches!(job.workload, Workload::Command { .. }) => "commands",
                 Phase::Measuring => "answers",
@@ -369,55 +354,6 @@ fn run_hostile(args: &Args) -> Result<bool, RunError> {
 }
 
 impl Args {
-    /// Where commands are posted, when that is the workload.
-    fn http(&self) -> Option<&str> {
-        let base = self.api.as_deref().or(self.provision.as_deref());
-        base.filter(|_| self.workload == WorkloadArg::Command)
-    }
-
-    /// What clap does not see.
-    fn contradiction(&self) -> Option<&'static str> {
-        let commands = self.workload == WorkloadArg::Command;
-        if commands && self.http().is_none() {
-            return Some(
-                "--workload command posts over HTTP; add --provision http://HOST:PORT, or --api \
-                 when product and devices are there already",
-            );
-        }
-        if commands && self.baseline {
-            return Some("--baseline echoes datagrams and says nothing about commands; leave it");
-        }
-        if commands && self.payload.is_some() {
-            return Some("--workload command answers as the product does and takes no --payload");
-        }
-        if self.api.is_some() && !commands {
-            return Some("--api is for --workload command");
-        }
-        if !self.rates.is_empty() && (commands || self.workload == WorkloadArg::Hostile) {
-            return Some("--rates is for workloads whose requests are datagrams; leave it");
-        }
-        if self.token.is_some() && self.provision.is_none() && self.api.is_none() {
-            return Some("--token goes with --provision or --api");
-        }
-        let handshakes = self.workload == WorkloadArg::Handshake;
-        if handshakes && self.psk.is_none() {
-            return Some("--workload handshake needs --psk, with the key that the server has");
-        }
-        if handshakes && self.baseline {
-            return Some("--baseline echoes datagrams and says nothing about handshakes; leave it");
-        }
-        if self.psk == Some(Psk::Each) && self.provision.is_none() {
-            return Some(
-                "--psk without a key makes one, which the server learns through --provision; \
-                 add that, or give the key that the server has: --psk HEX",
-            );
-        }
-        if self.psk.is_some() && self.workload == WorkloadArg::Hostile {
-            return Some("--workload hostile sends plain datagrams and takes no --psk");
-        }
-        None
-    }
-
     /// The server's process, when it is named or seen.
     fn watch(&self) -> Result<Option<Watch>, RunError> {
         match self.pid {
@@ -455,6 +391,7 @@ impl Args {
             WorkloadArg::Uplink => Workload::Uplink { raw: self.raw },
             WorkloadArg::Handshake => Workload::Handshake,
             WorkloadArg::Command => Workload::Command { raw: self.raw },
+            WorkloadArg::Fragments => Workload::Fragments { raw: self.raw },
             WorkloadArg::Echo | WorkloadArg::Hostile => Workload::Echo {
                 path: self.path.clone(),
             },

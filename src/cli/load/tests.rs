@@ -15,7 +15,7 @@ fn args(flags: &[&str]) -> Args {
 #[test]
 fn what_contradicts_itself_says_what_would_be_right() {
     let base = ["--provision", "http://127.0.0.1:1"];
-    let cases: [(&[&str], Option<&str>); 12] = [
+    let cases: [(&[&str], Option<&str>); 15] = [
         (&[], None),
         (&["--workload", "command"], Some("--provision")),
         (&["--workload", "command", "--api", base[1]], None),
@@ -24,6 +24,19 @@ fn what_contradicts_itself_says_what_would_be_right() {
             Some("--baseline"),
         ),
         (&["--api", base[1]], Some("--workload command")),
+        (&["--workload", "fragments"], Some("--provision")),
+        (&["--workload", "fragments", "--api", base[1]], None),
+        (
+            &[
+                "--workload",
+                "fragments",
+                base[0],
+                base[1],
+                "--payload",
+                "00",
+            ],
+            Some("--payload"),
+        ),
         (&["--token", "t"], Some("--provision or --api")),
         (&["--psk", "00ff"], None),
         (&["--workload", "handshake"], Some("needs --psk")),

@@ -9,6 +9,7 @@ mod baseline;
 mod commands;
 mod dtls;
 mod engine;
+mod fragments;
 mod handshakes;
 mod heard;
 mod hostile;
@@ -29,6 +30,7 @@ use super::rest::RestError;
 use crate::base::secret::Secret;
 use crate::base::time::Clock;
 pub use commands::{CommandReport, Commands, Strategy, command};
+pub use fragments::{Fragments, fragments};
 use handshakes::Handshakes;
 pub use hostile::{Hostile, HostileReport, attack};
 use lines::Lines;
@@ -50,6 +52,8 @@ pub enum Workload {
     Handshake,
     /// A command over HTTP, which the device answers with a notification, or `POST /t/d` when `raw`.
     Command { raw: bool },
+    /// Fragments of a package over PCP, by notifications, or `POST /t/d` when `raw`.
+    Fragments { raw: bool },
 }
 
 impl Workload {
@@ -63,6 +67,8 @@ impl Workload {
             Self::Handshake => "handshake",
             Self::Command { raw: false } => "command",
             Self::Command { raw: true } => "command-raw",
+            Self::Fragments { raw: false } => "fragments",
+            Self::Fragments { raw: true } => "fragments-raw",
         }
     }
 
@@ -72,7 +78,10 @@ impl Workload {
             Self::Register => 24,
             Self::Update | Self::Uplink { raw: true } => 6,
             Self::Uplink { raw: false } | Self::Echo { path: None } => 4,
-            Self::Echo { path: Some(_) } | Self::Handshake | Self::Command { .. } => 64,
+            Self::Echo { path: Some(_) }
+            | Self::Handshake
+            | Self::Command { .. }
+            | Self::Fragments { .. } => 64,
         }
     }
 }
@@ -133,6 +142,8 @@ pub enum Phase {
     Connecting,
     Registering,
     Observing,
+    /// The server offers the devices a package.
+    Offering,
     Measuring,
 }
 
@@ -188,6 +199,15 @@ pub enum LoadError {
         devices: u32,
         waited_s: u64,
     },
+    #[error(
+        "the server offered the package to {ready} of {devices} devices within {waited_s} s; the slots of a cell \
+         hold the others back: upgrade.slots_unmeasured = {devices} and upgrade.airtime = false let them in"
+    )]
+    NotOffered {
+        ready: usize,
+        devices: usize,
+        waited_s: u64,
+    },
     #[error("the server answers no ping after {sent} datagrams")]
     Silent { sent: u64 },
     #[error("{0} takes no commands that it answers")]
@@ -207,6 +227,7 @@ impl LoadError {
             Self::Random(_) => "random",
             Self::NotRegistered { .. } => "not_registered",
             Self::NotObserved { .. } => "not_observed",
+            Self::NotOffered { .. } => "not_offered",
             Self::Silent { .. } => "silent",
             Self::NoCommand(_) => "no_command",
             Self::Rest(error) => error.kind(),

@@ -46,6 +46,12 @@ impl Sums {
         })
     }
 
+    /// Nothing is counted yet.
+    pub(super) fn clear(&mut self) -> std::io::Result<()> {
+        *self = Self::new()?;
+        Ok(())
+    }
+
     /// A request is over.
     pub(super) fn count(&mut self, ending: Ending, good: bool, took_us: u64) {
         self.answered += 1;

@@ -217,6 +217,25 @@ impl Rest {
         }
     }
 
+    /// Uploads a package (`softwarePackage` or `firmwarePackage`) and gives its id. One that is there already, with
+    /// the same bytes, is fine.
+    pub async fn put_package(
+        &self,
+        kind: &str,
+        product_id: &str,
+        version: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Result<String, RestError> {
+        let path =
+            format!("/v1/packages?package_type={kind}&product_id={product_id}&version={version}");
+        let octets = "application/octet-stream";
+        let answer = self.call(Method::PUT, &path, octets, bytes).await?;
+        match answer.status {
+            200 | 201 => text_field(&path, &answer, "package_id"),
+            _ => Err(refused(Method::PUT, &path, &answer)),
+        }
+    }
+
     /// Creates a device and gives its id; one that exists already is fine. One with a secret (hex) is
     /// a secured one, and an existing one takes the secret as its new one.
     pub async fn create_device(

@@ -17,8 +17,6 @@ use crate::sim::cell::campaign::{self, DAY, Outcome, Scenario};
 use gate::Desk;
 use table::Row;
 
-/// Largest package of a simulated campaign; an hour at the best level is 3 MB.
-const PACKAGE_MAX: u32 = 16 * 1024 * 1024;
 /// Devices of a simulated cell at most.
 const DEVICES_MAX: u32 = 100_000;
 
@@ -27,8 +25,6 @@ const DEVICES_MAX: u32 = 100_000;
 pub(super) enum CellsError {
     #[error("{got:?} is no mix, takes devices of level 0/1/2, 1 to {DEVICES_MAX} in all: 450/45/5")]
     Mix { got: String },
-    #[error("{got:?} is no package size, takes 1 byte to 16M: 65536, 64K, 1M")]
-    Package { got: String },
     #[error("{got:?} is no speed, takes 0.01 to 100; 0.5 is a cell twice as slow as the model")]
     Speed { got: String },
 }
@@ -41,7 +37,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N/N/N", value_parser = mix)]
     mix: Option<[u32; 3]>,
     /// Size of the package
-    #[arg(long, value_name = "SIZE", default_value = "256K", requires = "mix", value_parser = package)]
+    #[arg(long, value_name = "SIZE", default_value = "256K", requires = "mix", value_parser = crate::cli::values::package_size)]
     package: u32,
     /// Each attempt begins the download anew
     #[arg(long, requires = "mix")]
@@ -245,21 +241,6 @@ fn mix(text: &str) -> Result<[u32; 3], CellsError> {
     let all = counts.iter().try_fold(0, |sum: u32, n| sum.checked_add(*n));
     let is_sound = all.is_some_and(|all| (1..=DEVICES_MAX).contains(&all));
     is_sound.then_some(counts).ok_or_else(wrong)
-}
-
-fn package(text: &str) -> Result<u32, CellsError> {
-    let (number, unit) = match text.as_bytes().last() {
-        Some(b'K' | b'k') => (text.get(..text.len() - 1), 1024),
-        Some(b'M' | b'm') => (text.get(..text.len() - 1), 1024 * 1024),
-        _ => (Some(text), 1),
-    };
-    let bytes = number.and_then(|n| n.parse::<u32>().ok());
-    let bytes = bytes.and_then(|n| n.checked_mul(unit));
-    bytes
-        .filter(|bytes| (1..=PACKAGE_MAX).contains(bytes))
-        .ok_or_else(|| CellsError::Package {
-            got: text.to_owned(),
-        })
 }
 
 fn speed(text: &str) -> Result<f64, CellsError> {

@@ -116,13 +116,6 @@ fn flags_say_what_they_take() {
     ] {
         assert!(mix(text).is_err(), "{text}");
     }
-    let sizes = [("500", 500), ("64K", 65_536), ("1M", 1_048_576)];
-    for (text, bytes) in sizes {
-        assert_eq!(package(text), Ok(bytes));
-    }
-    for text in ["", "K", "0", "17M", "5000M", "1.5K", "é"] {
-        assert!(package(text).is_err(), "{text}");
-    }
     assert_eq!(speed("0.5"), Ok(0.5));
     assert!(
         ["0", "-1", "NaN", "inf", "x"]

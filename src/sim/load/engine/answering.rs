@@ -1,12 +1,12 @@
-//! Devices that answer commands: the side of the command workload that speaks CoAP. A command is
-//! acknowledged with 2.04, carried out once (its repetition, by message id, is acknowledged again),
-//! and answered at once as an uplink; answers of one device go one after the other.
+//! Devices that answer commands, or frames of an upgrade: the side of these workloads that speaks CoAP.
+//! A command is acknowledged with 2.04, carried out once (its repetition, by message id, is acknowledged
+//! again), and answered at once as an uplink; answers of one device go one after the other.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Body, Engine, LoadError, NAP, Phase, Progress, Step, Workload, template};
+use super::{Body, Engine, Job, LoadError, NAP, Phase, Progress, Slot, Step, Workload, template};
 use crate::sim::payload::{Command, Verdict};
 
 /// Answers of one device that wait at most; what is more is not answered.
@@ -18,6 +18,15 @@ pub(super) struct Answering {
     /// Message id of the last one: the server sends one at a time.
     last: Option<u16>,
     waiting: VecDeque<Vec<u8>>,
+}
+
+impl Answering {
+    /// Another answer, unless too many wait.
+    pub(super) fn add(&mut self, response: Vec<u8>) {
+        if self.waiting.len() < WAITING_MAX {
+            self.waiting.push_back(response);
+        }
+    }
 }
 
 /// What the devices did.
@@ -61,7 +70,10 @@ impl Engine<'_> {
     }
 
     pub(super) const fn takes_commands(&self) -> bool {
-        matches!(self.job.workload, Workload::Command { .. })
+        matches!(
+            self.job.workload,
+            Workload::Command { .. } | Workload::Fragments { .. }
+        )
     }
 
     pub(super) fn take_command(
@@ -70,6 +82,7 @@ impl Engine<'_> {
         msg_id: u16,
         token: &[u8],
         bytes: &[u8],
+        now_us: u64,
     ) -> Result<(), LoadError> {
         template::changed(&mut self.answer, msg_id, token);
         self.lines.send(device, &self.answer)?;
@@ -81,6 +94,9 @@ impl Engine<'_> {
             return Ok(());
         }
         self.answered.executed += 1;
+        if matches!(self.job.workload, Workload::Fragments { .. }) {
+            return self.take_frame(device, bytes, now_us);
+        }
         let response = match &self.job.body {
             Body::Fixed(answer) => Some(answer.clone()),
             Body::Product(product) => {
@@ -90,10 +106,7 @@ impl Engine<'_> {
         };
         match response {
             None => self.answered.unread += 1,
-            Some(response) if slot.answering.waiting.len() < WAITING_MAX => {
-                slot.answering.waiting.push_back(response);
-            }
-            Some(_) => {}
+            Some(response) => slot.answering.add(response),
         }
         self.answer_next(device)
     }
@@ -106,5 +119,20 @@ impl Engine<'_> {
             Some(bytes) => self.start(device, &Step::Answer(bytes), None),
             None => Ok(()),
         }
+    }
+}
+
+/// Writes the device's next datagram: these bytes as an uplink.
+pub(super) fn write(slot: &mut Slot, job: &Job, bytes: &[u8]) {
+    let is_raw = matches!(
+        job.workload,
+        Workload::Command { raw: true } | Workload::Fragments { raw: true }
+    );
+    let out = &mut slot.datagram;
+    if is_raw {
+        template::post_data(out, slot.msg_id, bytes);
+    } else {
+        slot.sequence = slot.sequence.wrapping_add(1);
+        template::notify(out, slot.msg_id, &slot.token, slot.sequence, bytes);
     }
 }

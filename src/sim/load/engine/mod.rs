@@ -8,6 +8,7 @@
 //! A device has one request in flight (NSTART = 1); answers are told by device and message id.
 
 mod answering;
+mod fetching;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ use crate::sim::message;
 use crate::sim::payload::Readings;
 pub(super) use answering::Answered;
 use answering::Answering;
+use fetching::Fetching;
+pub(super) use fetching::Image;
 
 /// Datagrams sent between two looks at the sockets.
 pub(super) const BURST: usize = 64;
@@ -43,6 +46,8 @@ enum Step {
     Work(Workload),
     /// These bytes as an uplink.
     Answer(Vec<u8>),
+    /// Asks for the next fragment.
+    Fetch,
 }
 
 /// One device.
@@ -59,6 +64,7 @@ pub(super) struct Slot {
     location: Box<str>,
     pub(super) datagram: Vec<u8>,
     answering: Answering,
+    fetching: Fetching,
 }
 
 pub(super) struct Engine<'a> {
@@ -80,6 +86,8 @@ pub(super) struct Engine<'a> {
     told_at: Instant,
     sums: Sums,
     answered: Answered,
+    /// What the devices fetch.
+    image: Image,
 }
 
 impl<'a> Engine<'a> {
@@ -110,6 +118,7 @@ impl<'a> Engine<'a> {
             told_at: opened,
             sums: Sums::new()?,
             answered: Answered::default(),
+            image: Image::default(),
         })
     }
 
@@ -130,8 +139,11 @@ impl<'a> Engine<'a> {
         let step = match self.job.workload {
             Workload::Update
             | Workload::Uplink { raw: false }
-            | Workload::Command { raw: false } => Step::Register,
-            Workload::Uplink { raw: true } | Workload::Command { raw: true } => Step::RegisterRaw,
+            | Workload::Command { raw: false }
+            | Workload::Fragments { raw: false } => Step::Register,
+            Workload::Uplink { raw: true }
+            | Workload::Command { raw: true }
+            | Workload::Fragments { raw: true } => Step::RegisterRaw,
             Workload::Register | Workload::Echo { .. } | Workload::Handshake => return Ok(()),
         };
         let begun = self.job.clock.instant();
@@ -159,7 +171,9 @@ impl<'a> Engine<'a> {
         }
         let notifies = matches!(
             self.job.workload,
-            Workload::Uplink { raw: false } | Workload::Command { raw: false }
+            Workload::Uplink { raw: false }
+                | Workload::Command { raw: false }
+                | Workload::Fragments { raw: false }
         );
         if notifies {
             self.await_observations(progress)?;
@@ -196,7 +210,10 @@ impl<'a> Engine<'a> {
         mut self,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Report, LoadError> {
-        let step = Step::Work(self.job.workload.clone());
+        let step = match &self.job.workload {
+            Workload::Fragments { .. } => Step::Fetch,
+            other => Step::Work(other.clone()),
+        };
         let begun = self.job.clock.instant();
         let end = begun + self.job.duration;
         progress(Progress::measuring(0, Duration::ZERO));
@@ -222,8 +239,10 @@ impl<'a> Engine<'a> {
             self.hear(NAP)?;
             self.repeat_overdue()?;
         }
+        let report = self.sums.report(self.job, elapsed, in_time, self.blind);
+        self.give_up_fetching()?;
         self.lines.close()?;
-        Ok(self.sums.report(self.job, elapsed, in_time, self.blind))
+        Ok(report)
     }
 
     fn start_closed(&mut self, step: &Step, in_flight: usize) -> Result<Duration, LoadError> {
@@ -280,7 +299,14 @@ impl<'a> Engine<'a> {
         slot.attempts = 1;
         slot.busy = true;
         slot.intended_us = intended_us;
-        write(slot, self.job, device, step, self.readings.as_mut());
+        match step {
+            Step::Answer(bytes) => answering::write(slot, self.job, bytes),
+            Step::Fetch => {
+                let ask = slot.fetching.ask(&self.image);
+                answering::write(slot, self.job, ask);
+            }
+            step => write(slot, self.job, device, step, self.readings.as_mut()),
+        }
         self.busy += 1;
         self.sums.started += 1;
         self.lines.send(device, &slot.datagram)?;
@@ -315,7 +341,12 @@ impl<'a> Engine<'a> {
                 if !slot.busy || slot.msg_id != msg_id {
                     return Ok(());
                 }
+                // What a device asked for follows in a request of the server.
+                if slot.fetching.is_asking() && is_good(ending) {
+                    return Ok(());
+                }
                 slot.busy = false;
+                slot.fetching.end();
                 if let Some(location) = location {
                     slot.location = location;
                 }
@@ -337,7 +368,7 @@ impl<'a> Engine<'a> {
                 msg_id,
                 token,
                 command: Some(bytes),
-            } if self.takes_commands() => self.take_command(device, msg_id, &token, &bytes),
+            } if self.takes_commands() => self.take_command(device, msg_id, &token, &bytes, now_us),
             Heard::Request { msg_id, token, .. } => {
                 template::not_found(&mut self.answer, msg_id, &token);
                 Ok(self.lines.send(device, &self.answer)?)
@@ -361,10 +392,7 @@ impl<'a> Engine<'a> {
 
     fn count(&mut self, ending: Ending, took_us: u64) {
         let pong = matches!(self.job.workload, Workload::Echo { path: None });
-        let good = match ending {
-            Ending::Code(code) => code == 0 || message::is_success(code),
-            Ending::Reset => pong,
-        };
+        let good = is_good(ending) || (pong && ending == Ending::Reset);
         self.sums.count(ending, good || self.blind, took_us);
     }
 
@@ -381,6 +409,7 @@ impl<'a> Engine<'a> {
             }
             if slot.attempts > self.job.max_retransmit {
                 slot.busy = false;
+                slot.fetching.end();
                 self.busy -= 1;
                 self.sums.timeouts += 1;
                 if !self.once {
@@ -423,6 +452,10 @@ impl<'a> Engine<'a> {
     }
 }
 
+fn is_good(ending: Ending) -> bool {
+    matches!(ending, Ending::Code(code) if code == 0 || message::is_success(code))
+}
+
 /// When a request is repeated, in milliseconds since the engine opened: the wait doubles.
 pub(super) fn repeat_at_ms(now_us: u64, job: &Job, attempts: u32) -> u64 {
     let wait = job.ack_timeout * (1 << (attempts - 1).min(16));
@@ -451,17 +484,15 @@ fn write(slot: &mut Slot, job: &Job, device: u32, step: &Step, readings: Option<
             slot.sequence = slot.sequence.wrapping_add(1);
             template::notify(out, id, &slot.token, slot.sequence, &payload(readings));
         }
-        Step::Answer(bytes) if job.workload == (Workload::Command { raw: true }) => {
-            template::post_data(out, id, bytes);
-        }
-        Step::Answer(bytes) => {
-            slot.sequence = slot.sequence.wrapping_add(1);
-            template::notify(out, id, &slot.token, slot.sequence, bytes);
-        }
-        // Handshakes and commands have their own loops; a ping is what is nearest to them.
+        // These have their own loops or steps; a ping is what is nearest to them.
         Step::Work(
-            Workload::Echo { path: None } | Workload::Handshake | Workload::Command { .. },
-        ) => template::ping(out, id),
+            Workload::Echo { path: None }
+            | Workload::Handshake
+            | Workload::Command { .. }
+            | Workload::Fragments { .. },
+        )
+        | Step::Answer(_)
+        | Step::Fetch => template::ping(out, id),
         Step::Work(Workload::Echo { path: Some(path) }) => template::read(out, id, path),
     }
 }
