@@ -1,10 +1,9 @@
 //! Drives the DTLS engine between its socket and the endpoint: datagrams on one side, messages of
 //! devices on the other, and what must become durable through [`Durable`], which the app implements.
 //!
-//! One task owns all sessions. It never waits for the endpoint: messages that the endpoint has no
-//! room for are dropped and counted, and their devices repeat them in new records.
+//! One task owns all sessions. It never waits for the endpoint: while that has no room for messages, they are kept
+//! and no datagram is taken, so that the next ones wait in the kernel's buffer.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -72,8 +71,6 @@ pub struct Figures(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     read: Mutex<Numbers>,
-    /// Messages that the endpoint had no room for.
-    dropped: AtomicU64,
 }
 
 /// What [`Figures::read`] gives.
@@ -85,16 +82,12 @@ pub struct Numbers {
     pub sessions_in_memory: usize,
     /// Ended handshakes and sessions, by [`Ended::kind`].
     pub ended: HashMap<&'static str, u64>,
-    pub dropped: u64,
 }
 
 impl Figures {
     pub fn read(&self) -> Numbers {
         let numbers = self.0.read.lock().unwrap_or_else(PoisonError::into_inner);
-        Numbers {
-            dropped: self.0.dropped.load(Ordering::Relaxed),
-            ..numbers.clone()
-        }
+        numbers.clone()
     }
 }
 
@@ -186,8 +179,14 @@ pub async fn run(
     loop {
         driver.ask_for_numbers();
         let timer = sleep_until(driver.dtls.next_timeout(), driver.clock.instant());
+        let takes_more = listens && driver.out.received.is_empty();
         tokio::select! {
-            batch = datagrams.recv(), if listens => match batch {
+            // Messages that the endpoint has no room for are kept, and nothing new is taken meanwhile.
+            room = arrivals.reserve(), if !driver.out.received.is_empty() => match room {
+                Ok(room) => room.send(driver.received()),
+                Err(_) => driver.out.received.clear(),
+            },
+            batch = datagrams.recv(), if takes_more => match batch {
                 Some(batch) => driver.take(&batch),
                 None => listens = false,
             },
@@ -310,24 +309,24 @@ impl Driver {
         }));
     }
 
+    /// What is to go to the endpoint.
+    fn received(&mut self) -> Vec<Arrival> {
+        let received = self.out.received.drain(..);
+        let arrivals = received.map(|received| Arrival {
+            peer: Peer::Secured(received.device),
+            bytes: received.payload,
+            mark: Some(received.mark),
+            route: received.route,
+        });
+        arrivals.collect()
+    }
+
     /// Messages to the endpoint, and the figures of this round.
     fn hand_up(&mut self, arrivals: &mpsc::Sender<Vec<Arrival>>) {
-        if !self.out.received.is_empty() {
-            let batch: Vec<Arrival> = self
-                .out
-                .received
-                .drain(..)
-                .map(|received| Arrival {
-                    peer: Peer::Secured(received.device),
-                    bytes: received.payload,
-                    mark: Some(received.mark),
-                    route: received.route,
-                })
-                .collect();
-            let len = batch.len() as u64;
-            if arrivals.try_send(batch).is_err() {
-                self.figures.0.dropped.fetch_add(len, Ordering::Relaxed);
-            }
+        if !self.out.received.is_empty()
+            && let Ok(room) = arrivals.try_reserve()
+        {
+            room.send(self.received());
         }
         let (handshakes_open, sessions, sessions_in_memory) = self.dtls.counts();
         let mut read = self

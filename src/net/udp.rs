@@ -1,6 +1,8 @@
 //! A UDP socket read and written in batches: quinn-udp receives (recvmmsg), rustix sends
-//! (sendmmsg). Datagrams travel in vectors over bounded channels: when the endpoint is behind,
-//! received ones are dropped and counted, as the kernel would.
+//! (sendmmsg). Datagrams travel in vectors over bounded channels: while the endpoint is behind, they wait
+//! in the kernel's buffer, which drops what is beyond it.
+
+mod drops;
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
@@ -27,10 +29,18 @@ const SEND_BATCH: usize = 64;
 pub struct Counters {
     /// Longer than `DATAGRAM_MAX`.
     pub oversize: AtomicU64,
-    /// The endpoint was behind.
-    pub dropped: AtomicU64,
     /// The kernel refused to send.
     pub unsent: AtomicU64,
+    /// Inode of the socket; 0: not known.
+    inode: AtomicU64,
+}
+
+impl Counters {
+    /// Datagrams that the kernel dropped because its buffer was full: the endpoint was behind. 0 where it does not
+    /// tell.
+    pub fn dropped(&self) -> u64 {
+        drops::of(self.inode.load(Ordering::Relaxed)).unwrap_or(0)
+    }
 }
 
 /// A bound socket, not read yet.
@@ -67,21 +77,27 @@ impl Socket {
         mut outgoing: mpsc::Receiver<Vec<Datagram>>,
         counters: std::sync::Arc<Counters>,
     ) {
+        let inode = drops::inode(&self.socket).unwrap_or(0);
+        counters.inode.store(inode, Ordering::Relaxed);
         let mut buffers = ReceiveBuffers::new(&self.state);
+        let mut listens = true;
         loop {
+            let room = async {
+                let room = incoming.reserve().await.ok()?;
+                Some((room, self.socket.readable().await))
+            };
             tokio::select! {
-                ready = self.socket.readable() => {
-                    if ready.is_err() {
-                        continue;
-                    }
-                    let batch = self.receive(&mut buffers, &counters);
-                    if !batch.is_empty() {
-                        let len = batch.len() as u64;
-                        if incoming.try_send(batch).is_err() {
-                            counters.dropped.fetch_add(len, Ordering::Relaxed);
+                received = room, if listens => match received {
+                    Some((room, Ok(()))) => {
+                        let batch = self.receive(&mut buffers, &counters);
+                        if !batch.is_empty() {
+                            room.send(batch);
                         }
                     }
-                }
+                    Some((_, Err(_))) => {}
+                    // The endpoint takes nothing more.
+                    None => listens = false,
+                },
                 batch = outgoing.recv() => match batch {
                     Some(batch) => self.send(&batch, &counters).await,
                     None => return,
@@ -184,5 +200,55 @@ impl ReceiveBuffers {
             slot,
             meta: vec![RecvMeta::default(); BATCH_SIZE],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Sends so many numbered datagrams to a socket whose endpoint takes nothing meanwhile.
+    async fn sent(count: u32) -> (mpsc::Receiver<Vec<Arrival>>, Arc<Counters>) {
+        let socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
+        let (incoming, arrivals) = mpsc::channel(1);
+        let (outgoing, datagrams) = mpsc::channel(1);
+        let counters = Arc::new(Counters::default());
+        tokio::spawn(socket.run(incoming, datagrams, Arc::clone(&counters)));
+        // The socket runs until its other side is gone.
+        tokio::spawn(async move {
+            outgoing.closed().await;
+        });
+        let device = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        for n in 0..count {
+            device.send_to(&n.to_be_bytes(), address).await.unwrap();
+        }
+        (arrivals, counters)
+    }
+
+    #[tokio::test]
+    async fn datagrams_wait_for_an_endpoint_that_is_behind() {
+        let (mut arrivals, counters) = sent(150).await;
+        let mut came = Vec::new();
+        while came.len() < 150 {
+            let batch = tokio::time::timeout(Duration::from_secs(10), arrivals.recv());
+            let batch = batch.await.unwrap().unwrap();
+            came.extend(batch.into_iter().map(|arrival| arrival.bytes));
+        }
+        let want: Vec<_> = (0..150_u32).map(|n| n.to_be_bytes().to_vec()).collect();
+        assert_eq!(came, want);
+        assert_eq!(counters.dropped(), 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_the_kernel_drops_is_counted() {
+        // Far beyond the largest buffer that is asked for.
+        let (arrivals, counters) = sent(30_000).await;
+        assert!(counters.dropped() > 0);
+        drop(arrivals);
     }
 }

@@ -204,7 +204,7 @@ pub async fn watch_network(
             ("amplification_stopped", c.amplification_stopped),
             ("unmatched", c.unmatched),
             ("oversize", socket.oversize.load(Ordering::Relaxed)),
-            ("dropped", socket.dropped.load(Ordering::Relaxed)),
+            ("dropped", socket.dropped()),
             ("unsent", socket.unsent.load(Ordering::Relaxed)),
         ];
         for (name, value) in figures {
@@ -274,10 +274,7 @@ pub async fn watch_dtls(figures: dtls::Figures, socket: Arc<udp::Counters>, mut 
             ("sent", c.records_sent),
             ("unsent", c.unsent + unsent),
             ("amplification_stopped", c.amplification_stopped),
-            (
-                "dropped",
-                read.dropped + socket.dropped.load(Ordering::Relaxed),
-            ),
+            ("dropped", socket.dropped()),
             ("oversize", socket.oversize.load(Ordering::Relaxed)),
         ];
         for (fate, value) in records {

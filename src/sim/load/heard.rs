@@ -26,6 +26,13 @@ pub(super) enum Heard {
         token: Box<[u8]>,
         command: Option<Vec<u8>>,
     },
+    /// The server reads object 4, where the device is in the network: whole, or a resource.
+    Radio {
+        msg_id: u16,
+        token: Box<[u8]>,
+        resource: Option<u8>,
+        accept: Option<u16>,
+    },
     /// A confirmable response, to be acknowledged by its own message id.
     Separate(u16, Option<Box<Self>>),
 }
@@ -52,6 +59,13 @@ pub(super) fn read(slot: &Slot, datagram: &[u8], blind: bool) -> Option<Heard> {
             let token = token.into();
             if *code == message::GET && observes(datagram) {
                 Some(Heard::Observe { msg_id, token })
+            } else if let Some((resource, accept)) = radio(*code, datagram) {
+                Some(Heard::Radio {
+                    msg_id,
+                    token,
+                    resource,
+                    accept,
+                })
             } else {
                 let command = command(*code, datagram);
                 Some(Heard::Request {
@@ -82,6 +96,21 @@ fn command(code: u8, datagram: &[u8]) -> Option<Vec<u8>> {
     let packet = message::read(datagram).ok()?;
     let path = message::joined(&packet, CoapOption::UriPath);
     matches!(path.as_str(), "19/1/0" | "t/d").then_some(packet.payload)
+}
+
+/// Resource and format of a GET of `/4/0`.
+fn radio(code: u8, datagram: &[u8]) -> Option<(Option<u8>, Option<u16>)> {
+    if code != message::GET {
+        return None;
+    }
+    let packet = message::read(datagram).ok()?;
+    let path = message::joined(&packet, CoapOption::UriPath);
+    let resource = match path.strip_prefix("4/0")? {
+        "" => None,
+        rest => Some(rest.strip_prefix('/')?.parse().ok()?),
+    };
+    let accept = message::uint(&packet, CoapOption::Accept);
+    Some((resource, accept.and_then(|n| u16::try_from(n).ok())))
 }
 
 fn observes(datagram: &[u8]) -> bool {

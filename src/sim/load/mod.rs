@@ -200,13 +200,14 @@ pub enum LoadError {
         waited_s: u64,
     },
     #[error(
-        "the server offered the package to {ready} of {devices} devices within {waited_s} s; the slots of a cell \
-         hold the others back: upgrade.slots_unmeasured = {devices} and upgrade.airtime = false let them in"
+        "the server offered the package to {ready} of {devices} devices within {waited_s} s; what holds the others \
+         back: GET /v1/campaigns/{task_id}/cells"
     )]
     NotOffered {
         ready: usize,
         devices: usize,
         waited_s: u64,
+        task_id: String,
     },
     #[error("the server answers no ping after {sent} datagrams")]
     Silent { sent: u64 },

@@ -60,10 +60,11 @@ impl<'a> Writer<'a> {
         self
     }
 
-    /// Formats below 256 only, which is all that is sent here.
     fn format(self, format: u16) -> Self {
-        let [_, low] = format.to_be_bytes();
-        self.option(CONTENT_FORMAT, &[low])
+        match format.to_be_bytes() {
+            [0, low] => self.option(CONTENT_FORMAT, &[low]),
+            both => self.option(CONTENT_FORMAT, &both),
+        }
     }
 
     fn payload(self, payload: &[u8]) {
@@ -148,6 +149,13 @@ pub(super) fn observed(out: &mut Vec<u8>, msg_id: u16, token: &[u8]) {
         .payload(&[]);
 }
 
+/// Answers a read: 2.05 with a payload of this format.
+pub(super) fn content(out: &mut Vec<u8>, msg_id: u16, token: &[u8], format: u16, payload: &[u8]) {
+    Writer::new(out, ACKNOWLEDGEMENT, CONTENT, msg_id, token)
+        .format(format)
+        .payload(payload);
+}
+
 /// Answers a request for something that the device has not.
 pub(super) fn not_found(out: &mut Vec<u8>, msg_id: u16, token: &[u8]) {
     Writer::new(out, ACKNOWLEDGEMENT, NOT_FOUND, msg_id, token).payload(&[]);
@@ -200,6 +208,11 @@ mod tests {
         let packet = message::read(&out).unwrap();
         assert_eq!(packet.header.get_type(), MessageType::Acknowledgement);
         assert_eq!(message::uint(&packet, CoapOption::Observe), Some(1));
+        content(&mut out, 12, b"t", message::FORMAT_TLV, &[5]);
+        let packet = message::read(&out).unwrap();
+        let format = message::uint(&packet, CoapOption::ContentFormat);
+        assert_eq!(format, Some(u32::from(message::FORMAT_TLV)));
+        assert_eq!(packet.payload, [5]);
     }
 
     proptest! {

@@ -127,7 +127,7 @@ impl Radio {
     }
 
     /// The answer to a read of the object.
-    pub(super) fn read(&self, resource: Option<u8>, accept: Option<u16>) -> Answer {
+    pub(crate) fn read(&self, resource: Option<u8>, accept: Option<u16>) -> Answer {
         match (self.object, resource) {
             (CellObject::Absent, _) => Answer::of(message::NOT_FOUND),
             (CellObject::Piecemeal, None) => Answer::of(message::NOT_ALLOWED),

@@ -11,11 +11,14 @@
 
 use std::time::Duration;
 
-use super::{Engine, LoadError, NAP, Phase, Progress, Step};
+use super::{Engine, LoadError, NAP, Phase, Progress, Step, Workload, template};
 use crate::sim::load::heard::Ending;
-use crate::sim::message::CHANGED;
+use crate::sim::message::{CHANGED, FORMAT_TLV};
+use crate::sim::upgrade::Radio;
 use crate::sim::upgrade::pcp::frame;
 
+/// A cell's number has 28 bits.
+const CELL_MAX: u32 = (1 << 28) - 1;
 /// What the devices run, as they say.
 const OWN_VERSION: &str = "0.0";
 /// Results: fine, and a download that came to nothing.
@@ -81,14 +84,39 @@ impl Fetching {
 }
 
 impl Engine<'_> {
+    /// Answers a read of object 4. Who fetches is in the best of conditions, and in a cell of its own, so
+    /// that none waits for another; others have no such object.
+    pub(super) fn tell_cell(
+        &mut self,
+        device: u32,
+        (msg_id, token): (u16, &[u8]),
+        resource: Option<u8>,
+        accept: Option<u16>,
+    ) -> Result<(), LoadError> {
+        if matches!(self.job.workload, Workload::Fragments { .. }) {
+            let radio = Radio {
+                cell_id: device & CELL_MAX,
+                ..Radio::default()
+            };
+            let radio = radio.read(resource, accept);
+            let format = radio.format.unwrap_or(FORMAT_TLV);
+            template::content(&mut self.answer, msg_id, token, format, &radio.payload);
+        } else {
+            template::not_found(&mut self.answer, msg_id, token);
+        }
+        Ok(self.lines.send(device, &self.answer)?)
+    }
+
     /// From now on the devices take this image.
     pub(in crate::sim::load) fn expect(&mut self, image: Image) {
         self.image = image;
     }
 
-    /// Answers until all devices were offered the image; errors: not all of them within `patience` of the last.
+    /// Answers until all devices were offered the image in this campaign; errors: not all of them within `patience` of
+    /// the last.
     pub(in crate::sim::load) fn await_offers(
         &mut self,
+        task_id: &str,
         patience: Duration,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), LoadError> {
@@ -110,6 +138,7 @@ impl Engine<'_> {
                     ready: offered,
                     devices: self.slots.len(),
                     waited_s: (now - begun).as_secs(),
+                    task_id: task_id.to_owned(),
                 });
             }
             self.tell(progress, Phase::Offering, offered as u64, begun);

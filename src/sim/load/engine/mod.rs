@@ -169,13 +169,7 @@ impl<'a> Engine<'a> {
                 answers,
             });
         }
-        let notifies = matches!(
-            self.job.workload,
-            Workload::Uplink { raw: false }
-                | Workload::Command { raw: false }
-                | Workload::Fragments { raw: false }
-        );
-        if notifies {
+        if step == Step::Register && self.job.workload != Workload::Update {
             self.await_observations(progress)?;
         }
         self.once = false;
@@ -369,6 +363,12 @@ impl<'a> Engine<'a> {
                 token,
                 command: Some(bytes),
             } if self.takes_commands() => self.take_command(device, msg_id, &token, &bytes, now_us),
+            Heard::Radio {
+                msg_id,
+                token,
+                resource,
+                accept,
+            } => self.tell_cell(device, (msg_id, &token), resource, accept),
             Heard::Request { msg_id, token, .. } => {
                 template::not_found(&mut self.answer, msg_id, &token);
                 Ok(self.lines.send(device, &self.answer)?)

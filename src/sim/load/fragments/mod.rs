@@ -5,8 +5,8 @@
 //! PUT /v1/packages -> POST …/batchtasks -> 19, 20 to each device (engine::fetching) -> measured: 21 -> 21
 //! ```
 //!
-//! All devices must have a slot at the same time: they tell nothing of their radio, so it is `upgrade.slots_unmeasured`
-//! that has to be as many as they are. At the end each device gives its download up, so the campaign ends in failure.
+//! Each device tells of a cell of its own, so that all download at the same time. At the end each gives its download
+//! up, so the campaign ends in failure.
 
 use std::time::Duration;
 
@@ -53,18 +53,18 @@ pub fn fragments(
     let bytes: Vec<u8> = std::iter::repeat_with(|| rng.u8(..)).take(size).collect();
     let mut engine = prepared(job, progress)?;
     engine.expect(Image::new(&version, &bytes, FRAGMENT_LEN));
-    runtime.block_on(begin(job, fragments, &version, bytes))?;
-    engine.await_offers(fragments.patience, progress)?;
+    let task_id = runtime.block_on(begin(job, fragments, &version, bytes))?;
+    engine.await_offers(&task_id, fragments.patience, progress)?;
     engine.measure(progress)
 }
 
-/// Uploads the package and creates the campaign.
+/// Uploads the package and creates the campaign; the id of its task.
 async fn begin(
     job: &Job,
     fragments: &Fragments,
     version: &str,
     bytes: Vec<u8>,
-) -> Result<(), RestError> {
+) -> Result<String, RestError> {
     let Fragments {
         rest, product_id, ..
     } = fragments;
@@ -77,7 +77,9 @@ async fn begin(
         "task_name": "load", "task_type": "softwareUpgrade", "targets": targets,
         "document": {"package_ids": [package_id]},
     });
-    rest.send(Method::POST, "/v5/iot/p/batchtasks", &body)
-        .await
-        .map(|_: Value| ())
+    let task = rest
+        .send(Method::POST, "/v5/iot/p/batchtasks", &body)
+        .await?;
+    let task_id = task.get("task_id").and_then(Value::as_str);
+    Ok(task_id.unwrap_or_default().to_owned())
 }

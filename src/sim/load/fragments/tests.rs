@@ -115,7 +115,7 @@ async fn upload(State(platform): State<Arc<Platform>>, uri: Uri, body: Bytes) ->
     Json(json!({"package_id": "p1"}))
 }
 
-/// Offers the package to everybody.
+/// Offers the package to everybody, after a look at where they are.
 async fn begin(State(platform): State<Arc<Platform>>, Json(body): Json<Value>) -> Json<Value> {
     assert_eq!(body["document"]["package_ids"], json!(["p1"]));
     let (version, count) = {
@@ -211,10 +211,10 @@ fn fragments_count_when_they_are_right() {
 }
 
 #[test]
-fn devices_without_a_slot_are_told_of_with_the_remedy() {
+fn devices_that_are_offered_nothing_are_told_of() {
     let error = run(Fate::HalfOffered).unwrap_err();
     assert_eq!(error.kind(), "not_offered");
     let text = error.to_string();
     assert!(text.contains("10 of 20 devices"), "{text}");
-    assert!(text.contains("upgrade.slots_unmeasured = 20"), "{text}");
+    assert!(text.ends_with("GET /v1/campaigns/t1/cells"), "{text}");
 }
