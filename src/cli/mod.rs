@@ -44,7 +44,7 @@ enum Command {
     /// Simulated devices against any server
     Sim(Box<sim::Args>),
     /// Load generator against any CoAP or LwM2M server
-    Load(load::Args),
+    Load(Box<load::Args>),
     /// Print what a server pushes, as it comes
     Tail(tail::Args),
     /// Who may use the HTTP API: add, list, revoke
@@ -84,7 +84,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Codec(args) => codec::run(args),
         Command::CodecWorker => codec_worker::run(),
         Command::Sim(args) => sim::run(*args),
-        Command::Load(args) => load::run(args),
+        Command::Load(args) => load::run(*args),
         Command::Tail(args) => tail::run(args),
         Command::Credentials(args) => credentials::run(args),
         Command::Store(args) => store::run(args),

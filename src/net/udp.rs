@@ -208,47 +208,58 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use tokio::task::JoinSet;
+
     use super::*;
 
-    /// Sends so many numbered datagrams to a socket whose endpoint takes nothing meanwhile.
-    async fn sent(count: u32) -> (mpsc::Receiver<Vec<Arrival>>, Arc<Counters>) {
+    /// A socket whose endpoint takes nothing until it is asked, and so many numbered datagrams that were sent to it.
+    struct Behind {
+        arrivals: mpsc::Receiver<Vec<Arrival>>,
+        counters: Arc<Counters>,
+        /// Keeps the socket running.
+        _outgoing: mpsc::Sender<Vec<Datagram>>,
+        _running: JoinSet<()>,
+    }
+
+    async fn sent(count: u32) -> Behind {
         let socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = socket.local_addr().unwrap();
         let (incoming, arrivals) = mpsc::channel(1);
         let (outgoing, datagrams) = mpsc::channel(1);
         let counters = Arc::new(Counters::default());
-        tokio::spawn(socket.run(incoming, datagrams, Arc::clone(&counters)));
-        // The socket runs until its other side is gone.
-        tokio::spawn(async move {
-            outgoing.closed().await;
-        });
+        let mut running = JoinSet::new();
+        running.spawn(socket.run(incoming, datagrams, Arc::clone(&counters)));
         let device = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         for n in 0..count {
             device.send_to(&n.to_be_bytes(), address).await.unwrap();
         }
-        (arrivals, counters)
+        Behind {
+            arrivals,
+            counters,
+            _outgoing: outgoing,
+            _running: running,
+        }
     }
 
     #[tokio::test]
     async fn datagrams_wait_for_an_endpoint_that_is_behind() {
-        let (mut arrivals, counters) = sent(150).await;
+        let mut behind = sent(150).await;
         let mut came = Vec::new();
         while came.len() < 150 {
-            let batch = tokio::time::timeout(Duration::from_secs(10), arrivals.recv());
+            let batch = tokio::time::timeout(Duration::from_secs(10), behind.arrivals.recv());
             let batch = batch.await.unwrap().unwrap();
             came.extend(batch.into_iter().map(|arrival| arrival.bytes));
         }
         let want: Vec<_> = (0..150_u32).map(|n| n.to_be_bytes().to_vec()).collect();
         assert_eq!(came, want);
-        assert_eq!(counters.dropped(), 0);
+        assert_eq!(behind.counters.dropped(), 0);
     }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn what_the_kernel_drops_is_counted() {
         // Far beyond the largest buffer that is asked for.
-        let (arrivals, counters) = sent(30_000).await;
-        assert!(counters.dropped() > 0);
-        drop(arrivals);
+        let behind = sent(30_000).await;
+        assert!(behind.counters.dropped() > 0);
     }
 }

@@ -54,7 +54,10 @@ impl Exchange {
             mark,
             route,
         } = arrival;
-        let hash = self.hasher.hash_one(&bytes);
+        // Message ids are those of a session (RFC 7252 §9.1.1): who rebooted and shook hands anew may use them
+        // again for the same bytes.
+        let session = mark.map(|mark| mark.session);
+        let hash = self.hasher.hash_one((session, &bytes));
         let Ok(message) = Message::parse(&bytes) else {
             return;
         };

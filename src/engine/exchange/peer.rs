@@ -37,7 +37,7 @@ pub(super) struct Known {
 pub(super) struct Seen {
     pub(super) msg_id: u16,
     pub(super) serial: u32,
-    /// Of the whole datagram: a rebooted device may use a message id again for something else.
+    /// Of the whole datagram and its session: a rebooted device may use a message id again.
     pub(super) hash: u64,
     /// Forgotten from then on, unless still pending.
     pub(super) until: Instant,

@@ -106,6 +106,25 @@ fn a_cookie_proves_an_address_from_the_first_message_on() {
     assert!(!Bench::new().gets_bulk(1, 1));
 }
 
+/// A device that reboots may begin with the same message id and token each time.
+#[test]
+fn a_new_session_has_message_ids_of_its_own() {
+    let mut bench = settled();
+    let again = bench.record(Route::Proven, mark(1, 2), &post(1));
+    assert!(
+        again
+            .events
+            .iter()
+            .all(|e| !matches!(e, Event::Request { .. }))
+    );
+    assert_eq!(again.datagrams.len(), 1, "the answer of before");
+    let rebooted = Mark {
+        session: 4,
+        ..mark(2, 1)
+    };
+    requested(&bench.record(Route::Proven, rebooted, &post(1)));
+}
+
 #[test]
 fn a_moved_peer_gets_three_times_what_it_sends_until_it_echoes() {
     let mut bench = settled();
