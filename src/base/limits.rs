@@ -50,3 +50,7 @@ pub const CODEC_OUTPUT_MAX: usize = 64 * 1024;
 /// Lists and objects inside each other in what devices send and get as JSON: no product model
 /// needs more, and code that walks them must not run out of stack.
 pub const CODEC_DEPTH_MAX: usize = 32;
+
+/// Stack of a thread that does little but wait. What the allocator does when a thread first asks it for
+/// memory takes 50 KB of it in a debug build.
+pub const STACK_OF_WAITING: usize = 256 * 1024;

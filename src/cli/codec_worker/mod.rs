@@ -17,6 +17,7 @@ use std::sync::{Arc, Barrier};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use crate::base::limits::STACK_OF_WAITING;
 use crate::base::time::Clock;
 use crate::product::codec::call::Call;
 use crate::product::codec::frames::{
@@ -29,8 +30,6 @@ use crate::product::codec::{CodecError, LoadError};
 const CHUNK: usize = 64 * 1024;
 /// Calls after which what a codec holds is weighed again.
 const WEIGH_EACH: u32 = 64;
-/// Of the thread that watches stdout; it only waits.
-const WATCHER_STACK: usize = 64 * 1024;
 
 /// Serves the server at the other end of stdin and stdout.
 pub fn run() -> ExitCode {
@@ -58,7 +57,7 @@ fn streams() -> std::io::Result<(File, File, Loader)> {
     let both = Arc::new(Barrier::new(2));
     let begun = Arc::clone(&both);
     std::thread::Builder::new()
-        .stack_size(WATCHER_STACK)
+        .stack_size(STACK_OF_WAITING)
         .spawn(move || {
             begun.wait();
             end_without_reader(watched.as_fd());

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use wasmtime::{Engine, EngineWeak};
 
-use crate::base::limits::WASM_CALL_TIME_MS;
+use crate::base::limits::{STACK_OF_WAITING, WASM_CALL_TIME_MS};
 
 const TICK: Duration = Duration::from_millis(5);
 const TICK_MS: u64 = 5;
@@ -43,7 +43,7 @@ impl Ticker {
         let begun = Arc::clone(&both);
         let handle = thread::Builder::new()
             .name("wasm-ticker".to_owned())
-            .stack_size(64 * 1024)
+            .stack_size(STACK_OF_WAITING)
             .spawn(move || {
                 begun.wait();
                 run(&engine, &of_thread);
